@@ -1,0 +1,59 @@
+"""Atomic writes: a reader sees the old file or the whole new one, never a part of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["atomic_path", "write_json", "write_text"]
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target`` and move it into place when the block ends without an error.
+
+    The temporary name keeps the target's full suffix (``.nii.gz`` stays ``.nii.gz``), because writers choose the format
+    by it. Missing parent folders are made. After an error the temporary file is removed and the target is untouched.
+
+    Args:
+        target: the file to be written or replaced.
+
+    Yields:
+        The path to write to.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix="-" + target.name, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(target: str | Path, text: str) -> Path:
+    """Write a UTF-8 text file atomically and return its path."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(target)
+
+
+def write_json(target: str | Path, value: Any) -> Path:
+    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused because JSON has no such numbers."""
+    return write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")

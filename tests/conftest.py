@@ -1,0 +1,37 @@
+"""Fixtures shared by all tests: real data and optional capabilities are skipped or, where required, demanded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def required(capability: str) -> bool:
+    """True if ``MEDSEG_REQUIRE`` (comma-separated: ops, data, nvcc) demands the capability."""
+    return capability in os.environ.get("MEDSEG_REQUIRE", "").split(",")
+
+
+def require_or_skip(capability: str, available: bool, reason: str) -> None:
+    """Skip the running test if the capability is absent; fail instead where ``MEDSEG_REQUIRE`` names it."""
+    if available:
+        return
+    if required(capability):
+        pytest.fail(f"MEDSEG_REQUIRE names {capability!r}, but: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Path of a file or folder under ``MEDSEG_DATA``; skips (or fails where required) if it is not there."""
+
+    def locate(name: str) -> Path:
+        root = os.environ.get("MEDSEG_DATA")
+        require_or_skip("data", bool(root), "MEDSEG_DATA is not set, so the real public data is not available")
+        path = Path(root or "") / name
+        require_or_skip("data", path.exists(), f"{path} does not exist")
+        return path
+
+    return locate
