@@ -1,0 +1,3 @@
+"""Handlers and helpers for training runs."""
+
+from __future__ import annotations

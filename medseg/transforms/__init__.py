@@ -1,0 +1,7 @@
+"""MONAI-style transforms: array and dictionary forms, MetaTensor in and out."""
+
+from __future__ import annotations
+
+from medseg.transforms.intensity import HU_WINDOWS, HUWindow, HUWindowd, resolve_window
+
+__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "resolve_window"]
