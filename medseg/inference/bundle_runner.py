@@ -1,0 +1,111 @@
+"""Run a bundle's inference config on one image, inside this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medseg.inference.bundle import Bundle
+from medseg.inference.errors import CommandError, ConfigurationError
+
+__all__ = ["MASK_NAME", "equivalent_command", "find_weights", "overrides_for", "run_bundle"]
+
+MASK_NAME = "seg"
+
+_log = logging.getLogger(__name__)
+
+
+def find_weights(bundle: Bundle, weights: str | Path | None = None) -> Path:
+    """Path of the checkpoint: the one given, else the one the bundle's ``weights`` key points to.
+
+    Raises:
+        ConfigurationError: if the file is not there; the line says how to get it.
+    """
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise ConfigurationError(f"{weights}: no such weights file")
+        return Path(weights)
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(bundle.config))
+    parser.update({"bundle_root": str(bundle.root)})
+    path = Path(str(parser.get_parsed_content("weights")))
+    if not path.is_file():
+        train = bundle.root / "configs" / "train.json"
+        command = f"python -m monai.bundle run --config_file {train} --bundle_root {bundle.root}"
+        trained = f"train with `{command}`, " if train.is_file() else ""
+        raise ConfigurationError(f"{path}: no weights there; {trained}run `make demo`, or give --weights FILE")
+    return path
+
+
+def overrides_for(
+    bundle: Bundle, image: Path, output_dir: Path, weights: Path, device: str, progress: bool = False
+) -> dict[str, Any]:
+    """The config values that turn a bundle's inference config into a run on one image."""
+    values: dict[str, Any] = {
+        "bundle_root": str(bundle.root.absolute()),
+        "output_dir": str(output_dir.absolute()),
+        "input_files": [str(image.absolute())],
+        "weights": str(weights.absolute()),
+        "output_name": MASK_NAME,
+        "device": f"$torch.device('{device}')",
+    }
+    if bundle.has_progress:
+        values["progress"] = progress
+    return values
+
+
+def equivalent_command(bundle: Bundle, overrides: dict[str, Any]) -> str:
+    """The ``python -m monai.bundle run`` command that does the same, quoted for a shell."""
+    parts = ["python", "-m", "monai.bundle", "run", "--config_file", str(bundle.config)]
+    for key, value in overrides.items():
+        parts += [f"--{key}", str(value)]
+    return shlex.join(parts)
+
+
+def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
+    """Run the bundle and return the path of the mask that it wrote.
+
+    The bundle's own ``logging.conf`` is not applied, and what the bundle prints on standard output goes to the log.
+
+    Raises:
+        CommandError: if the bundle ends without having written the mask.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    with _stdout_to_log():
+        workflow = ConfigWorkflow(
+            config_file=str(bundle.config),
+            meta_file=str(bundle.metadata),
+            logging_file=False,
+            workflow_type="infer",
+            **overrides,
+        )
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    mask = Path(overrides["output_dir"]) / f"{overrides['output_name']}.nii.gz"
+    if not mask.is_file():
+        raise CommandError(
+            f"{bundle.config}: the bundle ended without writing {mask.name} into output_dir; it must write "
+            "<output_dir>/<output_name>.nii.gz"
+        )
+    return mask
+
+
+@contextlib.contextmanager
+def _stdout_to_log() -> Iterator[None]:
+    """Send printed lines to the log: standard output is kept for what the user asked for."""
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(captured):
+            yield
+    finally:
+        for line in captured.getvalue().splitlines():
+            _log.info("printed: %s", line)

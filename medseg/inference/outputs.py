@@ -1,0 +1,119 @@
+"""A result folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medseg.inference.errors import ConfigurationError
+
+__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "sha256_of", "staged_folder"]
+
+RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
+
+
+def check_target(target: str | Path, overwrite: bool) -> None:
+    """Refuse a result folder that would destroy something.
+
+    Args:
+        target: the result folder asked for.
+        overwrite: whether an earlier result may be replaced.
+
+    Raises:
+        ConfigurationError: if ``target`` is a file, holds an earlier result without ``overwrite``, or holds anything that
+            is not a result of this command (then ``overwrite`` does not help).
+    """
+    target = Path(target)
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ConfigurationError(f"{target}: is a file, expected a folder for the results")
+    present = sorted(entry.name for entry in target.iterdir())
+    foreign = [name for name in present if name not in RESULT_FILES]
+    if foreign:
+        raise ConfigurationError(
+            f"{target}: holds {foreign[0]!r}, which is no result of this command; choose an empty or new folder"
+        )
+    if present and not overwrite:
+        raise ConfigurationError(f"{target}: holds an earlier result; give --overwrite or another folder")
+
+
+@contextmanager
+def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside ``target`` and rename it to ``target`` when the block ends without an error.
+
+    With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an error
+    it stays there, so that ``target`` never shows an old result as if it were the new one.
+
+    Args:
+        target: the result folder.
+        overwrite: whether an earlier result may be replaced.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        ConfigurationError: as ``check_target``.
+    """
+    target = Path(target).absolute()
+    check_target(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    previous = target.with_name(target.name + ".previous")
+    try:
+        _set_aside(target, previous)
+        yield staging
+        os.chmod(staging, 0o777 & ~_umask())
+        os.rename(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    if overwrite and previous.is_dir():
+        _remove_result(previous)
+
+
+def _set_aside(target: Path, previous: Path) -> None:
+    if not target.is_dir():
+        return
+    if not any(target.iterdir()):
+        target.rmdir()
+        return
+    if previous.exists():
+        check_target(previous, overwrite=True)
+        _remove_result(previous)
+    os.rename(target, previous)
+
+
+def _remove_result(folder: Path) -> None:
+    """Remove a folder of result files; a file that is none of them is kept, and the folder with it."""
+    for name in RESULT_FILES:
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_outputs(folder: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Name, SHA-256 and size in bytes of every named file in ``folder``."""
+    return [
+        {"path": name, "sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names
+    ]

@@ -1,0 +1,138 @@
+"""Measurements of a label mask on its image: volume, Hounsfield values, components and position, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from medseg.geometry import apply_affine, flip_lps_ras, orientation_codes, spacing_of, voxel_volume_ml
+
+__all__ = ["class_statistics"]
+
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+_CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
+
+
+def class_statistics(
+    mask: NDArray[Any], image: NDArray[Any], affine_ras: ArrayLike, labels: Mapping[int, str]
+) -> dict[str, Any]:
+    """Measure every class of a mask.
+
+    Args:
+        mask: integer labels ``[i, j, k]``; classes exclude each other.
+        image: Hounsfield units on the same grid, in any numeric type; values are read only where the mask is set.
+        affine_ras: 4 x 4, voxel to RAS mm.
+        labels: name of every label; label 0 is the background and is not measured.
+
+    Returns:
+        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a class:
+        ``label, name, n_voxels, volume_ml, hu`` (``mean``, ``std`` with N in the denominator, ``p5``, ``p50``, ``p95``
+        by linear interpolation, over finite values), ``n_components``, ``largest_component_ml``, ``touches_border``,
+        ``border_faces`` (letters of the image faces reached, by the closest patient axis), ``centroid_ras_mm``,
+        ``centroid_lps_mm`` and ``bounding_box`` (first and last voxel index, both inside, and extent in mm along the
+        array axes). An empty class has zeros and nulls.
+
+    Raises:
+        ValueError: if the shapes differ, or the mask holds a value that ``labels`` does not name.
+    """
+    if mask.shape != image.shape:
+        raise ValueError(f"mask has shape {mask.shape}, image has shape {image.shape}; expected one grid")
+    _refuse_unnamed(mask, labels)
+    voxel_ml = voxel_volume_ml(affine_ras)
+    boxes = ndimage.find_objects(mask, max_label=max(labels, default=0))
+    classes = []
+    for label in sorted(set(labels) - {0}):
+        entry: dict[str, Any] = {"label": label, "name": labels[label]}
+        box = boxes[label - 1]
+        if box is None:
+            entry.update(_empty())
+        else:
+            entry.update(_measure(mask[box] == label, image[box], box, mask.shape, affine_ras, voxel_ml))
+        classes.append(entry)
+    return {"voxel_volume_ml": voxel_ml, "connectivity": 26, "classes": classes}
+
+
+def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
+    unnamed = [int(value) for value in np.unique(mask) if int(value) not in labels and value != 0]
+    if unnamed:
+        raise ValueError(f"mask holds the values {unnamed[:5]}, but the classes are {dict(labels)}")
+
+
+def _empty() -> dict[str, Any]:
+    return {
+        "n_voxels": 0,
+        "volume_ml": 0.0,
+        "hu": None,
+        "n_components": 0,
+        "largest_component_ml": 0.0,
+        "touches_border": False,
+        "border_faces": [],
+        "centroid_ras_mm": None,
+        "centroid_lps_mm": None,
+        "bounding_box": None,
+    }
+
+
+def _measure(
+    inside: NDArray[np.bool_],
+    image: NDArray[Any],
+    box: tuple[slice, ...],
+    shape: tuple[int, ...],
+    affine_ras: ArrayLike,
+    voxel_ml: float,
+) -> dict[str, Any]:
+    count = int(np.count_nonzero(inside))
+    components, n_components = ndimage.label(inside, structure=_CONNECTIVITY_26)
+    largest = int(np.bincount(components.ravel())[1:].max())
+    first = np.array([s.start for s in box])
+    last = np.array([s.stop - 1 for s in box])
+    faces = _faces_reached(first, last, shape, affine_ras)
+    centroid = apply_affine(affine_ras, np.array(ndimage.center_of_mass(inside)) + first)
+    extent = (last - first + 1) * spacing_of(affine_ras)
+    return {
+        "n_voxels": count,
+        "volume_ml": count * voxel_ml,
+        "hu": _hu(image[inside]),
+        "n_components": int(n_components),
+        "largest_component_ml": largest * voxel_ml,
+        "touches_border": bool(faces),
+        "border_faces": faces,
+        "centroid_ras_mm": [float(c) for c in centroid],
+        "centroid_lps_mm": [float(c) for c in flip_lps_ras(centroid)],
+        "bounding_box": {
+            "first_voxel": first.tolist(),
+            "last_voxel": last.tolist(),
+            "extent_mm": [float(e) for e in extent],
+        },
+    }
+
+
+def _hu(values: NDArray[Any]) -> dict[str, float] | None:
+    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if values.size == 0:
+        return None
+    p5, p50, p95 = np.percentile(values, (5, 50, 95))
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "std": float(values.std(dtype=np.float64)),
+        "p5": float(p5),
+        "p50": float(p50),
+        "p95": float(p95),
+    }
+
+
+def _faces_reached(
+    first: NDArray[Any], last: NDArray[Any], shape: tuple[int, ...], affine_ras: ArrayLike
+) -> list[str]:
+    """Letters of the outer faces that the box touches: an axis running towards R starts at its L face."""
+    faces = []
+    for axis, letter in enumerate(orientation_codes(affine_ras)):
+        if first[axis] == 0:
+            faces.append(_OPPOSITE[letter])
+        if last[axis] == shape[axis] - 1:
+            faces.append(letter)
+    return sorted(faces)
