@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.errors import ConfigurationError
+from medseg.io.checksum import sha256_of
 
-__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "sha256_of", "staged_folder"]
+__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "staged_folder"]
 
 RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
 
@@ -101,15 +101,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def describe_outputs(folder: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
 
 from medseg.io.atomic import atomic_path
+from medseg.io.checksum import sha256_of
 
 __all__ = ["load_weights", "save_weights", "sha256_of"]
 
@@ -54,12 +54,3 @@ def save_weights(network: torch.nn.Module, path: str | Path) -> Path:
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
     return Path(path)
-
-
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,0 +1,137 @@
+"""The three anatomical planes of a volume as a radiologist reads them: which pixels, which letters on the edges.
+
+Display follows the radiological convention: axial and coronal planes show the patient's right on the left of the image;
+axial planes have anterior at the top, coronal and sagittal ones superior; sagittal planes have anterior on the left.
+Arrays are only transposed and flipped, never resampled, so an oblique grid is shown along its own axes, and every
+letter names the closest patient axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.geometry import Affine, direction_of, orientation_codes, spacing_of
+
+__all__ = ["EdgeLetters", "Plane", "anatomical_planes", "display_view", "largest_sections", "obliquity_degrees"]
+
+# Directions towards which columns, rows and slices of the displayed view run.
+_VIEW_CODES = ("L", "P", "I")
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+# Name, axis of the view that is cut, axis shown as rows, axis shown as columns.
+_PLANES = (("axial", 2, 1, 0), ("coronal", 1, 2, 0), ("sagittal", 0, 2, 1))
+
+
+@dataclass(frozen=True)
+class EdgeLetters:
+    """Patient directions at the four edges of a displayed plane, each one of R, L, A, P, S, I."""
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One displayed plane.
+
+    Attributes:
+        name: ``axial``, ``coronal`` or ``sagittal``.
+        image: pixels ``[row, column]``, first row at the top, first column on the left (a view of the volume).
+        mask: labels on the same pixels.
+        spacing_mm: distance of rows and of columns.
+        letters: patient directions at the edges.
+        axis: axis of the stored array that is cut.
+        index: voxel index along that axis, counted from 0.
+        count: number of voxels along that axis.
+    """
+
+    name: str
+    image: NDArray[Any]
+    mask: NDArray[Any]
+    spacing_mm: tuple[float, float]
+    letters: EdgeLetters
+    axis: int
+    index: int
+    count: int
+
+
+def display_view(array: NDArray[Any], affine_ras: ArrayLike) -> tuple[NDArray[Any], Affine, tuple[int, int, int]]:
+    """Reorder and flip axes, without copying, so that they run towards Left, Posterior, Inferior.
+
+    Args:
+        array: voxels ``[i, j, k]``.
+        affine_ras: 4 x 4, voxel to RAS mm.
+
+    Returns:
+        The view, its own RAS affine, and for each axis of the view the axis of ``array`` that it comes from.
+    """
+    codes = orientation_codes(affine_ras)
+    source = np.asarray(affine_ras, dtype=np.float64)
+    affine, order, flips = source.copy(), [], []
+    for target, code in enumerate(_VIEW_CODES):
+        axis = next(a for a, letter in enumerate(codes) if letter in (code, _OPPOSITE[code]))
+        flipped = codes[axis] != code
+        affine[:3, target] = -source[:3, axis] if flipped else source[:3, axis]
+        if flipped:
+            affine[:3, 3] += source[:3, axis] * (array.shape[axis] - 1)
+        order.append(axis)
+        flips.append(slice(None, None, -1) if flipped else slice(None))
+    return array.transpose(order)[tuple(flips)], affine, (order[0], order[1], order[2])
+
+
+def obliquity_degrees(affine_ras: ArrayLike) -> float:
+    """Largest angle in degrees between an array axis and the patient axis that its letter names."""
+    direction = direction_of(affine_ras)
+    world = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+    cosines = [abs(direction[world[letter], axis]) for axis, letter in enumerate(orientation_codes(affine_ras))]
+    return float(np.degrees(np.arccos(np.clip(min(cosines), -1.0, 1.0))))
+
+
+def largest_sections(inside: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """For each axis the index of the slice with most voxels set (the first of equals); the middle if nothing is set."""
+    if not inside.any():
+        return (inside.shape[0] // 2, inside.shape[1] // 2, inside.shape[2] // 2)
+    found = [int(np.argmax(np.count_nonzero(inside, axis=tuple({0, 1, 2} - {axis})))) for axis in range(3)]
+    return (found[0], found[1], found[2])
+
+
+def anatomical_planes(
+    image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, label: int | None = None
+) -> tuple[Plane, Plane, Plane]:
+    """Axial, coronal and sagittal plane through the largest cross-sections of a mask.
+
+    Args:
+        image: voxels ``[i, j, k]``.
+        mask: labels on the same grid.
+        affine_ras: 4 x 4, voxel to RAS mm, of both.
+        label: the class whose sections are sought; ``None`` takes all classes together. If it is empty, the planes pass
+            through the middle of the image.
+    """
+    view, affine, order = display_view(image, affine_ras)
+    labels, _, _ = display_view(mask, affine_ras)
+    indices = largest_sections(labels != 0 if label is None else labels == label)
+    spacing, codes, stored = spacing_of(affine), orientation_codes(affine), orientation_codes(affine_ras)
+    planes = []
+    for name, cut, rows, columns in _PLANES:
+        place: list[int | slice] = [slice(None)] * 3
+        place[cut] = indices[cut]
+        axis, count = order[cut], image.shape[order[cut]]
+        planes.append(
+            Plane(
+                name=name,
+                # The remaining axes keep their order (columns before rows), so a transpose makes [row, column].
+                image=view[tuple(place)].T,
+                mask=labels[tuple(place)].T,
+                spacing_mm=(float(spacing[rows]), float(spacing[columns])),
+                letters=EdgeLetters(_OPPOSITE[codes[columns]], codes[columns], _OPPOSITE[codes[rows]], codes[rows]),
+                axis=axis,
+                index=indices[cut] if stored[axis] == codes[cut] else count - 1 - indices[cut],
+                count=count,
+            )
+        )
+    return (planes[0], planes[1], planes[2])

@@ -1,0 +1,230 @@
+"""A still picture of a segmentation: three planes with outlines, orientation letters, HU window and scale bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.apps.planes import Plane, anatomical_planes, obliquity_degrees
+from medseg.geometry import voxel_volume_ml
+from medseg.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["WINDOWS", "Window", "window_for", "write_preview"]
+
+
+class Window(NamedTuple):
+    """A named display window in Hounsfield units."""
+
+    name: str
+    width: float
+    level: float
+
+
+WINDOWS = {
+    "soft tissue": Window("soft tissue", 400.0, 40.0),
+    "lung": Window("lung", 1500.0, -600.0),
+    "bone": Window("bone", 1800.0, 400.0),
+}
+_WINDOW_WORDS = {"lung": ("lung", "nodule", "airway", "trachea"), "bone": ("bone", "vertebra", "rib")}
+
+# Okabe and Ito's palette, which stays apart for colour-blind readers, without the tones that vanish on grey.
+_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
+_BAR_LENGTHS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
+_LEGEND_ENTRIES = 8
+_FIGURE_WIDTH_INCH, _DPI = 12.0, 150
+
+
+def window_for(labels: Mapping[int, str]) -> Window:
+    """The display window that suits the classes: lung or bone if a class name says so, else soft tissue."""
+    names = [name.lower() for label, name in labels.items() if label != 0]
+    for window, words in _WINDOW_WORDS.items():
+        if any(word in name for name in names for word in words):
+            return WINDOWS[window]
+    return WINDOWS["soft tissue"]
+
+
+def write_preview(
+    path: str | Path,
+    image: NDArray[Any],
+    mask: NDArray[Any],
+    affine_ras: ArrayLike,
+    labels: Mapping[int, str],
+    title: str = "",
+    window: Window | None = None,
+) -> Path:
+    """Draw a PNG: planes through the mask's largest cross-sections and, for a small target, a second row enlarged on it.
+
+    Args:
+        path: the PNG to write (atomically).
+        image: Hounsfield units ``[i, j, k]``.
+        mask: labels on the same grid.
+        affine_ras: 4 x 4, voxel to RAS mm.
+        labels: class names by mask value; 0 is the background.
+        title: first words of the heading, such as the case name.
+        window: display window; by default the one that ``window_for`` chooses.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    window = window or window_for(labels)
+    counts = np.bincount(mask.ravel(), minlength=max(labels) + 1)
+    present = [label for label in sorted(labels) if label != 0 and counts[label]]
+    rows: list[tuple[Sequence[Plane], float | None]] = [(anatomical_planes(image, mask, affine_ras), None)]
+    target = min(present, key=lambda label: counts[label], default=None)
+    if target is not None:
+        planes = anatomical_planes(image, mask, affine_ras, target)
+        field = _field_of_view_mm(planes, target)
+        if field < 0.5 * max(max(_size_mm(p)) for p in planes):
+            rows.append((planes, field))
+    heights = [max(_size_mm(p)[0] for p in row) if field is None else field for row, field in rows]
+    widths = [max(_size_mm(p)[1], 1.0) for p in rows[0][0]]
+    scale = _FIGURE_WIDTH_INCH / sum(widths)
+    # An enlarged row has square panes, drawn as high as a third of the figure's width.
+    inches = [h * scale if field is None else _FIGURE_WIDTH_INCH / 3 for h, (_, field) in zip(heights, rows, strict=True)]
+    figure = Figure(figsize=(_FIGURE_WIDTH_INCH, sum(inches) + 0.85), dpi=_DPI, facecolor="black")
+    FigureCanvasAgg(figure)
+    colours = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
+    grid = figure.add_gridspec(
+        len(rows), 1, height_ratios=inches, left=0.01, right=0.99, bottom=0.4 / (sum(inches) + 0.85),
+        top=1 - 0.45 / (sum(inches) + 0.85), hspace=0.03,
+    )  # fmt: skip
+    for number, (row, field) in enumerate(rows):
+        panes = grid[number].subgridspec(1, 3, width_ratios=widths if field is None else [1, 1, 1], wspace=0.02)
+        for column, plane in enumerate(row):
+            centre = None if field is None else _section_centre_mm(plane, target or 0)
+            _draw_pane(figure.add_subplot(panes[column]), plane, heights[number], centre, window, colours)
+    _write_heading(figure, title, labels, counts * voxel_volume_ml(affine_ras), colours)
+    _write_rules(figure, window, affine_ras, labels[target] if len(rows) > 1 and target is not None else "")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", facecolor="black")
+    return Path(path)
+
+
+def _size_mm(plane: Plane) -> tuple[float, float]:
+    """Height and width of a plane in mm."""
+    return plane.image.shape[0] * plane.spacing_mm[0], plane.image.shape[1] * plane.spacing_mm[1]
+
+
+def _section_box(plane: Plane, label: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """First and last (row, column) of a label on a plane."""
+    places = np.argwhere(plane.mask == label)
+    return places.min(axis=0), places.max(axis=0)
+
+
+def _field_of_view_mm(planes: Sequence[Plane], label: int) -> float:
+    """Side of the square, in mm, that shows a label's sections with a margin; at least 80 mm."""
+    extents = []
+    for plane in planes:
+        first, last = _section_box(plane, label)
+        extents.append(((last - first + 1) * plane.spacing_mm).max())
+    return max(80.0, 3.0 * float(max(extents)))
+
+
+def _section_centre_mm(plane: Plane, label: int) -> tuple[float, float]:
+    """Centre (y, x) in mm from the top left corner of the box around a label."""
+    first, last = _section_box(plane, label)
+    centre = (first + last + 1) / 2 * plane.spacing_mm
+    return float(centre[0]), float(centre[1])
+
+
+def _draw_pane(
+    axes: Axes,
+    plane: Plane,
+    height_mm: float,
+    centre: tuple[float, float] | None,
+    window: Window,
+    colours: Mapping[int, str],
+) -> None:
+    """Draw one plane in mm; with a centre, a square of side ``height_mm`` around it."""
+    size = _size_mm(plane)
+    axes.imshow(
+        plane.image,
+        cmap="gray",
+        vmin=window.level - window.width / 2,
+        vmax=window.level + window.width / 2,
+        extent=(0.0, size[1], size[0], 0.0),
+        interpolation="bilinear",
+    )
+    y, x = ((np.arange(n) + 0.5) * step for n, step in zip(plane.mask.shape, plane.spacing_mm, strict=True))
+    for label, colour in colours.items():
+        inside = plane.mask == label
+        if inside.any():
+            axes.contour(x, y, inside.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.2)
+    if centre is None:
+        middle = size[0] / 2
+        axes.set(xlim=(0, size[1]), ylim=(middle + height_mm / 2, middle - height_mm / 2))
+    else:
+        half = height_mm / 2
+        axes.set(xlim=(centre[1] - half, centre[1] + half), ylim=(centre[0] + half, centre[0] - half))
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    _draw_marks(axes, plane)
+
+
+def _draw_marks(axes: Axes, plane: Plane) -> None:
+    """Orientation letters on the edges, plane name and slice number, scale bar."""
+    from matplotlib.patheffects import withStroke
+
+    style: dict[str, Any] = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="black")]}
+    places = {"left": (0.015, 0.5), "right": (0.985, 0.5), "top": (0.5, 0.985), "bottom": (0.5, 0.015)}
+    for edge, (x, y) in places.items():
+        across = edge if edge in ("left", "right") else "center"
+        along = edge if edge in ("top", "bottom") else "center"
+        letter = getattr(plane.letters, edge)
+        axes.text(x, y, letter, transform=axes.transAxes, ha=across, va=along, fontsize=13, weight="bold", **style)
+    note = f"{plane.name}, slice {plane.index + 1} of {plane.count}"
+    axes.text(0.015, 0.015, note, transform=axes.transAxes, ha="left", va="bottom", fontsize=8, **style)
+    x0, x1 = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    length = next((bar for bar in _BAR_LENGTHS_MM if bar <= 0.3 * (x1 - x0)), _BAR_LENGTHS_MM[-1])
+    right, y = x1 - 0.04 * (x1 - x0), bottom - 0.04 * (bottom - top)
+    axes.plot([right - length, right], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
+    label_y = y - 0.012 * (bottom - top)
+    axes.text(right - length / 2, label_y, f"{length} mm", ha="center", va="bottom", fontsize=8, **style)
+
+
+def _write_heading(
+    figure: Figure,
+    title: str,
+    labels: Mapping[int, str],
+    volumes_ml: NDArray[np.float64],
+    colours: Mapping[int, str],
+) -> None:
+    """Title, then each class with its volume in its contour's colour; only the largest ones if there are many."""
+    ranked = sorted(colours, key=lambda label: -volumes_ml[label])
+    shown = sorted(ranked[:_LEGEND_ENTRIES])
+    words = [(title, "white")] if title else []
+    for label in shown:
+        volume = volumes_ml[label]
+        amount = "none found" if volume == 0 else f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
+        words.append((f"{labels[label]}: {amount}", colours[label]))
+    if len(ranked) > len(shown):
+        words.append((f"and {len(ranked) - len(shown)} smaller classes", "#BBBBBB"))
+    x, y = 0.01, 1 - 0.14 / figure.get_figheight()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    for text, colour in words:
+        entry = figure.text(x, y, text, color=colour, fontsize=11, va="top", weight="bold")
+        x += entry.get_window_extent(renderer).width / (figure.get_figwidth() * figure.dpi) + 0.02
+
+
+def _write_rules(figure: Figure, window: Window, affine_ras: ArrayLike, target: str) -> None:
+    """How to read the picture, in small print below the panes."""
+    angle = obliquity_degrees(affine_ras)
+    rules = [
+        f"HU window: {window.name} (W {window.width:g}, L {window.level:g})",
+        "radiological convention: patient's right on the image's left",
+    ]
+    if angle > 1.0:
+        rules.append(f"oblique grid ({angle:.0f} degrees): letters name the closest patient axis")
+    if target:
+        rules.append(f"lower row: enlarged on {target}")
+    rules.append("research use only")
+    figure.text(0.01, 0.12 / figure.get_figheight(), "  |  ".join(rules), color="#BBBBBB", fontsize=8, va="bottom")
