@@ -1,0 +1,61 @@
+"""The JSON sidecar of a converted CT series: allow-listed facts only, nothing that names the patient or a date."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.geometry import orientation_codes, spacing_of
+from medseg.io.dicom_series import CtSeries
+
+__all__ = ["CONVERTER_VERSION", "series_sidecar", "voxel_sha256"]
+
+CONVERTER_VERSION = "1"
+
+_KERNEL = re.compile(r"[A-Za-z0-9_+\-. ]{1,16}")
+
+
+def voxel_sha256(array: NDArray[Any]) -> str:
+    """SHA-256 of the voxels as little-endian bytes, first array axis fastest (the order inside a NIfTI file)."""
+    data = np.asarray(array)
+    little = data.astype(data.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(little.tobytes(order="F")).hexdigest()
+
+
+def series_sidecar(series: CtSeries) -> dict[str, Any]:
+    """What is kept of a series beside its voxels, ready for JSON.
+
+    Only the keys named here are written: no patient, study, date, institution, device or free-text field. UIDs of the
+    series and of its slices are kept because results cannot be sent back to DICOM without them; they can be linked to
+    the patient by whoever holds the originals.
+    """
+    import medseg
+
+    facts = dict(series.facts)
+    kernel = [part for part in facts.pop("kernel") if _KERNEL.fullmatch(part)]
+    thickness = facts.pop("slice_thickness_mm")
+    return {
+        "converter": {"name": "medseg data_prep.convert", "version": CONVERTER_VERSION, "medseg": medseg.__version__},
+        "shape": list(series.array.shape),
+        "axes": "[i = column, j = row, k = slice along the normal]",
+        "dtype": str(series.array.dtype),
+        "unit": "HU",
+        "hu_range": [int(series.array.min()), int(series.array.max())],
+        "spacing_mm": [round(float(value), 9) for value in spacing_of(series.affine_ras)],
+        "orientation": "".join(orientation_codes(series.affine_ras)),
+        "affine_ras": series.affine_ras.tolist(),
+        "slice_positions_mm": [round(position, 6) for position in series.positions_mm],
+        "slice_thickness_recorded_mm": thickness,
+        "kernel": kernel,
+        **facts,
+        "series_instance_uid": series.series_uid,
+        "sop_instance_uids": list(series.sop_instance_uids),
+        "left_out": [path.name for path, _ in series.left_out],
+        "ignored_files": series.ignored_files,
+        "warnings": list(series.warnings),
+        "voxel_sha256": voxel_sha256(series.array),
+    }
