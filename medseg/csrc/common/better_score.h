@@ -1,0 +1,16 @@
+// The order of scores: larger wins, a tie goes to the lower index, and NaN stands above every number (as in torch.argmax),
+// so that a broken score shows in the result instead of being passed over.
+#pragma once
+#include "host_device.h"
+
+namespace medseg {
+
+template <class T>
+MS_HD bool better_score(T score, int32_t index, T best, int32_t best_index) {
+  const bool nan = score != score;
+  const bool best_nan = best != best;
+  if (nan || best_nan) return nan && (!best_nan || index < best_index);
+  return score > best || (score == best && index < best_index);
+}
+
+}  // namespace medseg

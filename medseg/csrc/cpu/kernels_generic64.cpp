@@ -1,0 +1,10 @@
+// Portable float64 kernels: the same code as the float32 ones, used to hold them to the definition.
+#define MS_T double
+#define MS_INT int64_t
+#define MS_LANES 2
+#define MS_ROWS 4
+#define MS_VECTORS 2
+#define MS_TABLE kernels_generic64
+#define MS_NAME "generic64"
+#include "portable_vector.h"
+#include "kernels.inc"

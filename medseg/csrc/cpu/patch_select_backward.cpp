@@ -1,0 +1,166 @@
+// medseg::patch_select on the CPU, backward.
+//
+// Two independent parts: dx is a scatter-add of the gradient patches, in ascending slot order; dkeys and dqueries come from
+// the gradient of the scores, which has N * M entries but low rank (formulas: medseg/ops/patch_select.py). Another surrogate
+// replaces literal_score_gradient alone. Every sum is made by one thread in a fixed order: the thread count changes nothing.
+#include <algorithm>
+
+#include "../common/last_backend.h"
+#include "isa.h"
+#include "ops.h"
+#include "patch_matrix.h"
+
+namespace medseg::cpu {
+namespace {
+
+constexpr int64_t kRowTile = 48;  // a multiple of every table's `rows` (4, 6, 8)
+
+struct Problem {
+  const Tensor &grad, &x, &keys, &queries, &index;
+  ScoreShape shape;
+  int64_t patch;
+};
+
+template <class T>
+void scatter_patches(const Problem& p, Tensor& dx) {
+  const PatchGrid from = patch_grid(p.grad, p.patch), to = patch_grid(dx, p.patch);
+  const int64_t slots = p.shape.queries, step = from.stride[3], gb = p.grad.stride(0), db = dx.stride(0);
+  const T* g = p.grad.const_data_ptr<T>();
+  const int32_t* at = p.index.const_data_ptr<int32_t>();
+  T* d = dx.mutable_data_ptr<T>();
+  torch::stable::parallel_for(0, p.shape.batch * to.channels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t b = i / to.channels, c = i % to.channels;
+      for (int64_t m = 0; m < slots; ++m) {
+        const T* s = g + b * gb + c * from.stride[0] + patch_offset(from, m);
+        T* t = d + b * db + c * to.stride[0] + patch_offset(to, at[b * slots + m]);
+        for (int64_t z = 0; z < to.side[0]; ++z)
+          for (int64_t y = 0; y < to.side[1]; ++y) {
+            const T* sr = s + z * from.stride[1] + y * from.stride[2];
+            T* tr = t + z * to.stride[1] + y * to.stride[2];
+            for (int64_t v = 0; v < to.side[2]; ++v) tr[v] += sr[v * step];
+          }
+      }
+    }
+  });
+}
+
+// moments[b] [entries, width] = (patch matrix of batch b)^T @ rows[b] [n, width].
+template <class T>
+void patch_moments(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
+                   int64_t batch, const T* rows, bool shared_rows, int64_t width, T* moments) {
+  const int64_t padded = matrix.entry.size(), groups = padded / table.rows;
+  torch::stable::parallel_for(0, batch * groups, 8, [&](int64_t begin, int64_t end) {
+    while (begin < end) {  // as many groups of one batch as possible in one call: they share the cached rows
+      const int64_t b = begin / groups, e0 = begin % groups, e1 = std::min(groups, e0 + end - begin);
+      table.accumulate(data + b * batch_stride, matrix.row.data(), matrix.rows, matrix.entry.data(), e0 * table.rows,
+                       e1 * table.rows, rows + (shared_rows ? 0 : b * matrix.rows * width), width,
+                       moments + b * padded * width);
+      begin += e1 - e0;
+    }
+  });
+}
+
+// Calls use(b, i, row) for every row i of (patch matrix of batch b) @ a[b]; tiles are fixed, batches ascend inside a tile.
+template <class T, class Use>
+void patch_products(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
+                    int64_t batch, const T* a, int64_t width, const Use& use) {
+  const int64_t padded = matrix.entry.size(), tiles = (matrix.rows + kRowTile - 1) / kRowTile;
+  torch::stable::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+    std::vector<T> y(kRowTile * width);
+    for (int64_t tile = begin; tile < end; ++tile)
+      for (int64_t b = 0; b < batch; ++b) {
+        const int64_t i0 = tile * kRowTile, i1 = std::min(matrix.rows, i0 + kRowTile);
+        std::fill(y.begin(), y.end(), (T)0);
+        table.project(data + b * batch_stride, matrix.row.data(), i0, i1, matrix.entry.data(), matrix.entries,
+                      a + b * padded * width, width, y.data());
+        for (int64_t i = i0; i < i1; ++i) use(b, i, y.data() + (i - i0) * width);
+      }
+  });
+}
+
+// <g_m, P_k*(m)>: what replaces <g_m, sum of all patches> when the maximum counts as a constant.
+template <class T>
+T winner_product(const T* g, const T* x, const PatchMatrix& gm, const PatchMatrix& xm, int64_t m, int64_t k) {
+  T part[4] = {0, 0, 0, 0};
+  for (int64_t e = 0; e < xm.entries; ++e) part[e & 3] += g[gm.row[m] + gm.entry[e]] * x[xm.row[k] + xm.entry[e]];
+  return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+template <class T>
+void literal_score_gradient(const Problem& p, T slope, bool max_grad, Tensor& dkeys, Tensor& dqueries) {
+  const KernelTable<T>& table = kernels<T>();
+  const auto [batch, n, m_count, r, shared] = p.shape;
+  const bool channel_first = p.x.stride(1) != 1 || p.x.size(1) == 1;
+  const PatchMatrix xm(patch_grid(p.x, p.patch), channel_first, table.rows);
+  const PatchMatrix gm(patch_grid(p.grad, p.patch), channel_first, table.rows);
+  const T *x = p.x.const_data_ptr<T>(), *g = p.grad.const_data_ptr<T>();
+  const T *h = p.keys.const_data_ptr<T>(), *w = p.queries.const_data_ptr<T>();
+  const int32_t* at = p.index.const_data_ptr<int32_t>();
+  T *dh = dkeys.mutable_data_ptr<T>(), *dw = dqueries.mutable_data_ptr<T>();
+  const int64_t xb = p.x.stride(0), gb = p.grad.stride(0), rank = r, slots = m_count, patches = n;
+  const int64_t width = round_up(r + 1, table.lanes), moment = (int64_t)xm.entry.size() * width;
+
+  // P^T [H, 1] and G^T W; the column of ones gives the sum of all patches.
+  std::vector<T> p_moments(batch * moment), g_moments(batch * moment), padded(std::max(batch * n, m_count) * width);
+  pad_rows<T>(w, m_count, r, width, 0, padded.data());
+  patch_moments(table, g, gb, gm, batch, padded.data(), true, width, g_moments.data());
+  pad_rows<T>(h, batch * n, r, width, 1, padded.data());
+  patch_moments(table, x, xb, xm, batch, padded.data(), false, width, p_moments.data());
+
+  // dW = slope * (G (P^T H) - c H[k*]), c = <g, sum of patches>; c is kept for dH.
+  std::vector<T> correction(batch * m_count);
+  patch_products(table, g, gb, gm, batch, p_moments.data(), width, [&](int64_t b, int64_t m, const T* row) {
+    const int64_t k = at[b * slots + m];
+    const T c = max_grad ? row[rank] : winner_product(g + b * gb, x + b * xb, gm, xm, m, k);
+    const T* key = h + (b * patches + k) * rank;
+    for (int64_t j = 0; j < rank; ++j) dw[m * rank + j] += slope * (row[j] - c * key[j]);
+    correction[b * slots + m] = c;
+  });
+  // dH = slope * (P (G^T W) - scatter of c W).
+  patch_products(table, x, xb, xm, batch, g_moments.data(), width, [&](int64_t b, int64_t k, const T* row) {
+    for (int64_t j = 0; j < rank; ++j) dh[(b * patches + k) * rank + j] = slope * row[j];
+  });
+  torch::stable::parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      for (int64_t m = 0; m < slots; ++m) {
+        T* row = dh + (b * patches + at[b * slots + m]) * rank;
+        const T c = slope * correction[b * slots + m];
+        for (int64_t j = 0; j < rank; ++j) row[j] -= c * w[m * rank + j];
+      }
+  });
+}
+
+template <class T>
+void run(const Problem& p, T slope, bool max_grad, bool need_x, bool need_scores, Tensor& dx, Tensor& dkeys,
+         Tensor& dqueries) {
+  if (need_x) scatter_patches<T>(p, dx);
+  if (need_scores && p.shape.batch > 0) literal_score_gradient<T>(p, slope, max_grad, dkeys, dqueries);
+}
+
+}  // namespace
+
+TensorTriple patch_select_backward(const Tensor& grad_in, const Tensor& x_in, const Tensor& keys_in,
+                                   const Tensor& queries_in, const Tensor& index_in, int64_t patch, double slope,
+                                   bool max_grad, bool need_x, bool need_scores) {
+  const char* op = "patch_select_backward";
+  const ScoreShape s = check_patch_select(op, x_in, keys_in, queries_in, patch);
+  require(grad_in.scalar_type() == x_in.scalar_type() && grad_in.dim() == x_in.dim(), op, "grad must match x");
+  const std::vector<int64_t> expected = halved_shape(x_in);
+  for (int64_t i = 0; i < x_in.dim(); ++i) require(grad_in.size(i) == expected[i], op, "grad must have the halved shape");
+  const ScalarType type = keys_in.scalar_type();
+  const Tensor grad = as_type(grad_in, type), x = as_type(x_in, type), index = torch::stable::contiguous(index_in);
+  const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
+  check_index(op, index, s.batch, s.queries, s.keys);
+  const auto zeros = [&](const Tensor& like, bool wanted) {
+    return torch::stable::new_zeros(like, wanted ? full_shape(like) : std::vector<int64_t>{0});
+  };
+  Tensor dx = zeros(x, need_x), dkeys = zeros(keys, need_scores), dqueries = zeros(queries, need_scores);
+  const Problem p{grad, x, keys, queries, index, s, patch};
+  if (type == ScalarType::Double) run<double>(p, slope, max_grad, need_x, need_scores, dx, dkeys, dqueries);
+  else run<float>(p, (float)slope, max_grad, need_x, need_scores, dx, dkeys, dqueries);
+  note_backend(op, backend_name(type));
+  return {as_type(dx, x_in.scalar_type()), dkeys, dqueries};
+}
+
+}  // namespace medseg::cpu

@@ -1,0 +1,9 @@
+"""Compiled ops with plain PyTorch references. Importing this package loads the compiled library where it is built."""
+
+from __future__ import annotations
+
+from medseg.ops._load import compiled, last_backend, status
+from medseg.ops.patch_select import patch_select
+from medseg.ops.score_argmax import score_argmax
+
+__all__ = ["compiled", "last_backend", "patch_select", "score_argmax", "status"]
