@@ -1,0 +1,1 @@
+"""Data sets: public collections as they are distributed, and synthetic phantoms with known truth."""
