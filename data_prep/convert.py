@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.convert",
-        description="Convert one DICOM CT series to NIfTI (int16 Hounsfield units) with a JSON sidecar of the same stem. "
+        description="Convert one DICOM CT series to NIfTI (int16 Hounsfield units) and a JSON sidecar. "
         "Series with missing or duplicate slices, variable spacing, gantry tilt or unreadable files are refused.",
         epilog=EXIT_CODES,
     )
@@ -68,7 +68,7 @@ def _convert(args: argparse.Namespace) -> None:
 
 
 def output_paths(out: Path) -> tuple[Path, Path]:
-    """The image and the sidecar that belong to OUT: OUT itself if it ends in .nii.gz or .nii, else ``OUT/ct.nii.gz``."""
+    """Image and sidecar that belong to OUT: OUT itself if it ends in .nii.gz or .nii, else ``OUT/ct.nii.gz``."""
     for suffix in (".nii.gz", ".nii"):
         if out.name.lower().endswith(suffix) and not out.is_dir():
             return out, out.with_name(out.name[: -len(suffix)] + ".json")

@@ -1,8 +1,9 @@
-"""Parallel slices to one regular grid: order, spacing and affine from positions alone, with every irregularity named."""
+"""Parallel slices to one regular grid: order and affine from positions alone, with every irregularity named."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -82,7 +83,8 @@ def find_problem(positions_lps: ArrayLike, normal: ArrayLike) -> StackProblem | 
     """The first reason why sorted slices form no regular grid, or None.
 
     Checked in this order: duplicates (closer than 0.01 mm), tilt (more than 0.1 degree), missing slices (steps that are
-    whole multiples of the smallest), variable spacing (steps more than 1 % off the median), slices off the straight line.
+    whole multiples of the smallest), variable spacing (steps more than 1 % off the median), slices off the
+    straight line.
 
     Args:
         positions_lps: centres of the first pixels, sorted, shape ``(n, 3)`` with n >= 2, mm.
@@ -174,7 +176,7 @@ def longest_regular_run(along_mm: ArrayLike) -> tuple[slice, list[float]]:
         return slice(0, len(along)), []
     steps = np.diff(along)
     edges = [0, *(int(i) + 1 for i in np.flatnonzero(steps > 1.5 * np.median(steps))), len(along)]
-    runs = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    runs = [slice(a, b) for a, b in pairwise(edges)]
     best = max(runs, key=lambda run: run.stop - run.start)
     dropped = [float(value) for index, value in enumerate(along) if not best.start <= index < best.stop]
     return best, dropped

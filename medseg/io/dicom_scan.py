@@ -11,13 +11,38 @@ from medseg.io.errors import DataError, SeriesChoiceError, shorten
 
 __all__ = ["FolderListing", "SeriesEntry", "SliceHeader", "choose_series", "scan_folder"]
 
-_TAGS = (
-    "SOPInstanceUID SOPClassUID SeriesInstanceUID Modality SeriesDescription InstanceNumber ImageType "
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns NumberOfFrames SamplesPerPixel "
-    "PhotometricInterpretation BitsAllocated BitsStored PixelRepresentation PixelPaddingValue "
-    "PixelPaddingRangeLimit RescaleSlope RescaleIntercept RescaleType SliceThickness SpacingBetweenSlices "
-    "ConvolutionKernel KVP BodyPartExamined BurnedInAnnotation GantryDetectorTilt"
-).split()
+_TAGS = [
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "InstanceNumber",
+    "ImageType",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ConvolutionKernel",
+    "KVP",
+    "BodyPartExamined",
+    "BurnedInAnnotation",
+    "GantryDetectorTilt",
+]
 
 # A data set without the 128-byte preamble starts with a low group in little endian: 0002 or 0008 and a small element.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")

@@ -83,9 +83,9 @@ def read_series(folder: str | Path, series_uid: str | None = None, *, allow_part
     Args:
         folder: where the DICOM files are.
         series_uid: SeriesInstanceUID, needed only where the folder holds several CT series.
-        allow_partial: leave out unreadable files and second slices at one position, and keep the longest stretch without
-            a gap. Every file left out is named in ``left_out`` and ``warnings``. Tilt, variable spacing and mixed
-            orientation are refused all the same.
+        allow_partial: leave out unreadable files and second slices at one position, and keep the longest stretch
+            without a gap. Every file left out is named in ``left_out`` and ``warnings``. Tilt, variable spacing and
+            mixed orientation are refused all the same.
 
     Raises:
         SeriesChoiceError: no CT series, or several and none chosen.

@@ -20,7 +20,7 @@ class SeriesChoiceError(DataError):
 
 
 class SeriesGeometryError(DataError):
-    """The slices of a series do not form one regular grid: gap, duplicate, variable spacing, tilt, mixed orientation."""
+    """The slices form no regular grid: gap, duplicate, variable spacing, tilt, mixed orientation."""
 
 
 def shorten(items: Iterable[object], limit: int = 8) -> str:

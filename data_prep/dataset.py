@@ -1,0 +1,260 @@
+"""Make a training folder from image and label pairs: ``python -m data_prep.dataset --pair IMAGE LABEL --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One pair: its name in the output, its two sources, and the lists it belongs to."""
+
+    name: str
+    image: Path
+    label: Path
+    lists: tuple[str, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = _parser().parse_args(argv)
+    return run_command(lambda: _make(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m data_prep.dataset",
+        description="Make DIR/images, DIR/labels and DIR/dataset.json from pairs. An image is a NIfTI file or a folder "
+        "with one DICOM CT series; a label is a NIfTI file on the same physical grid (one whose axes are flipped or "
+        "permuted is re-ordered by the affines and the change is recorded).",
+        epilog=EXIT_CODES,
+    )
+    pair: dict[str, Any] = {"nargs": 2, "metavar": ("IMAGE", "LABEL"), "type": Path, "action": "append"}
+    parser.add_argument("--pair", required=True, help="one training pair; may be repeated", **pair)
+    parser.add_argument("--validation-pair", default=[], help="one validation pair; may be repeated", **pair)
+    parser.add_argument(
+        "--map", nargs="+", default=[], metavar="OLD=NEW", help="new label values; values not named become 0"
+    )
+    parser.add_argument("--names", nargs="+", default=[], metavar="VALUE=NAME", help="names of the new label values")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    return parser
+
+
+def _make(args: argparse.Namespace) -> None:
+    mapping = _read_map(args.map)
+    names = _read_names(args.names)
+    cases = _name_cases(args.pair, args.validation_pair)
+    from medseg.io.atomic import write_json
+
+    with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
+        records, values = [], set()
+        for case in cases:
+            record, found = _write_case(case, mapping, folder)
+            records.append(record)
+            values |= found
+        _warn_unused(mapping, {value for record in records for value in record["label_source_values"]})
+        unknown = sorted(set(names) - values - set((mapping or {}).values()) - {0})
+        if unknown:
+            raise UsageError(f"--names gives a name to {unknown[0]}, but the labels hold only {sorted(values)}")
+        write_json(folder / "dataset.json", _dataset_json(args.out.name, cases, records, mapping, names, values))
+    for record in records:
+        note = f" ({record['label_reordered']})" if record["label_reordered"] else ""
+        print(f"{record['name']}: label voxels {record['label_voxels']}{note}")
+
+
+def _read_map(items: Sequence[str]) -> dict[int, int] | None:
+    if not items:
+        return None
+    mapping: dict[int, int] = {}
+    for item in items:
+        old, _, new = item.partition("=")
+        if not (old.strip().isdigit() and new.strip().isdigit()) or int(new) > 255:
+            raise UsageError(f"--map {item!r} is not OLD=NEW with whole numbers, NEW at most 255, e.g. 5=1")
+        if mapping.setdefault(int(old), int(new)) != int(new):
+            raise UsageError(f"--map gives {old} two new values")
+    return mapping
+
+
+def _read_names(items: Sequence[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for item in items:
+        value, _, name = item.partition("=")
+        if not value.strip().isdigit() or not name.strip():
+            raise UsageError(f"--names {item!r} is not VALUE=NAME, e.g. 1=liver")
+        if names.setdefault(int(value), name.strip()) != name.strip():
+            raise UsageError(f"--names gives {value} two names")
+    return names
+
+
+def _name_cases(training: list[list[Path]], validation: list[list[Path]]) -> list[_Case]:
+    lists: dict[tuple[Path, Path], list[str]] = {}
+    for kind, pairs in (("training", training), ("validation", validation)):
+        for image, label in pairs:
+            for path in (image, label):
+                if not path.exists():
+                    raise UsageError(f"{path}: no such file or folder")
+            members = lists.setdefault((image.resolve(), label.resolve()), [])
+            if kind in members:
+                raise UsageError(f"{image} is given twice for {kind}")
+            members.append(kind)
+    images = [image for image, _ in lists]
+    stems = [_stem(image) for image in images]
+    names = [
+        stem if stems.count(stem) == 1 else f"{image.parent.name}_{stem}"
+        for image, stem in zip(images, stems, strict=True)
+    ]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"two cases would be named {twice[0]}; rename one of the files or its folder")
+    return [
+        _Case(name, image, label, tuple(kinds))
+        for name, ((image, label), kinds) in zip(names, lists.items(), strict=True)
+    ]
+
+
+def _stem(path: Path) -> str:
+    for suffix in (".nii.gz", ".nii"):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tuple[dict[str, Any], set[int]]:
+    import numpy as np
+
+    from data_prep.convert import write_series
+    from medseg.io.dicom_series import read_series
+    from medseg.io.nifti import read_nifti, write_nifti
+
+    image_path = folder / "images" / f"{case.name}.nii.gz"
+    if case.image.is_dir():
+        series = read_series(case.image)
+        shape, affine = series.array.shape, series.affine_ras
+        write_series(series, image_path)
+    else:
+        image = _readable(read_nifti, case.image)
+        shape, affine = image.array.shape, image.affine_ras
+        write_nifti(image_path, image.array, affine)
+    label, reordered = _label_on_grid(case, shape, affine)
+    values = _remap(label, mapping, case.label)
+    write_nifti(folder / "labels" / f"{case.name}.nii.gz", values, affine)
+    counts = {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
+    record = {
+        "name": case.name,
+        "image_source": case.image.name,
+        "label_source": case.label.name,
+        "label_source_values": np.unique(label).astype(int).tolist(),
+        "label_reordered": reordered,
+        "label_voxels": {str(value): count for value, count in counts.items() if value},
+    }
+    return record, set(counts)
+
+
+def _readable(read: Any, path: Path) -> Any:
+    from medseg.io.errors import DataError
+
+    try:
+        return read(path)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _label_on_grid(case: _Case, shape: tuple[int, ...], affine: NDArray[np.float64]) -> tuple[NDArray[Any], str | None]:
+    from medseg.geometry.regrid import SAME_GRID_MM, find_reordering
+    from medseg.io.errors import DataError
+    from medseg.io.nifti import read_nifti
+
+    label = _readable(read_nifti, case.label)
+    order = find_reordering(label.affine_ras, label.array.shape, affine, shape)
+    if order.displacement_mm == float("inf"):
+        raise DataError(
+            f"{case.label}: label has shape {label.array.shape}, image {case.image} has {tuple(shape)}; "
+            "resample the label to the image's grid first"
+        )
+    if order.displacement_mm > SAME_GRID_MM:
+        raise DataError(
+            f"{case.label}: corners of the label lie up to {order.displacement_mm:.3f} mm from those of {case.image}, "
+            f"expected at most {SAME_GRID_MM} mm; resample the label or correct its header first"
+        )
+    return order.apply(label.array), None if order.is_identity else order.describe()
+
+
+def _warn_unused(mapping: dict[int, int] | None, seen: set[int]) -> None:
+    for old in sorted(set(mapping or {}) - seen - {0}):
+        print(f"warning: --map names {old}, which occurs in no label; found {sorted(seen)}", file=sys.stderr)
+
+
+def _remap(label: NDArray[Any], mapping: dict[int, int] | None, path: Path) -> NDArray[np.uint8]:
+    import numpy as np
+
+    from medseg.io.errors import DataError
+
+    found = np.unique(label)
+    if not np.all(np.isfinite(found)) or np.any(found != np.rint(found)) or found.min() < 0:
+        odd = found[~np.isfinite(found) | (found < 0) | (found != np.rint(found))][:3].tolist()
+        raise DataError(f"{path}: label values must be whole numbers from 0, found {odd}; this looks like no label map")
+    if mapping is None:
+        if found.max() > 255:
+            raise DataError(f"{path}: label values run to {int(found.max())}, expected at most 255; use --map OLD=NEW")
+        return label.astype(np.uint8)
+    result = np.zeros(label.shape, np.uint8)
+    for old, new in mapping.items():
+        result[label == old] = new
+    return result
+
+
+def _dataset_json(
+    name: str,
+    cases: list[_Case],
+    records: list[dict[str, Any]],
+    mapping: dict[int, int] | None,
+    names: dict[int, str],
+    values: set[int],
+) -> dict[str, Any]:
+    known = sorted(values | set(names) | {0})
+    default = {value: "background" if value == 0 else f"label_{value}" for value in known}
+    rows = {
+        kind: [
+            {"image": f"images/{case.name}.nii.gz", "label": f"labels/{case.name}.nii.gz"}
+            for case in cases
+            if kind in case.lists
+        ]
+        for kind in ("training", "validation")
+    }
+    shared = [case.name for case in cases if len(case.lists) == 2]
+    leak = f" {len(shared)} case(s) are in both lists, so validation figures do not generalise." if shared else ""
+    return {
+        "name": name,
+        "description": f"{len(cases)} image and label pair(s) on common grids.{leak}",
+        "modality": {"0": "CT"},
+        "labels": {str(value): names.get(value, default[value]) for value in known},
+        "numTraining": len(rows["training"]),
+        "numTest": 0,
+        "training": rows["training"],
+        "validation": rows["validation"],
+        "test": [],
+        "provenance": {
+            "label_map": "kept" if mapping is None else {str(old): new for old, new in mapping.items()},
+            "cases": records,
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
