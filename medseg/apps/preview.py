@@ -17,38 +17,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["WINDOWS", "Window", "window_for", "write_preview"]
+__all__ = ["Window", "window_for", "write_preview"]
 
 
 class Window(NamedTuple):
     """A named display window in Hounsfield units."""
 
     name: str
-    width: float
     level: float
+    width: float
 
 
-WINDOWS = {
-    "soft tissue": Window("soft tissue", 400.0, 40.0),
-    "lung": Window("lung", 1500.0, -600.0),
-    "bone": Window("bone", 1800.0, 400.0),
-}
+class _Row(NamedTuple):
+    """Three planes; with ``side_mm``, squares of that side around ``label``, else whole planes."""
+
+    planes: Sequence[Plane]
+    label: int
+    side_mm: float | None
+
+
 _WINDOW_WORDS = {"lung": ("lung", "nodule", "airway", "trachea"), "bone": ("bone", "vertebra", "rib")}
 
 # Okabe and Ito's palette, which stays apart for colour-blind readers, without the tones that vanish on grey.
 _COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
 _BAR_LENGTHS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _LEGEND_ENTRIES = 8
-_FIGURE_WIDTH_INCH, _DPI = 12.0, 150
+_FIGURE_WIDTH_INCH, _HEAD_INCH, _FOOT_INCH, _DPI = 12.0, 0.45, 0.4, 150
 
 
 def window_for(labels: Mapping[int, str]) -> Window:
-    """The display window that suits the classes: lung or bone if a class name says so, else soft tissue."""
+    """The display window that suits the classes: lung or bone if a class name says so, else abdomen."""
+    from medseg.transforms.intensity.hu_window import HU_WINDOWS
+
     names = [name.lower() for label, name in labels.items() if label != 0]
-    for window, words in _WINDOW_WORDS.items():
-        if any(word in name for name in names for word in words):
-            return WINDOWS[window]
-    return WINDOWS["soft tissue"]
+    fitting = (w for w, words in _WINDOW_WORDS.items() if any(word in name for name in names for word in words))
+    chosen = next(fitting, "abdomen")
+    return Window(chosen, *HU_WINDOWS[chosen])
 
 
 def write_preview(
@@ -60,7 +64,7 @@ def write_preview(
     title: str = "",
     window: Window | None = None,
 ) -> Path:
-    """Draw a PNG: planes through the mask's largest cross-sections and, for a small target, a second row enlarged on it.
+    """Draw a PNG: planes through the mask's largest cross-sections and, for a small target, a second row enlarged.
 
     Args:
         path: the PNG to write (atomically).
@@ -71,41 +75,50 @@ def write_preview(
         title: first words of the heading, such as the case name.
         window: display window; by default the one that ``window_for`` chooses.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     window = window or window_for(labels)
     counts = np.bincount(mask.ravel(), minlength=max(labels) + 1)
-    present = [label for label in sorted(labels) if label != 0 and counts[label]]
-    rows: list[tuple[Sequence[Plane], float | None]] = [(anatomical_planes(image, mask, affine_ras), None)]
-    target = min(present, key=lambda label: counts[label], default=None)
-    if target is not None:
-        planes = anatomical_planes(image, mask, affine_ras, target)
-        field = _field_of_view_mm(planes, target)
-        if field < 0.5 * max(max(_size_mm(p)) for p in planes):
-            rows.append((planes, field))
-    heights = [max(_size_mm(p)[0] for p in row) if field is None else field for row, field in rows]
-    widths = [max(_size_mm(p)[1], 1.0) for p in rows[0][0]]
-    scale = _FIGURE_WIDTH_INCH / sum(widths)
-    # An enlarged row has square panes, drawn as high as a third of the figure's width.
-    inches = [h * scale if field is None else _FIGURE_WIDTH_INCH / 3 for h, (_, field) in zip(heights, rows, strict=True)]
-    figure = Figure(figsize=(_FIGURE_WIDTH_INCH, sum(inches) + 0.85), dpi=_DPI, facecolor="black")
-    FigureCanvasAgg(figure)
+    rows = _rows(image, mask, affine_ras, {label: int(counts[label]) for label in labels if label != 0})
     colours = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
-    grid = figure.add_gridspec(
-        len(rows), 1, height_ratios=inches, left=0.01, right=0.99, bottom=0.4 / (sum(inches) + 0.85),
-        top=1 - 0.45 / (sum(inches) + 0.85), hspace=0.03,
-    )  # fmt: skip
-    for number, (row, field) in enumerate(rows):
-        panes = grid[number].subgridspec(1, 3, width_ratios=widths if field is None else [1, 1, 1], wspace=0.02)
-        for column, plane in enumerate(row):
-            centre = None if field is None else _section_centre_mm(plane, target or 0)
-            _draw_pane(figure.add_subplot(panes[column]), plane, heights[number], centre, window, colours)
+    figure = _draw_rows(rows, window, colours)
     _write_heading(figure, title, labels, counts * voxel_volume_ml(affine_ras), colours)
-    _write_rules(figure, window, affine_ras, labels[target] if len(rows) > 1 and target is not None else "")
+    _write_rules(figure, window, affine_ras, labels[rows[1].label] if len(rows) > 1 else "")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", facecolor="black")
     return Path(path)
+
+
+def _rows(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, counts: Mapping[int, int]) -> list[_Row]:
+    """The whole planes and, if the smallest class fills less than half of them, its surroundings."""
+    rows = [_Row(anatomical_planes(image, mask, affine_ras), 0, None)]
+    target = min((label for label in counts if counts[label]), key=lambda label: counts[label], default=None)
+    if target is not None:
+        planes = anatomical_planes(image, mask, affine_ras, target)
+        side = _side_mm(planes, target)
+        if side < 0.5 * max(max(_size_mm(plane)) for plane in planes):
+            rows.append(_Row(planes, target, side))
+    return rows
+
+
+def _draw_rows(rows: Sequence[_Row], window: Window, colours: Mapping[int, str]) -> Figure:
+    """A figure with three panes a row; whole planes share one scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    widths = [_size_mm(plane)[1] for plane in rows[0].planes]
+    height = max(_size_mm(plane)[0] for plane in rows[0].planes)
+    # Enlarged panes are squares of a third of the figure's width.
+    inches = [_FIGURE_WIDTH_INCH * (height / sum(widths) if row.side_mm is None else 1 / 3) for row in rows]
+    total = sum(inches) + _HEAD_INCH + _FOOT_INCH
+    figure = Figure(figsize=(_FIGURE_WIDTH_INCH, total), dpi=_DPI, facecolor="black")
+    FigureCanvasAgg(figure)
+    borders = {"left": 0.01, "right": 0.99, "bottom": _FOOT_INCH / total, "top": 1 - _HEAD_INCH / total}
+    grid = figure.add_gridspec(len(rows), 1, height_ratios=inches, hspace=0.03, **borders)
+    for number, row in enumerate(rows):
+        panes = grid[number].subgridspec(1, 3, width_ratios=widths if row.side_mm is None else [1, 1, 1], wspace=0.02)
+        for column, plane in enumerate(row.planes):
+            centre = None if row.side_mm is None else _section_centre_mm(plane, row.label)
+            _draw_pane(figure.add_subplot(panes[column]), plane, row.side_mm or height, centre, window, colours)
+    return figure
 
 
 def _size_mm(plane: Plane) -> tuple[float, float]:
@@ -119,7 +132,7 @@ def _section_box(plane: Plane, label: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return places.min(axis=0), places.max(axis=0)
 
 
-def _field_of_view_mm(planes: Sequence[Plane], label: int) -> float:
+def _side_mm(planes: Sequence[Plane], label: int) -> float:
     """Side of the square, in mm, that shows a label's sections with a margin; at least 80 mm."""
     extents = []
     for plane in planes:
@@ -195,7 +208,7 @@ def _write_heading(
     figure: Figure,
     title: str,
     labels: Mapping[int, str],
-    volumes_ml: NDArray[np.float64],
+    volumes_ml: NDArray[Any],
     colours: Mapping[int, str],
 ) -> None:
     """Title, then each class with its volume in its contour's colour; only the largest ones if there are many."""

@@ -48,8 +48,8 @@ def read_bundle(root: str | Path) -> Bundle:
         root: folder with ``configs/inference.json`` and ``configs/metadata.json``.
 
     Raises:
-        ConfigurationError: one line naming the file and key if the folder is no bundle, a file is no JSON, a key that the
-            command overrides is missing, or the class names cannot be read.
+        ConfigurationError: one line naming the file and key if the folder is no bundle, a file is no JSON, a key that
+            the command overrides is missing, or the class names cannot be read.
     """
     root = Path(root)
     if not root.is_dir():

@@ -59,11 +59,12 @@ class Case:
         }
 
 
-def read_case(path: str | Path) -> Case:
+def read_case(path: str | Path, series_uid: str | None = None) -> Case:
     """Read a case.
 
     Args:
-        path: a NIfTI file (``.nii`` or ``.nii.gz``) or a folder that holds exactly one CT series in DICOM.
+        path: a NIfTI file (``.nii`` or ``.nii.gz``) or a folder that holds a CT series in DICOM.
+        series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
 
     Raises:
         ConfigurationError: if there is nothing at ``path`` or its suffix is unknown.
@@ -72,8 +73,10 @@ def read_case(path: str | Path) -> Case:
     path = Path(path)
     if not path.exists():
         raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
+    if series_uid and not path.is_dir():
+        raise ConfigurationError(f"{path}: is a file; --series chooses among the series of a DICOM folder")
     try:
-        case = _read_dicom(path) if path.is_dir() else _read_nifti(path)
+        case = _read_dicom(path, series_uid) if path.is_dir() else _read_nifti(path)
     except ValueError as error:
         raise IntegrityError(str(error)) from error
     return _checked(case)
@@ -89,10 +92,10 @@ def _read_nifti(path: Path) -> Case:
     return Case(path.name[: -len(suffix)], "nifti", volume.array, volume.affine_ras, path)
 
 
-def _read_dicom(path: Path) -> Case:
-    from medseg.io.dicom_series import read_ct_series
+def _read_dicom(path: Path, series_uid: str | None) -> Case:
+    from medseg.io.dicom_series import read_series
 
-    series = read_ct_series(path)
+    series = read_series(path, series_uid)
     return Case(path.resolve().name, "dicom", series.array, series.affine_ras, path, tuple(series.warnings))
 
 
@@ -101,7 +104,9 @@ def _checked(case: Case) -> Case:
     if array.dtype.kind not in "iuf":
         raise IntegrityError(f"{case.source}: voxels have type {array.dtype}, expected one number per voxel")
     if min(array.shape) < 2:
-        raise IntegrityError(f"{case.source}: image has shape {array.shape}, expected at least 2 voxels along each axis")
+        raise IntegrityError(
+            f"{case.source}: image has shape {array.shape}, expected at least 2 voxels along each axis"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).any():
         raise IntegrityError(f"{case.source}: no voxel holds a finite value; expected Hounsfield units")
     return Case(**{**case.__dict__, "warnings": case.warnings + tuple(_value_warnings(array))})

@@ -33,7 +33,8 @@ class ResourceError(CommandError):
     exit_code = 5
 
 
-class Interrupted(CommandError):
-    """The process was asked to stop (SIGTERM); running the same command again is safe."""
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to stop (SIGTERM, exit code 75); running the same command again is safe.
 
-    exit_code = 75
+    It is no ``Exception``, so that libraries which catch those cannot swallow it.
+    """

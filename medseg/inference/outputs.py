@@ -26,8 +26,8 @@ def check_target(target: str | Path, overwrite: bool) -> None:
         overwrite: whether an earlier result may be replaced.
 
     Raises:
-        ConfigurationError: if ``target`` is a file, holds an earlier result without ``overwrite``, or holds anything that
-            is not a result of this command (then ``overwrite`` does not help).
+        ConfigurationError: if ``target`` is a file, holds an earlier result without ``overwrite``, or holds anything
+            that is not a result of this command (then ``overwrite`` does not help).
     """
     target = Path(target)
     if not target.exists():
@@ -48,8 +48,8 @@ def check_target(target: str | Path, overwrite: bool) -> None:
 def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` and rename it to ``target`` when the block ends without an error.
 
-    With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an error
-    it stays there, so that ``target`` never shows an old result as if it were the new one.
+    With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an
+    error it stays there, so that ``target`` never shows an old result as if it were the new one.
 
     Args:
         target: the result folder.

@@ -7,7 +7,6 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 __all__ = ["RUN_SCHEMA_VERSION", "installed_versions", "peak_memory"]
 

@@ -29,9 +29,9 @@ def class_statistics(
         labels: name of every label; label 0 is the background and is not measured.
 
     Returns:
-        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a class:
-        ``label, name, n_voxels, volume_ml, hu`` (``mean``, ``std`` with N in the denominator, ``p5``, ``p50``, ``p95``
-        by linear interpolation, over finite values), ``n_components``, ``largest_component_ml``, ``touches_border``,
+        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a
+        class: ``label, name, n_voxels, volume_ml, hu`` (``mean``, ``std`` with N in the denominator, ``p5``, ``p50``,
+        ``p95`` by linear interpolation, over finite values), ``n_components``, ``largest_component_ml``, ``touches_border``,
         ``border_faces`` (letters of the image faces reached, by the closest patient axis), ``centroid_ras_mm``,
         ``centroid_lps_mm`` and ``bounding_box`` (first and last voxel index, both inside, and extent in mm along the
         array axes). An empty class has zeros and nulls.
@@ -125,9 +125,7 @@ def _hu(values: NDArray[Any]) -> dict[str, float] | None:
     }
 
 
-def _faces_reached(
-    first: NDArray[Any], last: NDArray[Any], shape: tuple[int, ...], affine_ras: ArrayLike
-) -> list[str]:
+def _faces_reached(first: NDArray[Any], last: NDArray[Any], shape: tuple[int, ...], affine_ras: ArrayLike) -> list[str]:
     """Letters of the outer faces that the box touches: an axis running towards R starts at its L face."""
     faces = []
     for axis, letter in enumerate(orientation_codes(affine_ras)):

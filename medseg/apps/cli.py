@@ -1,0 +1,143 @@
+"""The ``medseg`` command: arguments, dispatch, exit codes. Importing it, and ``--help``, load no heavy library."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from medseg import __version__
+from medseg.apps.failures import explain
+from medseg.inference.errors import Interrupted
+
+__all__ = ["build_parser", "main"]
+
+_EPILOG = """exit codes: 0 success, 1 run-time failure, 2 usage or configuration, 3 data failed an integrity check,
+5 out of memory or disk, 75 stopped from outside (run the same command again), 130 Ctrl-C"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in the same one-line form as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; expected cpu, cuda or cuda:N")
+    return text
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The argument parser with all sub-commands."""
+    parser = _Parser(prog="medseg", description="Segmentation of small, concentrated targets in CT.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"medseg {__version__}")
+    common = _Parser(add_help=False)
+    common.add_argument("--traceback", action="store_true", help="show the full traceback of a failure")
+    commands = parser.add_subparsers(
+        parser_class=_Parser, title="commands", dest="command", metavar="COMMAND", required=True
+    )
+
+    doctor = commands.add_parser(
+        "doctor", parents=[common], help="what is installed, compiled and decodable here", epilog=_EPILOG
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    doctor.set_defaults(run=_doctor)
+
+    demo = commands.add_parser(
+        "demo", parents=[common], help="train and segment synthetic cases on this machine", epilog=_EPILOG
+    )
+    demo.add_argument("-o", "--output", default="demo_output", metavar="DIR", help="result folder (demo_output)")
+    _add_run_options(demo)
+    demo.set_defaults(run=_demo)
+
+    segment = commands.add_parser(
+        "segment", parents=[common], help="segment one CT with a bundle", epilog=_EPILOG,
+        description="Segment one CT with a MONAI bundle. A bundle's configuration is code: run only bundles you trust.",
+    )  # fmt: skip
+    segment.add_argument(
+        "-i", "--input", required=True, metavar="CASE", help="NIfTI file, or folder with one CT series"
+    )
+    segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
+    segment.add_argument("--bundle", required=True, metavar="DIR", help="bundle folder (with configs/inference.json)")
+    segment.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
+    segment.add_argument("--weights", metavar="FILE", help="checkpoint instead of the bundle's own")
+    segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
+    _add_run_options(segment)
+    segment.set_defaults(run=_segment)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", type=_device, help="cpu, cuda or cuda:N (default: cuda if there is one)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
+    parser.add_argument("--quiet", action="store_true", help="show errors only")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from medseg.apps import doctor
+
+    return doctor.main(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from medseg.apps import demo
+
+    return int(demo.main(args))
+
+
+def _segment(args: argparse.Namespace) -> int:
+    from medseg.apps import segment
+
+    return segment.main(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        argv: arguments without the program name; ``None`` takes those of the process.
+    """
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        with _sigterm_raises():
+            return int(args.run(args))
+    except (Exception, KeyboardInterrupt) as error:
+        if args.traceback:
+            import traceback
+
+            traceback.print_exc()
+        line, code = explain(error)
+        print(f"error: {line}", file=sys.stderr)
+        return code
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that unfinished results are cleaned up on the way out."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
