@@ -8,5 +8,15 @@ from __future__ import annotations
 
 from medseg.datasets.phantom.abdomen import ABDOMEN_ORGANS, abdomen_phantom
 from medseg.datasets.phantom.model import Lesion, Phantom, PointMark, ReaderMask
+from medseg.datasets.phantom.write import write_phantom_dicom, write_phantom_nifti
 
-__all__ = ["ABDOMEN_ORGANS", "Lesion", "Phantom", "PointMark", "ReaderMask", "abdomen_phantom"]
+__all__ = [
+    "ABDOMEN_ORGANS",
+    "Lesion",
+    "Phantom",
+    "PointMark",
+    "ReaderMask",
+    "abdomen_phantom",
+    "write_phantom_dicom",
+    "write_phantom_nifti",
+]

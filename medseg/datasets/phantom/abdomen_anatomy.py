@@ -102,26 +102,32 @@ def _draw_neighbours(rng: np.random.Generator, frame: _Frame, hu: dict[str, floa
     """Organs that press into the liver or lie apart from it."""
     s = frame.s
     spine_y = -0.62 * 84.0 * s[1]
-    back = np.array([0.0, spine_y, 0.0])
-    spleen = random_blob(rng, jitter(rng, np.array([-92.0, -28.0, 42.0]) * s, 6), [30, 44, 48], bumps=0.06)
-    right = random_blob(rng, jitter(rng, np.array([58.0, -38.0, -52.0]) * s, 6), [27, 25, 52], tilt_deg=10)
-    left = random_blob(rng, jitter(rng, np.array([-62.0, -42.0, -32.0]) * s, 6), [27, 25, 52], tilt_deg=10)
-    stomach = random_blob(rng, jitter(rng, np.array([-58.0, 30.0, 46.0]) * s, 8), [42, 34, 46], bumps=0.08)
-    heart = random_blob(rng, jitter(rng, np.array([-22.0, 34.0, 132.0]) * s, 6), [58, 46, 42])
-    gallbladder = random_blob(rng, jitter(rng, np.array([48.0, 42.0, -34.0]) * s, 6), [13, 15, 26], tilt_deg=20)
-    psoas = [random_blob(rng, back + [side * 40.0, 2.0, -90.0], [21, 19, 75]) for side in (1, -1)]
-    erector = [random_blob(rng, back + [side * 36.0, -22.0, 0.0], [30, 17, 400], tilt_deg=1) for side in (1, -1)]
-    spine = [*tube([back + [0, 4, -400], back + [0, 4, 400]], 21.0), *tube([back + [0, -25, -400], back + [0, -25, 400]], 9.0)]
-    aorta = tube([back + [-10, 32, -400], back + [-10, 32, 400]], float(rng.uniform(8, 12)))
-    cava = tube([back + [18, 34, -400], back + [22, 40, 90], back + [10, 60, 200]], float(rng.uniform(9, 12)))
-    kidney = {"texture": Waves.random(rng, 6, 0.2, 5.0)}
+
+    def back(x: float, y: float, z: float) -> NDArray[np.float64]:
+        return np.array([x, spine_y + y, z])
+
+    def near(x: float, y: float, z: float, spread_mm: float = 6.0) -> NDArray[np.float64]:
+        return jitter(rng, np.array([x, y, z]) * s, spread_mm)
+
+    spleen = random_blob(rng, near(-92, -28, 42), [30, 44, 48], bumps=0.06)
+    right = random_blob(rng, near(58, -38, -52), [27, 25, 52], tilt_deg=10)
+    left = random_blob(rng, near(-62, -42, -32), [27, 25, 52], tilt_deg=10)
+    stomach = random_blob(rng, near(-58, 30, 46, 8), [42, 34, 46], bumps=0.08)
+    heart = random_blob(rng, near(-22, 34, 132), [58, 46, 42])
+    gallbladder = random_blob(rng, near(48, 42, -34), [13, 15, 26], tilt_deg=20)
+    psoas = [random_blob(rng, back(side * 40.0, 2.0, -90.0), [21, 19, 75]) for side in (1, -1)]
+    erector = [random_blob(rng, back(side * 36.0, -22.0, 0.0), [30, 17, 400], tilt_deg=1) for side in (1, -1)]
+    spine = [*tube([back(0, 4, -400), back(0, 4, 400)], 21.0), *tube([back(0, -25, -400), back(0, -25, 400)], 9.0)]
+    aorta = tube([back(-10, 32, -400), back(-10, 32, 400)], float(rng.uniform(8, 12)))
+    cava = tube([back(18, 34, -400), back(22, 40, 90), back(10, 60, 200)], float(rng.uniform(9, 12)))
+    cortex = Waves.random(rng, 6, 0.2, 5.0)
     inside = [frame.cavity]
     return [
         *[Part(Intersection([frame.wall, muscle]), hu["muscle"], 2) for muscle in (*psoas, *erector)],
         Part(Union(spine), float(rng.uniform(150, 260)), 3, texture=Waves.random(rng, 8, 0.25, 40.0)),
         Part(Intersection([spleen, *inside]), hu["spleen"], 5, texture=Waves.random(rng, 6, 0.15, 3.0)),
-        Part(Intersection([right, *inside]), hu["kidney"], 6, **kidney),
-        Part(Intersection([left, *inside]), hu["kidney"], 7, **kidney),
+        Part(Intersection([right, *inside]), hu["kidney"], 6, texture=cortex),
+        Part(Intersection([left, *inside]), hu["kidney"], 7, texture=cortex),
         Part(Intersection([stomach, *inside]), hu["stomach"], 8, texture=Waves.random(rng, 6, 0.2, 6.0)),
         *_gas_bubble(rng, stomach),
         Part(Union(aorta), hu["blood"], 11),
@@ -168,7 +174,7 @@ def _draw_bowel(rng: np.random.Generator, frame: _Frame, hu: dict[str, float]) -
         wall_hu = hu["stomach"] + float(rng.uniform(-10, 15))
         parts.append(Part(Intersection([loop, frame.cavity]), wall_hu, 9))
         if rng.random() < 0.4:
-            gas = Blob(loop.centre_mm + [0, 5, 0], loop.semi_axes_mm * 0.6, np.eye(3))
+            gas = Blob(loop.centre_mm + np.array([0.0, 5.0, 0.0]), loop.semi_axes_mm * 0.6, np.eye(3))
             parts.append(Part(Intersection([gas, frame.cavity]), -990.0, 10))
     return parts
 

@@ -24,7 +24,7 @@ def streams(seed: int, count: int) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in np.random.SeedSequence(int(seed)).spawn(count)]
 
 
-def jitter(rng: np.random.Generator, centre: Sequence[float], spread_mm: float) -> NDArray[np.float64]:
+def jitter(rng: np.random.Generator, centre: ArrayLike, spread_mm: float) -> NDArray[np.float64]:
     """A position uniformly distributed in a cube of half-width ``spread_mm`` around ``centre``."""
     return np.asarray(centre, np.float64) + rng.uniform(-spread_mm, spread_mm, 3)
 

@@ -39,7 +39,7 @@ class Lesion:
         centre_ras_mm: centroid, RAS mm.
         diameter_mm: diameter of the sphere of equal volume, mm.
         volume_ml: volume in ml.
-        kind: ``hypodense``, ``isodense``, ``hyperdense`` (tumours); ``solid``, ``part-solid``, ``ground-glass`` (nodules).
+        kind: tumours ``hypodense``, ``isodense``, ``hyperdense``; nodules ``solid``, ``part-solid``, ``ground-glass``.
         contrast_hu: lesion minus surrounding tissue, HU.
         attachment: ``none``, ``vessel`` or ``wall`` (nodules only).
         ratings: the nine LIDC characteristics before the readers' own variation (nodules only).

@@ -124,7 +124,8 @@ def _wave_field(waves: Waves, grid: Grid, sampled: Sampled) -> Floats:
     first = grid.affine_ras[:3, :3] @ [s.start for s in sampled.box] + grid.affine_ras[:3, 3]
     for vector, phase, amplitude in zip(waves.vectors, waves.phases, waves.amplitudes, strict=True):
         per_index = vector @ grid.affine_ras[:3, :3]
-        i, j, k = (np.exp(1j * rate * np.arange(n)).astype(np.complex64) for rate, n in zip(per_index, size, strict=True))
+        rates = zip(per_index, size, strict=True)
+        i, j, k = (np.exp(1j * rate * np.arange(n)).astype(np.complex64) for rate, n in rates)
         plane = np.complex64(amplitude * np.exp(1j * (phase + vector @ first))) * i[:, None] * j
         total += plane.real[..., None] * k.real - plane.imag[..., None] * k.imag
     return total
