@@ -57,7 +57,8 @@ def examine() -> dict[str, Any]:
     Returns:
         A JSON-able dictionary: ``schema_version``, ``medseg``, ``python``, ``platform``, ``packages`` and ``extras``
         (each package with ``version``, ``needs``, ``ok``), ``ops``, ``dicom`` (transfer syntaxes), ``devices``,
-        ``problems`` (what is required and does not work) and ``advice`` (what is optional and missing, with the way to get it).
+        ``problems`` (what is required and does not work) and ``advice`` (what is optional and missing, with the way to
+        get it).
     """
     from medseg import __version__
 

@@ -52,7 +52,8 @@ def main(args: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        args: ``input``, ``output``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``, ``quiet`` and ``dry_run``.
+        args: ``input``, ``output``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``, ``quiet``,
+            ``dry_run``.
 
     Returns:
         0; every failure is raised (see ``medseg.inference.errors``).

@@ -1,0 +1,75 @@
+"""Cases from NIfTI files and DICOM folders; the unusable is refused with the right exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.geometry import make_affine
+from medseg.inference.case import read_case
+from medseg.inference.errors import ConfigurationError, IntegrityError
+from medseg.io.nifti import read_nifti, write_nifti
+
+AFFINE = make_affine((1.0, 2.0, 3.0), (5.0, 6.0, 7.0), "LAS")
+
+
+def ct(shape: tuple[int, int, int] = (5, 6, 7)) -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 400, shape, dtype=np.int16)
+
+
+def test_a_nifti_case_keeps_type_values_and_geometry(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "pat.one.nii.gz", ct(), AFFINE)
+    case = read_case(path)
+    assert (case.name, case.kind, case.array.dtype, case.warnings) == ("pat.one", "nifti", np.int16, ())
+    np.testing.assert_array_equal(case.array, ct())
+    np.testing.assert_allclose(case.affine_ras, AFFINE)
+    assert case.as_nifti(tmp_path) == path
+
+
+def test_facts_for_reports_carry_no_name_and_no_path(tmp_path: Path) -> None:
+    facts = read_case(write_nifti(tmp_path / "MUSTERMANN.nii", ct(), AFFINE)).facts()
+    assert facts["orientation"] == "LAS"
+    assert facts["spacing_mm"] == [1.0, 2.0, 3.0]
+    assert "MUSTERMANN" not in repr(facts)
+    assert str(tmp_path) not in repr(facts)
+
+
+def test_values_that_are_not_hounsfield_units_are_pointed_out(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", ct().clip(0, 255).astype(np.uint8), AFFINE)
+    assert "may not be in HU" in read_case(path).warnings[0]
+
+
+def test_nan_voxels_are_counted(tmp_path: Path) -> None:
+    array = ct().astype(np.float32)
+    array[0, 0, :3] = np.nan
+    assert read_case(write_nifti(tmp_path / "a.nii", array, AFFINE)).warnings[0].startswith("3 voxels are NaN")
+
+
+def test_wrong_arguments_are_usage_errors(tmp_path: Path) -> None:
+    (tmp_path / "scan.mha").write_text("x")
+    path = write_nifti(tmp_path / "a.nii", ct(), AFFINE)
+    for arguments in ((tmp_path / "none.nii",), (tmp_path / "scan.mha",), (path, "1.2.3")):
+        with pytest.raises(ConfigurationError):
+            read_case(*arguments)
+
+
+def test_unusable_data_are_integrity_errors(tmp_path: Path) -> None:
+    (tmp_path / "cut.nii.gz").write_bytes(b"\x1f\x8b not gzip")
+    (tmp_path / "empty_folder").mkdir()
+    flat = write_nifti(tmp_path / "flat.nii", ct((5, 6, 1)), AFFINE)
+    nothing = write_nifti(tmp_path / "nan.nii", np.full((3, 3, 3), np.nan, np.float32), AFFINE)
+    for path in (tmp_path / "cut.nii.gz", tmp_path / "empty_folder", flat, nothing):
+        with pytest.raises(IntegrityError) as caught:
+            read_case(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_dicom_series_becomes_a_nifti_file_with_the_same_grid(tmp_path: Path, real_data) -> None:
+    case = read_case(real_data("abdomen_totalseg/example_ct_dicom"))
+    assert (case.kind, case.array.shape) == ("dicom", (512, 512, 20))
+    written = read_nifti(case.as_nifti(tmp_path))
+    np.testing.assert_array_equal(written.array, case.array)
+    np.testing.assert_allclose(written.affine_ras, case.affine_ras, atol=1e-4)
