@@ -160,7 +160,7 @@ def _sorted_stack(folder: Path, entry: SeriesEntry) -> _Stack:
 
 def _describe(groups: list[Any]) -> str:
     parts = [
-        f"{len(members)} file(s) like {members[0].path.name} ({size[1]} x {size[0]}, {spacing[0]:g} x {spacing[1]:g} mm, "
+        f"{len(members)} files like {members[0].path.name} ({size[1]} x {size[0]}, {spacing[0]:g} x {spacing[1]:g} mm, "
         f"orientation {' '.join(f'{value:g}' for value in orientation)})"
         for orientation, size, spacing, members in groups
     ]

@@ -1,0 +1,155 @@
+"""Nodules of one scan: the readers' masks, their agreement and their consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.datasets.lidc.clusters import cluster_annotations
+from medseg.datasets.lidc.masks import annotation_mask
+from medseg.datasets.lidc.records import Annotation, Reading
+from medseg.geometry import apply_affine, spacing_of, voxel_volume_ml
+from medseg.geometry.contours import BorderRule, PatchMask
+
+__all__ = ["Nodule", "build_nodules", "consensus_mask", "dice", "equivalent_diameter_mm"]
+
+
+@dataclass(frozen=True, eq=False)
+class Nodule:
+    """One nodule as several readers saw it.
+
+    Attributes:
+        nodule_id: 1-based number within the scan, from superior to inferior.
+        start: index ``(i, j, k)`` of the box that holds every reader's mask.
+        masks: bool box of every reader who marked the nodule, by reader number.
+        consensus: bool box, see ``consensus_mask``.
+        annotations: the annotations of every reader, by reader number.
+        absent_z_mm: z of contours without a slice in the CT: the masks lack them.
+    """
+
+    nodule_id: int
+    start: tuple[int, int, int]
+    masks: Mapping[int, NDArray[np.bool_]]
+    consensus: NDArray[np.bool_]
+    annotations: Mapping[int, tuple[Annotation, ...]]
+    absent_z_mm: tuple[float, ...]
+
+    def box(self) -> tuple[slice, slice, slice]:
+        """The nodule's place in the CT array."""
+        i, j, k = (slice(a, a + n) for a, n in zip(self.start, self.consensus.shape, strict=True))
+        return i, j, k
+
+    def centroid_ras(self, reader: int, affine_ras: ArrayLike) -> NDArray[np.float64]:
+        """Centre of mass of a reader's mask, RAS mm; of the outline points where the mask is empty."""
+        voxels = np.argwhere(self.masks[reader])
+        if len(voxels):
+            return apply_affine(affine_ras, voxels.mean(axis=0) + self.start)
+        contours = [contour for item in self.annotations[reader] for contour in item.contours]
+        pixels = np.concatenate([contour.points for contour in contours]).mean(axis=0)
+        centre = apply_affine(affine_ras, [pixels[0], pixels[1], 0.0])
+        centre[2] = np.mean([contour.z_mm for contour in contours])
+        return centre
+
+    def pairwise_dice(self) -> dict[tuple[int, int], float]:
+        """Dice coefficient of every pair of readers."""
+        return {(a, b): dice(self.masks[a], self.masks[b]) for a, b in combinations(sorted(self.masks), 2)}
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Dice coefficient of two masks of one shape, 0 to 1; 1 if both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2.0 * int((a & b).sum()) / total if total else 1.0
+
+
+def consensus_mask(masks: Sequence[NDArray[np.bool_]], level: float = 0.5) -> NDArray[np.bool_]:
+    """Voxels marked by at least a fraction of the readers.
+
+    The denominator is the number of readers *who marked this nodule*, not the four readers of the scan: a nodule that
+    two readers marked keeps every voxel that one of them marked at ``level`` 0.5.
+
+    Args:
+        masks: one bool mask a reader, all of one shape.
+        level: fraction of the readers, above 0 and at most 1.
+    """
+    if not 0 < level <= 1:
+        raise ValueError(f"level is {level}, expected above 0 and at most 1")
+    votes = np.sum([np.asarray(mask, dtype=np.int64) for mask in masks], axis=0)
+    return np.asarray(votes >= level * len(masks) - 1e-9)
+
+
+def equivalent_diameter_mm(voxels: int, affine_ras: ArrayLike) -> float:
+    """Diameter of the sphere with the volume of a number of voxels, mm."""
+    return float(np.cbrt(6.0 * voxels * voxel_volume_ml(affine_ras) * 1000.0 / np.pi))
+
+
+def build_nodules(
+    reading: Reading, affine_ras: ArrayLike, shape: Sequence[int], border: BorderRule = "exclude", level: float = 0.5
+) -> list[Nodule]:
+    """All outlined nodules of a reading on a CT grid.
+
+    Annotations are grouped by ``cluster_annotations``. A reader with several annotations in one group contributes their
+    union. Where the source does not name readers (database), annotations of a group are numbered 1, 2, ... in their
+    order: such a number means a reader only within its nodule.
+
+    Args:
+        reading: what the readers drew.
+        affine_ras: affine of the CT array ``[column, row, slice]``.
+        shape: shape of the CT array.
+        border: see ``annotation_mask``.
+        level: see ``consensus_mask``.
+
+    Returns:
+        Nodules numbered from superior to inferior (ties: by row, then column). Nodules without any slice in the CT are
+        left out.
+    """
+    slice_z = apply_affine(affine_ras, np.array([[0, 0, k] for k in range(shape[2])]))[:, 2]
+    dx, dy, _ = spacing_of(affine_ras)
+    groups = cluster_annotations(reading.annotations, (float(dx), float(dy)))
+    found = []
+    for group in groups:
+        members: dict[int, list[Annotation]] = {}
+        for number, index in enumerate(group, start=1):
+            annotation = reading.annotations[index]
+            members.setdefault(annotation.reader or number, []).append(annotation)
+        parts = {
+            reader: [annotation_mask(item, slice_z, (shape[0], shape[1]), border) for item in items]
+            for reader, items in sorted(members.items())
+        }
+        absent = tuple(sorted({z for masks in parts.values() for mask in masks for z in mask.absent_z_mm}))
+        patches = {reader: [m.patch for m in masks if m.patch.mask.size] for reader, masks in parts.items()}
+        if any(patches.values()):
+            start, masks = _common_box(patches)
+            annotations = {reader: tuple(items) for reader, items in sorted(members.items())}
+            found.append(Nodule(0, start, masks, consensus_mask(list(masks.values()), level), annotations, absent))
+    found.sort(key=_superior_first)
+    return [
+        Nodule(number, n.start, n.masks, n.consensus, n.annotations, n.absent_z_mm)
+        for number, n in enumerate(found, start=1)
+    ]
+
+
+def _common_box(
+    patches: Mapping[int, Sequence[PatchMask]],
+) -> tuple[tuple[int, int, int], dict[int, NDArray[np.bool_]]]:
+    boxes = [patch for group in patches.values() for patch in group]
+    low = np.min([patch.start for patch in boxes], axis=0)
+    high = np.max([np.add(patch.start, patch.mask.shape) for patch in boxes], axis=0)
+    masks = {}
+    for reader, group in patches.items():
+        mask = np.zeros(high - low, dtype=bool)
+        for patch in group:
+            place = tuple(slice(a, a + n) for a, n in zip(np.subtract(patch.start, low), patch.mask.shape, strict=True))
+            mask[place] |= patch.mask
+        masks[reader] = mask
+    return (int(low[0]), int(low[1]), int(low[2])), masks
+
+
+def _superior_first(nodule: Nodule) -> tuple[float, float, float]:
+    contours = [contour for items in nodule.annotations.values() for item in items for contour in item.contours]
+    points = np.concatenate([contour.points for contour in contours])
+    z = float(np.mean([contour.z_mm for contour in contours]))
+    return -z, float(points[:, 1].mean()), float(points[:, 0].mean())

@@ -1,0 +1,110 @@
+"""What readers drew on one LIDC-IDRI scan, the same whether it came from XML or from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RATING_RANGES", "Annotation", "Contour", "PointMark", "Reading", "rating_warnings"]
+
+RATING_RANGES: Mapping[str, tuple[int, int]] = {
+    "subtlety": (1, 5),
+    "internalStructure": (1, 4),
+    "calcification": (1, 6),
+    "sphericity": (1, 5),
+    "margin": (1, 5),
+    "lobulation": (1, 5),
+    "spiculation": (1, 5),
+    "texture": (1, 5),
+    "malignancy": (1, 5),
+}
+"""The nine characteristics under the data set's own names, with their lowest and highest score (Armato et al. 2011)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contour:
+    """One closed outline on one slice; it runs through the first pixels *outside* the region.
+
+    Attributes:
+        z_mm: position of the slice: z of ImagePositionPatient, LPS mm.
+        points: int64 ``(n, 2)``, pixel indices (x = column, y = row).
+        inclusion: True if the enclosed pixels belong to the nodule, False if they are cut out of it.
+    """
+
+    z_mm: float
+    points: NDArray[np.int64]
+    inclusion: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """One reader's outlines of one nodule of 3 mm or more.
+
+    Attributes:
+        reader: 1-based number of the reading session, 0 where the source does not tell.
+        nodule_id: the reader's own name for the nodule; different readers use different names.
+        ratings: scores by characteristic; empty where the reader gave none.
+        contours: all outlines, inclusions and exclusions.
+    """
+
+    reader: int
+    nodule_id: str
+    ratings: Mapping[str, int]
+    contours: tuple[Contour, ...]
+
+
+@dataclass(frozen=True)
+class PointMark:
+    """A finding marked by a single point: a nodule below 3 mm or a non-nodule of 3 mm or more.
+
+    Attributes:
+        reader: 1-based number of the reading session.
+        name: the reader's own name for it.
+        kind: "nodule_below_3mm" or "non_nodule".
+        x: column index.
+        y: row index.
+        z_mm: LPS mm.
+    """
+
+    reader: int
+    name: str
+    kind: str
+    x: int
+    y: int
+    z_mm: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All readers' findings on one CT series.
+
+    Attributes:
+        series_uid: SeriesInstanceUID of the CT.
+        source: "xml" or "database".
+        readers: number of reading sessions, 0 where the source does not tell.
+        annotations: outlined nodules, in the source's order.
+        points: findings marked by a point (XML only).
+        slice_z_mm: z of every slice of the complete series, ascending (database only).
+        warnings: oddities found while reading, one line each.
+    """
+
+    series_uid: str
+    source: str
+    readers: int
+    annotations: tuple[Annotation, ...]
+    points: tuple[PointMark, ...] = ()
+    slice_z_mm: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def rating_warnings(nodule_id: str, ratings: Mapping[str, int]) -> list[str]:
+    """One line for every score outside its range; the score itself is kept as recorded."""
+    lines = []
+    for name, value in ratings.items():
+        low, high = RATING_RANGES[name]
+        if not low <= value <= high:
+            lines.append(f"nodule {nodule_id}: {name} is {value}, outside {low} to {high}; kept as recorded")
+    return lines

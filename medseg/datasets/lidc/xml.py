@@ -1,0 +1,184 @@
+"""LIDC-IDRI reading sessions from their XML files (root ``LidcReadMessage``); no entity is ever expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+import numpy as np
+
+from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading, rating_warnings
+from medseg.io.errors import DataError, shorten
+
+__all__ = ["MAX_XML_BYTES", "OtherReadError", "find_reading", "read_xml"]
+
+MAX_XML_BYTES = 64 * 1024 * 1024
+_NAMESPACE = "http://www.nih.gov"
+
+
+class OtherReadError(DataError):
+    """The XML file is no LIDC CT read, e.g. the read of a chest X-ray."""
+
+
+def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, list[str]]:
+    """The reading of one CT series among all XML files under a folder.
+
+    Args:
+        folder: searched recursively for ``*.xml``.
+        series_uid: SeriesInstanceUID of the CT.
+
+    Returns:
+        The reading, its file, and one line for every XML file that was skipped.
+
+    Raises:
+        DataError: if no file, or several different ones, belong to the series, or a file is damaged.
+    """
+    folder = Path(folder)
+    matches: list[tuple[Reading, Path]] = []
+    skipped: list[str] = []
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and p.is_file()):
+        try:
+            reading = read_xml(path)
+        except OtherReadError as error:
+            skipped.append(f"skipped {path.name}: {str(error).removeprefix(f'{path}: ')}")
+            continue
+        if reading.series_uid == series_uid:
+            matches.append((reading, path))
+        else:
+            skipped.append(f"skipped {path.name}: it reads series {reading.series_uid}")
+    if not matches:
+        found = f" ({shorten(skipped, 4)})" if skipped else ""
+        raise DataError(f"{folder}: no LIDC XML file reads series {series_uid}{found}; give its folder with --xml")
+    if len({path.read_bytes() for _, path in matches}) > 1:
+        names = shorten(str(path) for _, path in matches)
+        raise DataError(f"{folder}: {len(matches)} different XML files read series {series_uid}: {names}; keep one")
+    return matches[0][0], matches[0][1], skipped
+
+
+def read_xml(path: str | Path) -> Reading:
+    """Read one LIDC CT read message.
+
+    Nodules whose only mark is a single point are returned in ``points`` (the data set outlines nodules from 3 mm on).
+
+    Raises:
+        OtherReadError: if the root is another message, such as a chest X-ray read.
+        DataError: if the file is damaged, too large, has a DOCTYPE, or lacks a needed element.
+    """
+    path = Path(path)
+    root = _parse(path)
+    header = _child(path, root, "ResponseHeader")
+    series_uid = _text(path, header, "SeriesInstanceUid")
+    annotations: list[Annotation] = []
+    points: list[PointMark] = []
+    warnings: list[str] = []
+    sessions = list(_children(root, "readingSession"))
+    for reader, session in enumerate(sessions, start=1):
+        for nodule in _children(session, "unblindedReadNodule"):
+            found = _nodule(path, nodule, reader)
+            if isinstance(found, PointMark):
+                points.append(found)
+            else:
+                annotations.append(found)
+                warnings += rating_warnings(found.nodule_id, found.ratings)
+        points += [_non_nodule(path, mark, reader) for mark in _children(session, "nonNodule")]
+    return Reading(series_uid, "xml", len(sessions), tuple(annotations), tuple(points), (), tuple(warnings))
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_XML_BYTES else b""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if size > MAX_XML_BYTES:
+        raise DataError(f"{path}: {size} bytes, expected at most {MAX_XML_BYTES} for an LIDC XML file")
+
+    def refuse_doctype(*_: object) -> NoReturn:
+        raise DataError(f"{path}: the XML file declares a DOCTYPE or entities, which LIDC files never do; not read")
+
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = refuse_doctype
+    guard.EntityDeclHandler = refuse_doctype
+    try:
+        guard.Parse(data, True)
+        root = ElementTree.fromstring(data)
+    except (expat.ExpatError, ElementTree.ParseError) as error:
+        raise DataError(f"{path}: not well-formed XML ({error}); fetch the file again") from error
+    namespace, _, name = root.tag.rpartition("}")
+    if name != "LidcReadMessage" or namespace.lstrip("{") not in ("", _NAMESPACE):
+        kind = "the read of a chest X-ray" if name == "IdriReadMessage" else "another kind of message"
+        raise OtherReadError(f"{path}: root {name} is {kind}, expected LidcReadMessage (a CT read)")
+    return root
+
+
+def _nodule(path: Path, nodule: ElementTree.Element, reader: int) -> Annotation | PointMark:
+    name = _text(path, nodule, "noduleID")
+    contours = tuple(_contour(path, roi) for roi in _children(nodule, "roi"))
+    if not contours:
+        raise DataError(f"{path}: nodule {name} of reader {reader} has no roi element")
+    if len(contours) == 1 and len(contours[0].points) == 1:
+        x, y = (int(value) for value in contours[0].points[0])
+        return PointMark(reader, name, "nodule_below_3mm", x, y, contours[0].z_mm)
+    ratings: dict[str, int] = {}
+    for characteristics in _children(nodule, "characteristics"):
+        for key in RATING_RANGES:
+            for element in _children(characteristics, key):
+                ratings[key] = _whole(path, element.text, key)
+    return Annotation(reader, name, ratings, contours)
+
+
+def _contour(path: Path, roi: ElementTree.Element) -> Contour:
+    z_mm = _position(path, _text(path, roi, "imageZposition"))
+    inclusion = _text(path, roi, "inclusion").upper()
+    if inclusion not in ("TRUE", "FALSE"):
+        raise DataError(f"{path}: inclusion is {inclusion!r}, expected TRUE or FALSE")
+    points = [_point(path, edge) for edge in _children(roi, "edgeMap")]
+    if not points:
+        raise DataError(f"{path}: the roi at z {z_mm} mm has no edgeMap point")
+    return Contour(z_mm, np.array(points, dtype=np.int64), inclusion == "TRUE")
+
+
+def _non_nodule(path: Path, mark: ElementTree.Element, reader: int) -> PointMark:
+    x, y = _point(path, _child(path, mark, "locus"))
+    z_mm = _position(path, _text(path, mark, "imageZposition"))
+    return PointMark(reader, _text(path, mark, "nonNoduleID"), "non_nodule", x, y, z_mm)
+
+
+def _point(path: Path, element: ElementTree.Element) -> tuple[int, int]:
+    x, y = (_whole(path, _text(path, element, key), key) for key in ("xCoord", "yCoord"))
+    return x, y
+
+
+def _whole(path: Path, text: str | None, key: str) -> int:
+    try:
+        return int((text or "").strip())
+    except ValueError:
+        raise DataError(f"{path}: {key} is {text!r}, expected a whole number") from None
+
+
+def _position(path: Path, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise DataError(f"{path}: imageZposition is {text!r}, expected a number of millimetres")
+    return value
+
+
+def _children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    return (child for child in element if child.tag.rpartition("}")[2].lower() == name.lower())
+
+
+def _child(path: Path, element: ElementTree.Element, name: str) -> ElementTree.Element:
+    child = next(_children(element, name), None)
+    if child is None:
+        raise DataError(f"{path}: element {element.tag.rpartition('}')[2]} has no {name}")
+    return child
+
+
+def _text(path: Path, element: ElementTree.Element, name: str) -> str:
+    return (_child(path, element, name).text or "").strip()
