@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,21 @@ def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
 def _stdout_to_log() -> Iterator[None]:
     """Send printed lines to the log: standard output is kept for what the user asked for."""
     captured = io.StringIO()
+    # MONAI gives some of its loggers a handler on standard output; their records reach the root logger anyway.
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    muted = [
+        (logger, handler)
+        for logger in loggers
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.__stdout__)
+    ]
+    for logger, handler in muted:
+        logger.removeHandler(handler)
     try:
         with contextlib.redirect_stdout(captured):
             yield
     finally:
+        for logger, handler in muted:
+            logger.addHandler(handler)
         for line in captured.getvalue().splitlines():
             _log.info("printed: %s", line)

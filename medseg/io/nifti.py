@@ -103,7 +103,8 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"], header["cal_max"] = 0.0, 0.0
-    image = nib.Nifti1Image(data, None, header=header)
+    # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
+    image = nib.Nifti1Image(data, reference.affine, header=header)
     if corner_displacement_mm(image.affine, reference.affine, data.shape) != 0.0:
         raise ValueError(f"{source}: its geometry could not be copied exactly")
     with atomic_path(path) as temporary:
