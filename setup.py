@@ -53,15 +53,15 @@ def toolkit_root() -> Path | None:
     return None
 
 
-def architecture_flags() -> list[str]:
-    """nvcc flags: machine code for every architecture, PTX for the last."""
+def architectures() -> tuple[list[str], str]:
+    """nvcc flags (machine code for every architecture, PTX for the last) and their listing for `medseg.ops.status`."""
     names = [a.strip().replace(".", "") for a in os.environ.get("MEDSEG_CUDA_ARCHS", "80;90").split(";") if a.strip()]
     if not names or not all(re.fullmatch(r"\d{2,3}[af]?", a) for a in names):
         sys.exit(f"medseg: MEDSEG_CUDA_ARCHS={os.environ['MEDSEG_CUDA_ARCHS']}: use a list such as 80;90")
     flags = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in names]
     flags.append(f"-gencode=arch=compute_{names[-1]},code=compute_{names[-1]}")
     listing = ",".join(f"sm_{a}" for a in names) + ",+PTX"
-    return [*flags, f'-DMEDSEG_ARCHS="{listing}"']
+    return flags, listing
 
 
 def cpu_extension() -> Extension:
@@ -81,8 +81,10 @@ def cpu_extension() -> Extension:
 
 def cuda_extension() -> Extension:
     """CUDA kernels; compiled by nvcc in `BuildOps`, linked against what a CPU-only torch has too."""
-    extension = Extension("medseg._C_cuda", sources=[], language="c++", py_limited_api=True, optional=True)
-    extension.libraries = ["torch", "torch_cpu", "cudart_static", "rt", "dl", "pthread"]
+    extension = Extension("medseg._C_cuda", [str(CSRC / "bind_cuda.cpp")], language="c++", py_limited_api=True, optional=True)
+    extension.extra_compile_args = {"cxx": ["-g0", "-O3", "-std=c++20", "-fvisibility=hidden"]}
+    extension.define_macros = [("MEDSEG_ARCHS", f'"{architectures()[1]}"')]
+    extension.libraries = ["torch", "torch_cpu", "cudart_static", "rt", "dl"]
     extension.library_dirs = cpp_extension.library_paths()
     extension.extra_link_args = ["-Wl,-s"]
     extension.depends = [str(p) for p in sorted(CSRC.rglob("*")) if p.suffix in (".h", ".cuh", ".cu")]
@@ -98,7 +100,6 @@ class BuildOps(cpp_extension.BuildExtension):
                 ext.extra_objects = self.compile_cuda()
                 root = toolkit_root()
                 ext.library_dirs = [*ext.library_dirs, str(root / "lib64"), str(root / "targets/x86_64-linux/lib")]
-                ext.libraries = [lib for lib in ext.libraries if lib != "pthread"]
             super().build_extension(ext)
         except (Exception, SystemExit) as error:
             forced = switch("MEDSEG_CUDA" if ext.name == "medseg._C_cuda" else "MEDSEG_OPS_BUILD")
@@ -122,7 +123,7 @@ class BuildOps(cpp_extension.BuildExtension):
             headers = [p for p in CSRC.rglob("*") if p.suffix in (".h", ".cuh")]
             if target.exists() and target.stat().st_mtime > max(p.stat().st_mtime for p in [source, *headers]):
                 return str(target)
-            command = [str(root / "bin/nvcc"), *flags, *architecture_flags(), *includes, "-c", str(source), "-o", str(target)]
+            command = [str(root / "bin/nvcc"), *flags, *architectures()[0], *includes, "-c", str(source), "-o", str(target)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 print(done.stdout + done.stderr, file=sys.stderr)

@@ -1,0 +1,46 @@
+// Device memory, stream and checks for the launchers (stable ABI).
+#pragma once
+#include <cuda_runtime.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/macros.h>
+
+#include "../common/op_inputs.h"
+#include "run_score_argmax.cuh"
+
+namespace medseg::cuda {
+
+// Makes the device of a tensor current and knows its stream.
+struct Place {
+  torch::stable::accelerator::DeviceGuard guard;
+  cudaStream_t stream;
+
+  explicit Place(const Tensor& t) : guard(t.get_device_index()) {
+    void* s = nullptr;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &s));
+    stream = static_cast<cudaStream_t>(s);
+  }
+};
+
+// Scratch in torch's caching allocator: freed on return, reused in stream order.
+class Workspace {
+ public:
+  Workspace(const Tensor& like, cudaStream_t stream) : like_(like), stream_(stream) {}
+
+  template <class T>
+  T* get(int64_t count) {
+    held_.push_back(torch::stable::new_empty(like_, {count * (int64_t)sizeof(T)}, ScalarType::Byte));
+    return static_cast<T*>(held_.back().data_ptr());
+  }
+
+  void fill(void* pointer, int byte, int64_t bytes) { STD_CUDA_CHECK(cudaMemsetAsync(pointer, byte, bytes, stream_)); }
+
+ private:
+  const Tensor& like_;
+  cudaStream_t stream_;
+  std::vector<Tensor> held_;
+};
+
+inline ScoreSizes score_sizes(const ScoreShape& s) { return {s.batch, s.keys, s.queries, s.rank, s.shared}; }
+
+}  // namespace medseg::cuda
