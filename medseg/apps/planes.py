@@ -93,10 +93,14 @@ def obliquity_degrees(affine_ras: ArrayLike) -> float:
 
 
 def largest_sections(inside: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """For each axis the index of the slice with most voxels set (the first of equals); the middle if nothing is set."""
+    """For each axis the index of the slice with most voxels set (the middle one of equals); the middle if none is set."""
     if not inside.any():
         return (inside.shape[0] // 2, inside.shape[1] // 2, inside.shape[2] // 2)
-    found = [int(np.argmax(np.count_nonzero(inside, axis=tuple({0, 1, 2} - {axis})))) for axis in range(3)]
+    found = []
+    for axis in range(3):
+        counts = np.count_nonzero(inside, axis=tuple({0, 1, 2} - {axis}))
+        best = np.flatnonzero(counts == counts.max())
+        found.append(int(best[len(best) // 2]))
     return (found[0], found[1], found[2])
 
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,12 +104,9 @@ def _stdout_to_log() -> Iterator[None]:
     """Send printed lines to the log: standard output is kept for what the user asked for."""
     captured = io.StringIO()
     # MONAI gives some of its loggers a handler on standard output; their records reach the root logger anyway.
-    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith("monai")]
     muted = [
-        (logger, handler)
-        for logger in loggers
-        for handler in logger.handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.__stdout__)
+        (logger, handler) for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler
     ]
     for logger, handler in muted:
         logger.removeHandler(handler)
