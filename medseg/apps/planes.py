@@ -93,7 +93,7 @@ def obliquity_degrees(affine_ras: ArrayLike) -> float:
 
 
 def largest_sections(inside: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """For each axis the index of the slice with most voxels set (the middle one of equals); the middle if none is set."""
+    """For each axis the index of the slice with most voxels (the middle one of equals); the middle if none is set."""
     if not inside.any():
         return (inside.shape[0] // 2, inside.shape[1] // 2, inside.shape[2] // 2)
     found = []

@@ -30,11 +30,11 @@ def class_statistics(
 
     Returns:
         A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a
-        class: ``label, name, n_voxels, volume_ml, hu`` (``mean``, ``std`` with N in the denominator, ``p5``, ``p50``,
-        ``p95`` by linear interpolation, over finite values), ``n_components``, ``largest_component_ml``,
-        ``touches_border``, ``border_faces`` (letters of the image faces reached, by the closest patient axis), ``centroid_ras_mm``,
-        ``centroid_lps_mm`` and ``bounding_box`` (first and last voxel index, both inside, and extent in mm along the
-        array axes). An empty class has zeros and nulls.
+        class: ``label, name, n_voxels, volume_ml``; ``hu`` with ``mean``, ``std`` (N in the denominator), ``p5``,
+        ``p50``, ``p95`` (linear interpolation) over finite values; ``n_components, largest_component_ml``;
+        ``touches_border`` and ``border_faces``, letters of the image faces reached, by the closest patient axis;
+        ``centroid_ras_mm, centroid_lps_mm``; ``bounding_box`` with first and last voxel index, both inside, and extent
+        in mm along the array axes. An empty class has zeros and nulls.
 
     Raises:
         ValueError: if the shapes differ, or the mask holds a value that ``labels`` does not name.

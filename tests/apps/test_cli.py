@@ -32,7 +32,13 @@ def test_version_and_help_succeed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["sgment"], ["segment"], ["doctor", "--jsn"], "segment -i a -o b --bundle c --device gpu".split()],
+    [
+        [],
+        ["sgment"],
+        ["segment"],
+        ["doctor", "--jsn"],
+        ["segment", "-i", "a", "-o", "b", "--bundle", "c", "--device", "gpu"],
+    ],
 )
 def test_usage_errors_are_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
