@@ -107,7 +107,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages
     with _scratch_folder(folder) as scratch:
         image = case.as_nifti(scratch)
         log.hide([folder.absolute()], "OUTPUT")
-        with stages.stage(f"run {plan.bundle.name} on {plan.device}"):
+        with stages.stage("run bundle", f"{plan.bundle.name} on {plan.device}"):
             mask = _run(plan, case, image, scratch, stages.interactive)
         with stages.stage("measure"):
             write_nifti_like(folder / "seg.nii.gz", mask, image)
@@ -232,8 +232,9 @@ def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"
     spacing = " x ".join(f"{s:g}" for s in facts["spacing_mm"])
     shape = " x ".join(str(n) for n in facts["shape"])
-    image = case.source if case.kind == "nifti" else Path("CASE.nii.gz")
-    values = overrides_for(plan.bundle, image, plan.target, plan.weights, plan.device)
+    values = overrides_for(plan.bundle, case.source, plan.target, plan.weights, plan.device)
+    if case.kind == "dicom":
+        values["input_files"] = ["CASE.nii.gz"]
     state = "replaced (--overwrite)" if overwrite and plan.target.exists() else "new"
     lines = [
         f"case:     {case.kind}, {shape} voxels, {spacing} mm, {facts['orientation']}, {facts['dtype']}",

@@ -101,20 +101,19 @@ def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
 
 @contextlib.contextmanager
 def _stdout_to_log() -> Iterator[None]:
-    """Send printed lines to the log: standard output is kept for what the user asked for."""
+    """Send printed lines and MONAI's records to the log: standard output is kept for what the user asked for."""
     captured = io.StringIO()
-    # MONAI gives some of its loggers a handler on standard output; their records reach the root logger anyway.
+    # Some of MONAI's loggers write to standard output themselves and pass nothing on to the root logger.
     loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith("monai")]
-    muted = [
-        (logger, handler) for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler
-    ]
-    for logger, handler in muted:
-        logger.removeHandler(handler)
+    before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers = [handler for handler in logger.handlers if type(handler) is not logging.StreamHandler]
+        logger.propagate = True
     try:
         with contextlib.redirect_stdout(captured):
             yield
     finally:
-        for logger, handler in muted:
-            logger.addHandler(handler)
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
         for line in captured.getvalue().splitlines():
             _log.info("printed: %s", line)

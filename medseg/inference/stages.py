@@ -35,9 +35,9 @@ class Stages:
         return not self.quiet and self.stream.isatty()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block under ``name``; the line is printed before the work starts."""
-        self.say(f"[{len(self.seconds) + 1}/{self.total}] {name}")
+    def stage(self, name: str, detail: str = "") -> Iterator[None]:
+        """Time the block under ``name``; the line, with ``detail``, is printed before the work starts."""
+        self.say(f"[{len(self.seconds) + 1}/{self.total}] {name}" + (f" {detail}" if detail else ""))
         _log.info("stage: %s", name)
         start = time.perf_counter()
         self.seconds[name] = 0.0

@@ -14,9 +14,9 @@ def test_stages_are_numbered_lines_and_timed() -> None:
     stages = Stages(2, stream=stream)
     with stages.stage("read"):
         pass
-    with stages.stage("measure"):
+    with stages.stage("measure", "3 classes"):
         pass
-    assert stream.getvalue() == "[1/2] read\n[2/2] measure\n"
+    assert stream.getvalue() == "[1/2] read\n[2/2] measure 3 classes\n"
     assert list(stages.seconds) == ["read", "measure"]
     assert all(seconds >= 0 for seconds in stages.seconds.values())
     assert not stages.interactive
