@@ -21,9 +21,9 @@ from medseg.geometry import corner_displacement_mm, spacing_of
 from medseg.inference.bundle import Bundle, read_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for, run_bundle
 from medseg.inference.case import Case, read_case
-from medseg.inference.errors import CommandError, ConfigurationError
+from medseg.inference.errors import CommandError, ConfigurationError, ResourceError
 from medseg.inference.memory import available_memory, estimate_bytes
-from medseg.inference.outputs import RESULT_FILES, check_target, describe_outputs, staged_folder
+from medseg.inference.outputs import RESULT_FILES, check_target, describe_outputs, previous_of, staged_folder
 from medseg.inference.run_report import RUN_SCHEMA_VERSION, installed_versions, peak_memory
 from medseg.inference.stages import Stages
 from medseg.inference.statistics import class_statistics
@@ -72,8 +72,12 @@ def main(args: argparse.Namespace) -> int:
         if args.dry_run:
             _print_plan(plan, read_case(args.input, args.series), args.overwrite)
             return 0
-        with staged_folder(target, args.overwrite) as folder:
-            statistics = _segment(plan, args, folder, stages, log)
+        try:
+            with staged_folder(target, args.overwrite) as folder:
+                statistics = _segment(plan, args, folder, stages, log)
+        finally:
+            if args.overwrite and not target.exists() and previous_of(target).is_dir():
+                stages.say(f"the earlier result is kept in {previous_of(target)}")
     _print_result(statistics, target, args.quiet)
     return 0
 
@@ -103,7 +107,8 @@ def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages
     with stages.stage("read case"):
         case = read_case(args.input, args.series)
         log.hide([case.source, case.name] if len(case.name) > 2 else [case.source])
-    warnings = [*case.warnings, *_memory_warnings(plan, case)]
+    _refuse_without_memory(plan, case)
+    warnings = list(case.warnings)
     with _scratch_folder(folder) as scratch:
         image = case.as_nifti(scratch)
         log.hide([folder.absolute()], "OUTPUT")
@@ -172,11 +177,14 @@ def _public_command(plan: _Plan) -> str:
     return equivalent_command(plan.bundle, values)
 
 
-def _memory_warnings(plan: _Plan, case: Case) -> list[str]:
+def _refuse_without_memory(plan: _Plan, case: Case) -> None:
+    """Stop before the system has to kill the process: the estimate leaves out the network, so it is a lower bound."""
     needed, available = _memory_needed(plan, case), available_memory()
-    if available is None or needed <= available:
-        return []
-    return [f"the volumes alone need about {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free"]
+    if available is not None and needed > available:
+        raise ResourceError(
+            f"the volumes alone need about {needed / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are free; "
+            "close other programs, crop the image or use a larger machine"
+        )
 
 
 def _memory_needed(plan: _Plan, case: Case) -> int:

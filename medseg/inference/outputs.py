@@ -13,7 +13,7 @@ from typing import Any
 from medseg.inference.errors import ConfigurationError
 from medseg.io.checksum import sha256_of
 
-__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "staged_folder"]
+__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
 
 RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
 
@@ -44,6 +44,12 @@ def check_target(target: str | Path, overwrite: bool) -> None:
         raise ConfigurationError(f"{target}: holds an earlier result; give --overwrite or another folder")
 
 
+def previous_of(target: str | Path) -> Path:
+    """Where an earlier result in ``target`` is kept while it is being replaced, and after the new run has failed."""
+    target = Path(target).absolute()
+    return target.with_name(target.name + ".previous")
+
+
 @contextmanager
 def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` and rename it to ``target`` when the block ends without an error.
@@ -65,7 +71,7 @@ def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
     check_target(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    previous = target.with_name(target.name + ".previous")
+    previous = previous_of(target)
     try:
         _set_aside(target, previous)
         yield staging

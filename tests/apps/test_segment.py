@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,18 @@ def test_a_failure_in_the_bundle_leaves_no_result_and_one_line(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_failed_overwrite_says_where_the_earlier_result_is(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = odd_case(tmp_path / "case.nii")
+    assert segment(case, tmp_path / "out", bundle, "--quiet") == 0
+    broken = make_tiny_bundle(tmp_path / "broken", run=["$1 / 0"])
+    assert segment(case, tmp_path / "out", broken, "--overwrite") == 1
+    assert f"the earlier result is kept in {tmp_path / 'out.previous'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out.previous" / "seg.nii.gz").is_file()
+
+
 def test_a_bundle_that_writes_no_mask_or_unknown_classes_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +215,26 @@ def test_data_that_cannot_be_trusted_exit_with_3(
     assert segment(tmp_path / "no_orientation.nii", tmp_path / "out", bundle, "--quiet") == 3
     assert "sform and qform" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_is_refused_before_the_run(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("medseg.apps.segment.available_memory", lambda: 1000)
+    assert segment(odd_case(tmp_path / "case.nii"), tmp_path / "out", bundle, "--quiet") == 5
+    assert "0.0 GiB are free" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_as_a_process_nothing_but_results_is_printed(tmp_path: Path, bundle: Path) -> None:
+    case = odd_case(tmp_path / "case.nii")
+    arguments = ["segment", "-i", str(case), "-o", str(tmp_path / "out"), "--bundle", str(bundle), "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-m", "medseg", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    names = ["read case", "run bundle tiny_threshold on cpu", "measure", "draw preview", "write report"]
+    assert done.stderr.splitlines() == [f"[{n}/5] {name}" for n, name in enumerate(names, 1)]
+    assert done.stdout.splitlines()[-1] == f"results in {tmp_path / 'out'}"
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_an_empty_mask_is_a_result_with_a_warning(tmp_path: Path, bundle: Path) -> None:
