@@ -48,7 +48,11 @@ def toolkit_root() -> Path | None:
         if resolved.stat().st_size < 4096:  # a wrapper script: the toolkit it calls is in its text
             candidates += re.findall(r"(/\S+)/bin/nvcc", resolved.read_text(errors="ignore"))
     for candidate in candidates:
-        if candidate and (Path(candidate) / "bin/nvcc").exists() and (Path(candidate) / "include/cuda_runtime.h").exists():
+        if (
+            candidate
+            and (Path(candidate) / "bin/nvcc").exists()
+            and (Path(candidate) / "include/cuda_runtime.h").exists()
+        ):
             return Path(candidate)
     return None
 
@@ -81,7 +85,9 @@ def cpu_extension() -> Extension:
 
 def cuda_extension() -> Extension:
     """CUDA kernels; compiled by nvcc in `BuildOps`, linked against what a CPU-only torch has too."""
-    extension = Extension("medseg._C_cuda", [str(CSRC / "bind_cuda.cpp")], language="c++", py_limited_api=True, optional=True)
+    extension = Extension(
+        "medseg._C_cuda", [str(CSRC / "bind_cuda.cpp")], language="c++", py_limited_api=True, optional=True
+    )
     extension.extra_compile_args = {"cxx": ["-g0", "-O3", "-std=c++20", "-fvisibility=hidden"]}
     extension.define_macros = [("MEDSEG_ARCHS", f'"{architectures()[1]}"')]
     extension.libraries = ["torch", "torch_cpu", "cudart_static", "rt", "dl"]
@@ -116,14 +122,31 @@ class BuildOps(cpp_extension.BuildExtension):
         folder = Path(self.build_temp) / "cuda"
         folder.mkdir(parents=True, exist_ok=True)
         includes = [f"-I{p}" for p in [*cpp_extension.include_paths(), sysconfig.get_paths()["include"]]]
-        flags = ["-O3", "-std=c++20", "-DPy_LIMITED_API=0x030a0000", "-Xcompiler", "-fPIC,-fvisibility=hidden,-g0", "-DUSE_CUDA", *DEFINES]
+        flags = [
+            "-O3",
+            "-std=c++20",
+            "-DPy_LIMITED_API=0x030a0000",
+            "-Xcompiler",
+            "-fPIC,-fvisibility=hidden,-g0",
+            "-DUSE_CUDA",
+            *DEFINES,
+        ]
 
         def compile_one(source: Path) -> str:
             target = folder / (source.stem + ".o")
             headers = [p for p in CSRC.rglob("*") if p.suffix in (".h", ".cuh")]
             if target.exists() and target.stat().st_mtime > max(p.stat().st_mtime for p in [source, *headers]):
                 return str(target)
-            command = [str(root / "bin/nvcc"), *flags, *architectures()[0], *includes, "-c", str(source), "-o", str(target)]
+            command = [
+                str(root / "bin/nvcc"),
+                *flags,
+                *architectures()[0],
+                *includes,
+                "-c",
+                str(source),
+                "-o",
+                str(target),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 print(done.stdout + done.stderr, file=sys.stderr)

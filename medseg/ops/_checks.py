@@ -36,10 +36,13 @@ def check_scores(op: str, keys: Tensor, queries: Tensor, *, shared_only: bool = 
         raise ValueError(f"{op}: keys have shape {shape_text(keys)}; expected [B, N, r]")
     if queries.ndim != 2 and (shared_only or queries.ndim != 3):
         raise ValueError(
-            f"{op}: queries have shape {shape_text(queries)}; expected [M, r]" + ("" if shared_only else " or [B, M, r]")
+            f"{op}: queries have shape {shape_text(queries)}; expected [M, r]"
+            + ("" if shared_only else " or [B, M, r]")
         )
     if keys.shape[-1] != queries.shape[-1] or keys.shape[-1] == 0:
-        raise ValueError(f"{op}: rank is {keys.shape[-1]} in keys and {queries.shape[-1]} in queries; expected one rank r >= 1")
+        raise ValueError(
+            f"{op}: rank is {keys.shape[-1]} in keys and {queries.shape[-1]} in queries; expected one rank r >= 1"
+        )
     if queries.ndim == 3 and queries.shape[0] != keys.shape[0]:
         raise ValueError(f"{op}: batch is {keys.shape[0]} in keys and {queries.shape[0]} in queries; expected the same")
     if keys.shape[1] == 0:

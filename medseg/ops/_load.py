@@ -1,7 +1,7 @@
 """Loads the compiled library, registers the ops, and answers which implementation runs.
 
-``MEDSEG_OPS=reference`` runs plain PyTorch instead of compiled code; so does an installation without the compiled library,
-which says so once. ``MEDSEG_ISA=avx512|avx2|generic`` forces the instruction set of the CPU kernels.
+``MEDSEG_OPS=reference`` runs plain PyTorch instead of compiled code; so does an installation without the compiled
+library, which says so once. ``MEDSEG_ISA=avx512|avx2|generic`` forces the instruction set of the CPU kernels.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _load_cuda() -> Library:
         return Library(None, cpu_library.reason)
     if torch.version.cuda is None:
         built = (_FOLDER / _CUDA_LIBRARY).exists()
-        return Library(None, "not loaded: torch has no CUDA" if built else f"not built: no {_CUDA_LIBRARY} in the package")
+        return Library(
+            None, "not loaded: torch has no CUDA" if built else f"not built: no {_CUDA_LIBRARY} in the package"
+        )
     return _open(_CUDA_LIBRARY)
 
 
@@ -93,8 +95,8 @@ def compiled() -> bool:
 def register_op(schema: str, reference: Callable[..., Any]) -> None:
     """Makes ``torch.ops.medseg.NAME`` callable on every device.
 
-    With the compiled library its schema and kernels are there already, and a CUDA call without a CUDA kernel is made to raise
-    the reason. Without it, the schema is defined here and the reference becomes the kernel of every device.
+    With the compiled library its schema and kernels are there already, and a CUDA call without a CUDA kernel is made
+    to raise the reason. Without it, the schema is defined here and the reference becomes the kernel of every device.
 
     Args:
         schema: the schema after ``medseg::``, as ``name(Tensor x, ...) -> ...``.
@@ -123,12 +125,16 @@ def _check_schema(name: str, schema: str) -> None:
     found = str(getattr(torch.ops.medseg, name).default._schema)
     expected = str(torch._C.parse_schema(f"medseg::{schema}"))
     if found != expected:
-        raise RuntimeError(f"medseg {_CPU_LIBRARY} is of another version: it has {found}, expected {expected}; rebuild it")
+        raise RuntimeError(
+            f"medseg {_CPU_LIBRARY} is of another version: it has {found}, expected {expected}; rebuild it"
+        )
 
 
 def _missing_cuda_kernel(name: str) -> Callable[..., NoReturn]:
     def fail(*args: Any, **kwargs: Any) -> NoReturn:
-        raise RuntimeError(f"medseg::{name} has no CUDA kernel ({cuda_library.reason}); set MEDSEG_OPS=reference to run it")
+        raise RuntimeError(
+            f"medseg::{name} has no CUDA kernel ({cuda_library.reason}); set MEDSEG_OPS=reference to run it"
+        )
 
     return fail
 
@@ -137,9 +143,10 @@ def status() -> dict[str, dict[str, str]]:
     """What would run, for every op.
 
     Returns:
-        ``{op: {"cpu": text, "cuda": text}}``; cpu is ``avx512``, ``avx2``, ``generic`` or ``reference: WHY`` (float64 input always
-        takes the portable kernel), cuda is ``built sm_80,sm_90,+PTX``, ``not built: WHY``, ``not loaded: WHY``, ``load failed: WHY``
-        or ``reference: WHY``. Plain strings throughout, so it can be written as JSON.
+        ``{op: {"cpu": text, "cuda": text}}``; cpu is ``avx512``, ``avx2``, ``generic`` or ``reference: WHY``
+        (float64 input always takes the portable kernel), cuda is ``built sm_80,sm_90,+PTX``, ``not built: WHY``,
+        ``not loaded: WHY``, ``load failed: WHY`` or ``reference: WHY``. Plain strings throughout, so it can be
+        written as JSON.
     """
     if cpu_library.handle is None:
         why = f"reference: {cpu_library.reason}"
@@ -159,7 +166,8 @@ def last_backend(op: str) -> str | None:
         op: name without namespace, such as ``patch_select``.
 
     Returns:
-        ``cpu:avx512``, ``cpu:avx2``, ``cpu:generic``, ``cpu:generic64`` (float64), ``cuda``, ``reference``; None if it never ran.
+        ``cpu:avx512``, ``cpu:avx2``, ``cpu:generic``, ``cpu:generic64`` (float64), ``cuda``, ``reference``; None if
+        it never ran.
 
     Raises:
         ValueError: if there is no such op.

@@ -1,16 +1,16 @@
 """``medseg::patch_select``: sparse downsampling, each output slot takes the patch it scores highest.
 
-With P the patches of a map as rows ``[N, d]``, H the keys, W the queries and S = H W^T the scores, slot m receives patch
-k*(m) = argmax_k S_km. Selection is a step function; its surrogate derivative is 0 at the maximum and ``slope`` below it. With
-G = dL/d out, Pbar = sum_k P_k and c_m = <G_m, Pbar>, the exact gradient of that definition is
+With P the patches of a map as rows ``[N, d]``, H the keys, W the queries and S = H W^T the scores, slot m receives
+patch k*(m) = argmax_k S_km. Selection is a step function; its surrogate derivative is 0 at the maximum and ``slope``
+below it. With G = dL/d out, Pbar = sum_k P_k and c_m = <G_m, Pbar>, the exact gradient of that definition is
 
     dP[k] = sum of G_m over the slots m with k*(m) = k
     dS    = slope * (P G^T - c_m at (k*(m), m))                    every column sums to zero
     dH    = dS W   = slope * (P (G^T W) - scatter_k*(c_m W_m))
     dW    = dS^T H = slope * (G (P^T H) - c_m H_k*(m))
 
-in 4 (N + M) d r multiply-adds; dS is never formed. ``max_grad=False`` treats the maximum as a constant: c_m becomes <G_m, P_k*(m)>,
-the winner's entry of dS becomes 0.
+in 4 (N + M) d r multiply-adds; dS is never formed. ``max_grad=False`` treats the maximum as a constant: c_m becomes
+<G_m, P_k*(m)>, the winner's entry of dS becomes 0.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def patch_select(
 ) -> tuple[Tensor, Tensor]:
     """Halves a map by letting every output slot take the patch of the highest score.
 
-    The map is cut into N patches of side ``patch`` in raster order (last axis fastest); the output has M = N / 2^d slots in raster
-    order on the halved grid, d the number of spatial axes. ``out`` at slot m is patch ``index[b, m]``, all channels of it. A tie goes to the
-    lowest index; a patch may fill several slots; NaN scores win (see `score_argmax`). The gradient to keys and queries is the surrogate in the
-    module's docstring. Results do not depend on the number of threads. Selection runs in float32 whatever the dtype of x, under autocast too.
+    The map is cut into N patches of side ``patch`` in raster order (last axis fastest); the output has M = N / 2^d
+    slots in raster order on the halved grid, d the number of spatial axes. ``out`` at slot m is patch ``index[b,
+    m]``, all channels of it. A tie goes to the lowest index; a patch may fill several slots; NaN scores win (see
+    `score_argmax`). The gradient to keys and queries is the surrogate in the module's docstring. Results do not
+    depend on the number of threads. Selection runs in float32 whatever the dtype of x, under autocast too.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides, float16, bfloat16, float32 or float64.
@@ -55,7 +56,9 @@ def patch_select(
     check_patches(x, keys, queries, patch)
     keys, queries = lift_scores("patch_select", keys, queries)
     if (x.dtype == torch.float64) != (keys.dtype == torch.float64):
-        raise TypeError(f"patch_select: x is {x.dtype} and keys are {keys.dtype}; expected float64 for both or for neither")
+        raise TypeError(
+            f"patch_select: x is {x.dtype} and keys are {keys.dtype}; expected float64 for both or for neither"
+        )
     return torch.ops.medseg.patch_select(x, keys, queries, patch, slope, max_grad)
 
 
@@ -67,7 +70,8 @@ def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:
         raise ValueError(f"patch_select: patch is {patch}; expected at least 1")
     if any(s == 0 or s % (2 * patch) for s in x.shape[2:]):
         raise ValueError(
-            f"patch_select: spatial size {list(x.shape[2:])} with patch {patch}; expected multiples of {2 * patch}, pad or crop x"
+            f"patch_select: spatial size {list(x.shape[2:])} with patch {patch}; "
+            f"expected multiples of {2 * patch}, pad or crop x"
         )
     check_scores("patch_select", keys, queries, shared_only=True)
     patches, slots = 1, 1
@@ -75,7 +79,8 @@ def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:
         patches, slots = patches * (s // patch), slots * (s // (2 * patch))
     if tuple(keys.shape[:2]) != (x.shape[0], patches):
         raise ValueError(
-            f"patch_select: keys have shape {shape_text(keys)}; expected [{x.shape[0]}, {patches}, r] for x {shape_text(x)}"
+            f"patch_select: keys have shape {shape_text(keys)}; "
+            f"expected [{x.shape[0]}, {patches}, r] for x {shape_text(x)}"
         )
     if queries.shape[0] != slots:
         raise ValueError(
@@ -84,7 +89,9 @@ def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:
 
 
 def to_patches(x: Tensor, patch: int) -> Tensor:
-    """Rows of patches ``[B, N, C * patch^d]`` of a map ``[B, C, *S]``, raster order; entries run over channel, then voxels."""
+    """Rows of patches ``[B, N, C * patch^d]`` of a map ``[B, C, *S]``, raster order; entries run over channel, then
+    voxels.
+    """
     sizes = x.shape[2:]
     d = len(sizes)
     split = x.reshape(*x.shape[:2], *(v for s in sizes for v in (s // patch, patch)))

@@ -16,9 +16,10 @@ _CHUNK = 1024  # keys per block of the reference
 def score_argmax(keys: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Finds, for every query, the key with the largest inner product.
 
-    ``score[b, m] = max_k <keys[b, k], queries[m]>`` and ``index[b, m]`` is its k. A tie goes to the lowest index. NaN counts as larger
-    than every number, as in ``torch.argmax``: the first NaN score wins and is returned, so that a broken input is seen. The N x M scores are
-    never stored. ``score`` is differentiable (only the winners receive a gradient), ``index`` is not.
+    ``score[b, m] = max_k <keys[b, k], queries[m]>`` and ``index[b, m]`` is its k. A tie goes to the lowest index.
+    NaN counts as larger than every number, as in ``torch.argmax``: the first NaN score wins and is returned, so that
+    a broken input is seen. The N x M scores are never stored. ``score`` is differentiable (only the winners receive
+    a gradient), ``index`` is not.
 
     Args:
         keys: ``[B, N, r]``, N >= 1, r >= 1, any strides; float16 and bfloat16 are computed in float32.
@@ -41,7 +42,9 @@ def score_argmax(keys: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
 def lift_scores(op: str, keys: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and queries in the dtype of the selection: float64 if both are, else float32 (also under autocast)."""
     if (keys.dtype == torch.float64) != (queries.dtype == torch.float64):
-        raise TypeError(f"{op}: keys are {keys.dtype} and queries {queries.dtype}; expected float64 for both or for neither")
+        raise TypeError(
+            f"{op}: keys are {keys.dtype} and queries {queries.dtype}; expected float64 for both or for neither"
+        )
     dtype = torch.float64 if keys.dtype == torch.float64 else torch.float32
     return keys.to(dtype), queries.to(dtype)
 
@@ -63,7 +66,9 @@ def reference_score_argmax(keys: Tensor, queries: Tensor) -> tuple[Tensor, Tenso
         return index.int(), best
 
 
-def reference_score_argmax_backward(grad: Tensor, keys: Tensor, queries: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def reference_score_argmax_backward(
+    grad: Tensor, keys: Tensor, queries: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradient of the winning scores: dkeys[k*] += g q, dqueries = g keys[k*], summed over the batch where shared."""
     rows = index.long()[:, :, None].expand(-1, -1, keys.shape[2])
     shared = queries if queries.ndim == 3 else queries.expand(keys.shape[0], *queries.shape)

@@ -3,7 +3,7 @@
 #ifdef MEDSEG_CUDA_EMULATION
 #include "cuda_emulation.h"
 #define MS_LAUNCH(kernel, grid, block, stream, ...) \
-  medseg_emulation::launch(grid, block, [=] { MS_UNWRAP kernel(__VA_ARGS__); })
+  ((void)(stream), medseg_emulation::launch(grid, block, [=] { MS_UNWRAP kernel(__VA_ARGS__); }))
 #else
 #define MS_LAUNCH(kernel, grid, block, stream, ...) MS_UNWRAP kernel<<<grid, block, 0, stream>>>(__VA_ARGS__)
 #endif

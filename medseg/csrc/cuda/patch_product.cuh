@@ -30,6 +30,7 @@ __global__ void __launch_bounds__(256) patch_product_kernel(const T* data, int64
       if (tid < kProductDepth && t0 + tid < last)
         step_offset[tid] = MOMENTS ? patch_offset(g, t0 + tid) : entry_offset(g, t0 + tid);
       __syncthreads();
+#pragma unroll 1
       for (int t = tid; t < kProductRows * kProductDepth; t += 256) {
         const int i = t % kProductRows, s = t / kProductRows;
         const bool in = i0 + i < rows && t0 + s < last;
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(256) patch_product_kernel(const T* data, int64
         right_tile[s][j] = stored ? right[b * right_batch + (t0 + s) * right_width + j0 + j] : in ? (T)1 : (T)0;
       }
       __syncthreads();
-#pragma unroll
+#pragma unroll 4  // all 16 steps at once would spill registers in float64
       for (int s = 0; s < kProductDepth; ++s)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
