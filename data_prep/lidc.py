@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.lidc",
-        description="Convert one LIDC-IDRI case: ct.nii.gz, reader_N.nii.gz (value = nodule_id), consensus.nii.gz (0/1: "
+        description="One LIDC-IDRI case: ct.nii.gz, reader_N.nii.gz (value = nodule_id), consensus.nii.gz (0/1: "
         "at least half of the readers who marked that nodule), nodule_labels.nii.gz (the consensus by nodule_id), "
         "nodules.json, summary.json and dataset.json.",
         epilog=EXIT_CODES,
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="convert a CT that lacks slices: unreadable files are left out, the longest stretch without a gap is kept, "
+        help="convert a CT that lacks slices: unreadable files are left out, the longest gap-free stretch is kept, "
         "and all that is missing is named; a nodule that would lose slices is refused all the same",
     )
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where the folder holds several CT series")

@@ -65,8 +65,9 @@ def _outline_pixels(points: NDArray[np.int64], size: NDArray[np.int64]) -> NDArr
     """Vertices and every pixel centre exactly on an edge, including the closing one."""
     edge = np.zeros(tuple(size), dtype=bool)
     edge[points[:, 0], points[:, 1]] = True
-    for (x, y), (dx, dy) in zip(points, np.roll(points, -1, axis=0) - points, strict=True):
-        inner = int(np.gcd(dx, dy))
-        for step in range(1, inner):
-            edge[x + dx // inner * step, y + dy // inner * step] = True
+    steps = np.roll(points, -1, axis=0) - points
+    parts = np.gcd(steps[:, 0], steps[:, 1])
+    for index in np.flatnonzero(parts > 1):  # none for an outline that goes from neighbour to neighbour
+        inner = points[index] + np.arange(1, parts[index])[:, None] * (steps[index] // parts[index])
+        edge[inner[:, 0], inner[:, 1]] = True
     return edge

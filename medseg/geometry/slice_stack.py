@@ -82,9 +82,9 @@ def distinct_steps(along_mm: ArrayLike) -> list[float]:
 def find_problem(positions_lps: ArrayLike, normal: ArrayLike) -> StackProblem | None:
     """The first reason why sorted slices form no regular grid, or None.
 
-    Checked in this order: duplicates (closer than 0.01 mm), tilt (more than 0.1 degree), missing slices (steps that are
-    whole multiples of the smallest), variable spacing (steps more than 1 % off the median), slices off the
-    straight line.
+    Checked in this order: duplicates (closer than 0.01 mm); tilt (more than 0.1 degree); missing slices (every step is a
+    whole multiple of the smallest, and at least half of them are the smallest); variable spacing (steps more than 1 %
+    off the median); slices off the straight line.
 
     Args:
         positions_lps: centres of the first pixels, sorted, shape ``(n, 3)`` with n >= 2, mm.
@@ -133,7 +133,7 @@ def _find_steps(along: NDArray[np.float64], steps: NDArray[np.float64]) -> Stack
     base = float(steps.min())
     tolerance = max(2 * _STEP_FRACTION * base, _STEP_FLOOR_MM)
     multiples = np.rint(steps / base)
-    if np.abs(steps - multiples * base).max() <= tolerance:
+    if np.abs(steps - multiples * base).max() <= tolerance and np.mean(multiples == 1) >= 0.5:
         base = float(np.median(steps[multiples == 1]))
         absent = [
             float(along[i] + base * m) for i in np.flatnonzero(multiples > 1) for m in range(1, int(multiples[i]))

@@ -202,17 +202,24 @@ def _dicom_kind(path: Path) -> str | None:
 def _read_header(path: Path, bare: bool) -> SliceHeader | None:
     import pydicom
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), path.open("rb") as stream:
         warnings.simplefilter("ignore")
-        values = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+        values = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+        at_pixels = stream.tell() < path.stat().st_size
         modality = str(values.get("Modality", "") or "")
-        if "Rows" not in values and values.get("SOPClassUID", "") not in _image_classes():
+        meta = getattr(values, "file_meta", None) or {}
+        classes = {str(values.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", ""))}
+        is_ct = modality == "CT" or bool(classes & set(_image_classes()))
+        deflated = str(meta.get("TransferSyntaxUID", "")) == "1.2.840.10008.1.2.1.99"  # inflated whole
+        if is_ct and not at_pixels and not deflated:
+            # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
+            raise ValueError(f"the file of {path.stat().st_size} bytes ends before its pixel data")
+        if not is_ct and "Rows" not in values:
             if not len(values) and bare:
                 raise ValueError("no DICOM elements found")
             return None
         if modality in _NOT_PICTURES:
             return None
-        meta = getattr(values, "file_meta", None) or {}
         sop_uid = str(values.get("SOPInstanceUID", "") or meta.get("MediaStorageSOPInstanceUID", "") or "")
         syntax = str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
         return SliceHeader(path, str(values.get("SeriesInstanceUID", "") or ""), sop_uid, syntax, values)

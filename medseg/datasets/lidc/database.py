@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, Reading, rating_warnings
 from medseg.io.errors import DataError
@@ -84,16 +85,20 @@ def _scan_id(connection: sqlite3.Connection, series_uid: str) -> int:
 
 def _annotations(connection: sqlite3.Connection, scan: int) -> Iterator[Annotation]:
     columns = ", ".join(f'"{name}"' for name in RATING_RANGES)  # fixed names, no outside text
+    contours: dict[int, list[Contour]] = {}
+    # One pass: the contours table has no index on the annotation.
+    rows = connection.execute(
+        "SELECT annotation_id, image_z_position, coords, inclusion FROM contours "
+        "WHERE annotation_id IN (SELECT id FROM annotations WHERE scan_id=?) ORDER BY id",
+        (scan,),
+    )
+    for number, z, coords, inclusion in rows:
+        contours.setdefault(number, []).append(Contour(float(z), _points(coords), bool(inclusion)))
     query = f"SELECT id, _nodule_id, {columns} FROM annotations WHERE scan_id=? ORDER BY id"
-    for number, nodule_id, *scores in connection.execute(query, (scan,)).fetchall():
-        rows = connection.execute(
-            "SELECT image_z_position, coords, inclusion FROM contours WHERE annotation_id=? ORDER BY id", (number,)
-        )
-        contours = tuple(Contour(float(z), _points(coords), bool(inclusion)) for z, coords, inclusion in rows)
+    for number, nodule_id, *scores in connection.execute(query, (scan,)):
         ratings = {name: int(score) for name, score in zip(RATING_RANGES, scores, strict=True) if score is not None}
-        yield Annotation(0, str(nodule_id), ratings, contours)
+        yield Annotation(0, str(nodule_id), ratings, tuple(contours.get(number, ())))
 
 
-def _points(coords: str) -> np.ndarray:
-    pairs = [line.split(",") for line in coords.split("\n") if line]
-    return np.array([[int(x), int(y)] for x, y in pairs], dtype=np.int64)
+def _points(coords: str) -> NDArray[np.int64]:
+    return np.array(coords.replace("\n", ",").strip(",").split(","), dtype=np.int64).reshape(-1, 2)
