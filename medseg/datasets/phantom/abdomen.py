@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.datasets.phantom.abdomen_anatomy import Abdomen, draw_abdomen
 from medseg.datasets.phantom.abdomen_tumours import draw_tumours
-from medseg.datasets.phantom.draw import isocentre, streams
-from medseg.datasets.phantom.grid import Grid, make_grid
+from medseg.datasets.phantom.draw import isocentre, moved, streams
+from medseg.datasets.phantom.grid import make_grid
 from medseg.datasets.phantom.model import Lesion, Phantom, measure
 from medseg.datasets.phantom.render import Part, render
 from medseg.datasets.phantom.scanner import scan
@@ -82,7 +82,7 @@ def abdomen_phantom(
     hu, organs = render([*anatomy.parts, *tumour_parts], grid, supersample)
     image = scan(hu, grid, noise_rng, blur_mm=blur_mm, noise_hu=noise_hu, padding_hu=padding_hu)
     label = (organs == _LIVER).astype(np.uint8) + np.uint8(2) * (organs == _TUMOUR)
-    affine = _moved(grid, shift)
+    affine = moved(grid, shift)
     return Phantom(image, label, organs, dict(ABDOMEN_ORGANS), affine, lesions, [], "abdomen", int(seed))
 
 
@@ -99,8 +99,3 @@ def _tumours(
         parts.append(Part(tumour.shape, hu, _TUMOUR, rim_mm=tumour.rim_mm))
     return parts, lesions
 
-
-def _moved(grid: Grid, shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    affine = grid.affine_ras.copy()
-    affine[:3, 3] += shift
-    return affine

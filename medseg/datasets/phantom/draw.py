@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from medseg.datasets.phantom.grid import Grid
 from medseg.datasets.phantom.shapes import Blob, Capsule, Shape, Waves
+from medseg.geometry import Affine
 
-__all__ = ["isocentre", "jitter", "random_blob", "streams", "tube"]
+__all__ = ["isocentre", "jitter", "moved", "random_blob", "streams", "tube"]
 
 
 def streams(seed: int, count: int) -> list[np.random.Generator]:
@@ -71,3 +73,10 @@ def tube(path_mm: ArrayLike, radius_mm: float | Sequence[float]) -> list[Shape]:
 def isocentre(rng: np.random.Generator) -> NDArray[np.float64]:
     """Where the body's centre lies in the scanner's frame (RAS mm): never at the origin, as in real scans."""
     return np.round(rng.uniform([-12.0, -25.0, -600.0], [12.0, 25.0, 600.0]), 2)
+
+
+def moved(grid: Grid, shift_mm: NDArray[np.float64]) -> Affine:
+    """The affine (voxel to RAS mm) of a grid after moving patient and grid together by ``shift_mm``."""
+    affine = grid.affine_ras.copy()
+    affine[:3, 3] += shift_mm
+    return affine
