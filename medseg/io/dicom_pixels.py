@@ -13,6 +13,7 @@ from medseg.io.errors import DataError, UnreadableFileError
 
 __all__ = [
     "AIR_HU",
+    "MAX_SIDE",
     "PADDING_RULE",
     "DecodedSlice",
     "check_pixel_format",
@@ -28,6 +29,9 @@ PADDING_RULE = (
     f"voxels holding PixelPaddingValue are raised to {AIR_HU} HU where they would lie below; "
     "every other voxel keeps its rescaled value"
 )
+
+MAX_SIDE = 8192
+"""Most rows or columns accepted: a guard against headers that declare far more than a CT slice."""
 
 _PACKAGES = (
     (("JPEG 2000", "JPEG2000"), "pylibjpeg pylibjpeg-openjpeg"),
@@ -77,6 +81,11 @@ def check_pixel_format(header: SliceHeader) -> None:
         )
     header.numbers("RescaleSlope", 1)
     header.numbers("RescaleIntercept", 1)
+    rows, columns = (int(header.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
+        raise DataError(
+            f"{where}: {rows} rows x {columns} columns, expected 1 to {MAX_SIDE} of each; is this a CT slice?"
+        )
 
 
 def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:

@@ -46,6 +46,7 @@ _TAGS = [
 
 # A data set without the 128-byte preamble starts with a low group in little endian: 0002 or 0008 and a small element.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
+_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _NOT_PICTURES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "AU", "ECG"})
 
 
@@ -144,7 +145,10 @@ def scan_folder(folder: str | Path) -> FolderListing:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         kind = _dicom_kind(path)
         if kind is None:
-            ignored += 1
+            if path.suffix.lower() in _SUFFIXES and not path.name.startswith("._"):  # "._" files are macOS notes
+                unreadable.append((path, f"not DICOM inside ({path.stat().st_size} bytes); fetch the file again"))
+            else:
+                ignored += 1
             continue
         try:
             header = _read_header(path, bare=kind == "bare")
@@ -215,8 +219,8 @@ def _read_header(path: Path, bare: bool) -> SliceHeader | None:
             # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
             raise ValueError(f"the file of {path.stat().st_size} bytes ends before its pixel data")
         if not is_ct and "Rows" not in values:
-            if not len(values) and bare:
-                raise ValueError("no DICOM elements found")
+            if not modality and not any(pydicom.uid.UID(uid).name != uid for uid in classes):
+                raise ValueError(f"no known SOP class in {path.stat().st_size} bytes; the file is cut off or damaged")
             return None
         if modality in _NOT_PICTURES:
             return None

@@ -198,9 +198,7 @@ def _drop_duplicates(stack: _Stack) -> None:
 
 
 def _decode(folder: Path, stack: _Stack, allow_partial: bool) -> tuple[NDArray[np.int16], list[str]]:
-    first = stack.headers[0]
-    shape = (int(first.get("Columns")), int(first.get("Rows")), len(stack.headers))
-    volume = np.empty(shape, dtype=np.int16, order="F")
+    volume = np.empty((0, 0, 0), dtype=np.int16)
     failures: list[tuple[Path, str]] = []
     keep: list[int] = []
     raised = kept_padding = 0
@@ -211,6 +209,8 @@ def _decode(folder: Path, stack: _Stack, allow_partial: bool) -> tuple[NDArray[n
         except UnreadableFileError as error:
             failures.append((header.path, str(error)))
             continue
+        if not keep:  # only now is it known that the declared size is real
+            volume = np.empty((*decoded.hu.shape, len(stack.headers)), dtype=np.int16, order="F")
         volume[:, :, k] = decoded.hu
         keep.append(k)
         raised += decoded.padding_raised
@@ -254,6 +254,9 @@ def _pixel_notes(volume: NDArray[np.int16], raised: int, kept_padding: int, roun
 
 def _warnings(listing: FolderListing, stack: _Stack) -> list[str]:
     notes = [f"left out {path.name}: {_reason_only(path, reason)}" for path, reason in stack.left_out]
+    others = [entry for entry in listing.series if entry.uid != stack.headers[0].series_uid]
+    if others:
+        notes.append(f"{len(others)} other image series in the folder were not read: {shorten(map(str, others), 3)}")
     if listing.other_objects:
         notes.append(f"{listing.other_objects} DICOM file(s) that are no images were not read")
     first = stack.headers[0]

@@ -17,7 +17,6 @@ from medseg.io.dicom_series import read_series
 from medseg.io.sidecar import voxel_sha256
 from tests.io.dicom_files import SERIES_UID, positions, stored_pixels, write_series
 
-
 _TEXT_TAGS = (
     "PatientName",
     "PatientID",
@@ -128,6 +127,7 @@ def test_a_failed_write_is_a_run_time_failure(series: Path, tmp_path: Path, caps
     _error(capsys)
 
 
+@pytest.mark.filterwarnings("ignore:The value length")
 def test_no_word_about_the_patient_leaves_the_dicom_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     canary = "CANARY"
 

@@ -230,6 +230,11 @@ class TestRefusals:
         assert "no DICOM images found (1 files are not DICOM" in _refusal(tmp_path, SeriesChoiceError)
         assert "no such folder" in _refusal(tmp_path / "absent")
 
+    def test_another_image_series_beside_the_ct_is_mentioned(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "a", positions(3))
+        write_series(tmp_path / "b", positions(1), SeriesInstanceUID="1.2.3.4", Modality="CR")
+        assert any("1.2.3.4 [CR, 1 files" in line for line in read_series(tmp_path).warnings)
+
     def test_another_modality(self, tmp_path: Path) -> None:
         write_series(tmp_path, positions(3), Modality="MR")
         assert "expected modality CT" in _refusal(tmp_path, SeriesChoiceError)
@@ -255,6 +260,33 @@ class TestRefusals:
         assert words in text
         assert "IM" in text, "the message names a file"
 
+    def test_a_header_that_declares_far_too_much(self, tmp_path: Path) -> None:
+        write_series(tmp_path, positions(2), Rows=65535, Columns=65535)
+        assert "65535 rows x 65535 columns, expected 1 to 8192" in _refusal(tmp_path)
+        write_series(tmp_path, positions(2), Rows=8000, Columns=8000)
+        assert "expected 128000000" in _refusal(tmp_path, UnreadableFileError)
+
+    def test_wherever_a_file_is_cut_the_series_is_never_read_as_if_whole(self, tmp_path: Path) -> None:
+        path = write_series(tmp_path, positions(3))[1]
+        whole = path.read_bytes()
+        for length in range(132, len(whole) - 1, 5):
+            path.write_bytes(whole[:length])
+            _refusal(tmp_path)
+
+    def test_damaged_bytes_end_in_a_volume_or_in_one_line(self, tmp_path: Path) -> None:
+        path = write_series(tmp_path, positions(4))[1]
+        whole = path.read_bytes()
+        rng = np.random.default_rng(0)
+        for _ in range(150):
+            raw = bytearray(whole)
+            for place in rng.integers(132, len(whole), 3):
+                raw[place] = rng.integers(256)
+            path.write_bytes(bytes(raw))
+            try:
+                assert read_series(tmp_path).array.shape == (5, 6, 4)
+            except DataError as error:
+                assert "\n" not in str(error)
+
     def test_a_single_slice_has_no_spacing(self, tmp_path: Path) -> None:
         write_series(tmp_path, positions(1))
         assert "only 1 slice" in _refusal(tmp_path, SeriesGeometryError)
@@ -266,6 +298,13 @@ class TestRefusals:
         text = _refusal(tmp_path, UnreadableFileError)
         assert str(path) in text
         assert "expected 60" in text
+
+    def test_an_empty_file_called_dcm_is_named(self, tmp_path: Path) -> None:
+        write_series(tmp_path, positions(4))
+        (tmp_path / "._note.dcm").touch()
+        assert read_series(tmp_path).ignored_files == 1
+        (tmp_path / "slice5.dcm").touch()
+        assert "slice5.dcm: not DICOM inside (0 bytes)" in _refusal(tmp_path, UnreadableFileError)
 
     def test_a_compressed_file_cut_off_is_named(self, tmp_path: Path) -> None:
         path = write_series(tmp_path, positions(4), change=lambda k, d: d.compress(RLELossless))[2]
