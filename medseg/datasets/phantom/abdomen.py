@@ -98,4 +98,3 @@ def _tumours(
         hu = anatomy.liver_hu + tumour.contrast_hu
         parts.append(Part(tumour.shape, hu, _TUMOUR, rim_mm=tumour.rim_mm))
     return parts, lesions
-

@@ -92,14 +92,10 @@ def chest_phantom(
     image = scan(hu, grid, noise_rng, blur_mm=blur_mm, noise_hu=noise_hu, padding_hu=padding_hu)
     lesions = [_truth(reader_rng, nodule, chest, grid, shift) for nodule in nodules]
     label = (organs == NODULE_ORGAN).astype(np.uint8)
-    return Phantom(
-        image, label, organs, dict(CHEST_ORGANS), moved(grid, shift), lesions, points, "chest", int(seed)
-    )
+    return Phantom(image, label, organs, dict(CHEST_ORGANS), moved(grid, shift), lesions, points, "chest", int(seed))
 
 
-def _truth(
-    rng: np.random.Generator, nodule: Nodule, chest: Chest, grid: Grid, shift: NDArray[np.float64]
-) -> Lesion:
+def _truth(rng: np.random.Generator, nodule: Nodule, chest: Chest, grid: Grid, shift: NDArray[np.float64]) -> Lesion:
     centre, volume_ml, diameter_mm = measure(nodule.shape)
     return Lesion(
         _position(np.asarray(centre) + shift),

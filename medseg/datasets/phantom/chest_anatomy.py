@@ -92,7 +92,9 @@ def _draw_centre(rng: np.random.Generator, walls: _Walls, soft_hu: float, blood_
         random_blob(rng, near(-64, -4, -150, 8), np.array([62, 80, 66]) * s, tilt_deg=3, bumps=0.02),
     ]
     return [
-        Part(Intersection([middle, walls.cavity]), float(rng.uniform(-40, 20)), 5, texture=Waves.random(rng, 6, 0.1, 20)),
+        Part(
+            Intersection([middle, walls.cavity]), float(rng.uniform(-40, 20)), 5, texture=Waves.random(rng, 6, 0.1, 20)
+        ),
         *[Part(Intersection([dome, walls.cavity]), soft_hu + 10.0, 6) for dome in domes],
         Part(Intersection([heart, walls.cavity]), 0.7 * blood_hu + 0.3 * soft_hu, 7),
         Part(Union(arch), blood_hu, 8),
@@ -114,7 +116,11 @@ def _draw_airways(rng: np.random.Generator, walls: _Walls) -> list[Part]:
         bronchi += tube([fork, far, far + [side * 12, -6, -18]], [6.5, 4.5, 2.8])
         bronchi += tube([far, far + [side * 14, 6, 12]], [3.6, 2.2])
     air: list[Shape] = [*trachea, *bronchi]
-    wall = [Capsule(c.start_mm, c.end_mm, c.start_radius_mm + 1.4, c.end_radius_mm + 1.0) for c in air if isinstance(c, Capsule)]
+    wall = [
+        Capsule(c.start_mm, c.end_mm, c.start_radius_mm + 1.4, c.end_radius_mm + 1.0)
+        for c in air
+        if isinstance(c, Capsule)
+    ]
     return [Part(Union(wall), 15.0, 9), Part(Union(air), -990.0, 10)]
 
 
@@ -129,7 +135,12 @@ def _draw_bones(rng: np.random.Generator, walls: _Walls) -> list[Part]:
     sternum = tube([[-8, front, 80], [-8, front, -60]], 7.0) + tube([[8, front, 80], [8, front, -60]], 7.0)
     muscle = walls.muscle
     parts = [
-        Part(Intersection([Union(spine), walls.skin]), float(rng.uniform(160, 260)), 3, texture=Waves.random(rng, 8, 0.25, 40)),
+        Part(
+            Intersection([Union(spine), walls.skin]),
+            float(rng.uniform(160, 260)),
+            3,
+            texture=Waves.random(rng, 8, 0.25, 40),
+        ),
         Part(Intersection([Union(sternum), muscle]), value * 0.6, 3),
     ]
     angles = np.deg2rad(np.linspace(-80, 60, 13))
@@ -149,7 +160,14 @@ def _draw_vessels(rng: np.random.Generator, walls: _Walls, lungs: list[Shape]) -
     branches: list[Capsule] = []
     for lung, side in zip(lungs, (1.0, -1.0), strict=True):
         hilum = np.array([side * 36.0, -8.0, 2.0]) * walls.s
-        for heading in ([0.5, 0.3, 1.0], [0.7, -0.5, 0.7], [1.0, 0.6, 0.1], [0.9, -0.8, -0.2], [0.7, 0.5, -0.8], [0.5, -0.5, -1]):
+        for heading in (
+            [0.5, 0.3, 1.0],
+            [0.7, -0.5, 0.7],
+            [1.0, 0.6, 0.1],
+            [0.9, -0.8, -0.2],
+            [0.7, 0.5, -0.8],
+            [0.5, -0.5, -1],
+        ):
             direction = np.array(heading) * [side, 1.0, 1.0] + rng.normal(scale=0.15, size=3)
             root = jitter(rng, hilum, 5.0)
             branches += grow_tree(rng, root, direction, float(rng.uniform(3.2, 5.0)), lung)

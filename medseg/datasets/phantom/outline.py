@@ -49,7 +49,9 @@ def outlines_of(mask: NDArray[np.bool_]) -> list[Outline]:
         for index in range(1, number + 1):
             hole = holes == index
             if (binary_fill_holes(hole) & mask).any():
-                raise ValueError("a hole of the mask holds an island, which LIDC outlines cannot express; fill the hole")
+                raise ValueError(
+                    "a hole of the mask holds an island, which LIDC outlines cannot express; fill the hole"
+                )
             found.append(Outline(_trace(hole, outside=False), False))
     return found
 
