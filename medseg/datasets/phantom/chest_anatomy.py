@@ -84,7 +84,14 @@ def _draw_centre(rng: np.random.Generator, walls: _Walls, soft_hu: float, blood_
     heart = random_blob(rng, near(-22, 20, -48), np.array([52, 44, 52]) * s, bumps=0.04)
     ascending = near(12, 18, 10)
     arch = tube(
-        [ascending, ascending + [-2, -6, 40], [-8, -5, 66], [-20, -30, 62], [-22, -46, 40], [-22, -48, -300]],
+        [
+            ascending,
+            ascending + np.array([-2.0, -6.0, 40.0]),
+            [-8, -5, 66],
+            [-20, -30, 62],
+            [-22, -46, 40],
+            [-22, -48, -300],
+        ],
         float(rng.uniform(10, 13)),
     )
     domes = [
@@ -109,19 +116,19 @@ def _draw_lung(rng: np.random.Generator, walls: _Walls, side: float, removed: li
 
 def _draw_airways(rng: np.random.Generator, walls: _Walls) -> list[Part]:
     fork = jitter(rng, np.array([2.0, -10.0, 28.0]) * walls.s, 3)
-    trachea = tube([fork + [0, 0, 300], fork], float(rng.uniform(7.5, 9.5)))
+    trachea = tube([fork + np.array([0.0, 0.0, 300.0]), fork], float(rng.uniform(7.5, 9.5)))
     bronchi: list[Shape] = []
     for side in (1.0, -1.0):
         far = fork + np.array([side * 34.0, -4.0, -22.0])
-        bronchi += tube([fork, far, far + [side * 12, -6, -18]], [6.5, 4.5, 2.8])
-        bronchi += tube([far, far + [side * 14, 6, 12]], [3.6, 2.2])
+        bronchi += tube([fork, far, far + np.array([side * 12.0, -6.0, -18.0])], [6.5, 4.5, 2.8])
+        bronchi += tube([far, far + np.array([side * 14.0, 6.0, 12.0])], [3.6, 2.2])
     air: list[Shape] = [*trachea, *bronchi]
     wall = [
         Capsule(c.start_mm, c.end_mm, c.start_radius_mm + 1.4, c.end_radius_mm + 1.0)
         for c in air
         if isinstance(c, Capsule)
     ]
-    return [Part(Union(wall), 15.0, 9), Part(Union(air), -990.0, 10)]
+    return [*[Part(piece, 15.0, 9) for piece in wall], *[Part(piece, -990.0, 10) for piece in air]]
 
 
 def _draw_bones(rng: np.random.Generator, walls: _Walls) -> list[Part]:
@@ -151,8 +158,7 @@ def _draw_bones(rng: np.random.Generator, walls: _Walls) -> list[Part]:
             x = side * half_width * np.abs(np.cos(angles)) ** power
             y = half_depth * np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** power
             z = 130.0 - first - 25.0 * level - np.linspace(0, 55, len(angles))
-            rib = Union(tube(np.stack([x, y, z], axis=1), 4.5))
-            parts.append(Part(Intersection([rib, muscle]), value, 3))
+            parts += [Part(piece, value, 3) for piece in tube(np.stack([x, y, z], axis=1), 4.5)]
     return parts
 
 

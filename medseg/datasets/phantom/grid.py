@@ -16,8 +16,9 @@ __all__ = ["Box", "Grid", "Sampled", "make_grid", "sample_shape"]
 Box = tuple[slice, slice, slice]
 
 _BLOCK = 4
-# Signed values are first-order distance estimates; the band treated as "near" is widened by this factor.
-_TRUST = 1.5
+# Signed values are first-order distance estimates; bands around surfaces are widened by these factors, the more so the
+# further away the decision is made.
+_TRUST_BLOCK, _TRUST_VOXEL = 1.5, 1.2
 
 
 class Grid(NamedTuple):
@@ -127,7 +128,7 @@ def sample_shape(shape: Shape, grid: Grid, rim_mm: float = 0.0) -> Sampled | Non
     steps = np.meshgrid(*[np.arange(n) for n in blocks], indexing="ij")
     middle = [step * _BLOCK + (_BLOCK - 1) / 2.0 + first for step, first in zip(steps, start, strict=True)]
     signed = shape.signed(grid.positions(middle)).reshape(blocks)
-    band = _TRUST * grid.half_diagonal_mm * _BLOCK + rim_mm
+    band = _TRUST_BLOCK * grid.half_diagonal_mm * _BLOCK + rim_mm
     inside = _grow(signed < -band, size)
     near = np.zeros(size, bool)
     edge = np.nonzero(np.abs(signed) <= band)
@@ -138,7 +139,7 @@ def sample_shape(shape: Shape, grid: Grid, rim_mm: float = 0.0) -> Sampled | Non
     value = shape.signed(grid.positions([axis + first for axis, first in zip(index, start, strict=True)]))
     where = (index[0], index[1], index[2])
     inside[where] = value <= 0
-    near[where] = np.abs(value) <= _TRUST * grid.half_diagonal_mm + rim_mm
+    near[where] = np.abs(value) <= _TRUST_VOXEL * grid.half_diagonal_mm + rim_mm
     return Sampled(box, inside, near)
 
 

@@ -107,7 +107,7 @@ def _add_outlines(nodule: ElementTree.Element, phantom: Phantom, series: CtSerie
             points = outline.points + start
             if points.min() < 0 or np.any(points.max(axis=0) >= phantom.image.shape[:2]):
                 raise ValueError(
-                    f"a nodule touches the image border on slice {k}, so its outline leaves the image; use a larger grid"
+                    f"a nodule touches the image border on slice {k}, its outline leaves the image; use a larger grid"
                 )
             _add_roi(nodule, phantom, series, k, Outline(points, outline.inclusion))
 

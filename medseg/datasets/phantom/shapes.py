@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 FAR_MM = 1e4
+_CULL_MM = np.float32(30.0)
 
 
 class Shape(ABC):
@@ -251,7 +252,13 @@ class Difference(Shape):
 
     def signed(self, points: Floats) -> Floats:
         """See `Shape.signed`."""
-        return np.maximum.reduce([self.base.signed(points), *[-member.signed(points) for member in self.removed]])
+        value = self.base.signed(points)
+        for member in self.removed:
+            low, high = (corner.astype(np.float32)[:, None] for corner in member.bounds())
+            # A cut further away than any band looked at changes no decision, so it is not worked out there.
+            close = np.flatnonzero(((points > low - _CULL_MM) & (points < high + _CULL_MM)).all(axis=0))
+            value[close] = np.maximum(value[close], -member.signed(points[:, close]))
+        return value
 
     def bounds(self) -> Bounds:
         """See `Shape.bounds`."""
