@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from ignite.engine import Engine, Events
 
 from medseg.io.atomic import atomic_path, write_json
 
-__all__ = ["HistoryHandler", "plot_history"]
+__all__ = ["HistoryHandler", "Record", "plot_history"]
+
+Record = dict[str, float | None]
+"""One epoch: ``epoch``, ``loss``, ``seconds`` and, where validated, ``score``; None stands for no finite number."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,7 +23,8 @@ class HistoryHandler:
     """Ignite handler for a MONAI trainer: one line, one JSON record and a redrawn curve per epoch.
 
     Writes ``history.json`` (list of ``{"epoch", "loss", "seconds"}``, with ``"score"`` where the epoch was validated)
-    and ``loss_curve.png`` into ``output_dir``, atomically.
+    and ``loss_curve.png`` into ``output_dir``, atomically. A loss or score that is NaN or infinite becomes ``null``,
+    and a warning names the epoch; the run goes on.
 
     Args:
         output_dir: folder for the two files.
@@ -31,7 +36,7 @@ class HistoryHandler:
         self.output_dir = Path(output_dir)
         self.evaluator = evaluator
         self.every = every
-        self.records: list[dict[str, float]] = []
+        self.records: list[Record] = []
         self._losses: list[float] = []
         self._started = 0.0
         self._score: float | None = None
@@ -56,40 +61,60 @@ class HistoryHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Close the epoch: append its record, write the files and log one line."""
-        loss = sum(self._losses) / max(len(self._losses), 1)
-        record = {"epoch": engine.state.epoch, "loss": loss, "seconds": time.monotonic() - self._started}
+        epoch = engine.state.epoch
+        loss = _finite(sum(self._losses) / max(len(self._losses), 1), "mean loss", epoch)
+        record: Record = {"epoch": epoch, "loss": loss, "seconds": time.monotonic() - self._started}
         if self._score is not None:
-            record["score"] = self._score
+            record["score"] = _finite(self._score, "validation score", epoch)
         self.records.append(record)
         self._losses, self._score = [], None
         write_json(self.output_dir / "history.json", self.records)
-        if engine.state.epoch % self.every == 0 or engine.state.epoch == engine.state.max_epochs:
+        if epoch % self.every == 0 or epoch == engine.state.max_epochs:
             plot_history(self.records, self.output_dir / "loss_curve.png")
-            score = f", validation score {record['score']:.4f}" if "score" in record else ""
-            _LOG.info(
-                "epoch %d/%d: mean loss %.4f%s (%.0f s)",
-                engine.state.epoch,
-                engine.state.max_epochs,
-                loss,
-                score,
-                record["seconds"],
-            )
+            score = f", validation score {_number(record['score']):.4f}" if "score" in record else ""
+            text = f"mean loss {_number(loss):.4f}{score} ({record['seconds']:.0f} s)"
+            _LOG.info("epoch %d/%d: %s", epoch, engine.state.max_epochs, text)
 
 
-def plot_history(records: list[dict[str, float]], path: str | Path) -> Path:
-    """Draw loss (left axis) and validation score (right axis) over epochs into a PNG file."""
+def _finite(value: float, what: str, epoch: int) -> float | None:
+    """The value, or None and a warning where JSON has no number for it."""
+    if math.isfinite(value):
+        return value
+    cause = "lower learning_rate or check the images" if what == "mean loss" else "check the validation labels"
+    _LOG.warning("epoch %d: %s is %s, recorded as null; %s", epoch, what, value, cause)
+    return None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _points(records: list[Record], key: str) -> tuple[list[float], list[float]]:
+    return [_number(record["epoch"]) for record in records], [_number(record[key]) for record in records]
+
+
+def plot_history(records: list[Record], path: str | Path) -> Path:
+    """Draw loss (left axis) and validation score (right axis) over epochs into a PNG file; None leaves a gap.
+
+    Args:
+        records: one record per epoch, as :class:`HistoryHandler` keeps them.
+        path: PNG file, replaced atomically.
+
+    Returns:
+        The path.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([r["epoch"] for r in records], [r["loss"] for r in records], color="tab:blue", label="training loss")
+    axes.plot(*_points(records, "loss"), color="tab:blue")
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss", color="tab:blue")
     axes.set_ylim(bottom=0)
     scored = [r for r in records if "score" in r]
     if scored:
         right = axes.twinx()
-        right.plot([r["epoch"] for r in scored], [r["score"] for r in scored], "o-", color="tab:orange", ms=3)
+        right.plot(*_points(scored, "score"), "o-", color="tab:orange", ms=3)
         right.set_ylabel("validation score", color="tab:orange")
         right.set_ylim(0, 1)
     axes.grid(alpha=0.3)
