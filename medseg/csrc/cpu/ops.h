@@ -15,6 +15,9 @@ TensorTriple patch_select_backward(const Tensor& grad, const Tensor& x, const Te
                                    const Tensor& index, int64_t patch, double slope, bool max_grad, bool need_x,
                                    bool need_scores);
 
+// Items per thread at least, so that waking a thread pays: about 50,000 operations.
+inline int64_t grain(int64_t work_per_item) { return work_per_item >= 50000 ? 1 : 50000 / (work_per_item + 1) + 1; }
+
 // Name that last_backend reports for the float32 tables and the float64 one.
 const char* backend_name(ScalarType type);
 

@@ -14,7 +14,7 @@ void copy_patches(const Tensor& x, int64_t patch, const Tensor& index, Tensor& o
   U* target = static_cast<U*>(out.data_ptr());
   const int32_t* at = index.const_data_ptr<int32_t>();
   const int64_t xb = x.stride(0), ob = out.stride(0);
-  torch::stable::parallel_for(0, x.size(0) * from.channels, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, x.size(0) * from.channels, grain(slots * patch_volume(from)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / from.channels, c = i % from.channels;
       for (int64_t m = 0; m < slots; ++m) {

@@ -28,7 +28,7 @@ void scatter_patches(const Problem& p, Tensor& dx) {
   const T* g = p.grad.const_data_ptr<T>();
   const int32_t* at = p.index.const_data_ptr<int32_t>();
   T* d = dx.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, p.shape.batch * to.channels, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, p.shape.batch * to.channels, grain(slots * patch_volume(to)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / to.channels, c = i % to.channels;
       for (int64_t m = 0; m < slots; ++m) {
@@ -50,7 +50,7 @@ template <class T>
 void patch_moments(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
                    int64_t batch, const T* rows, bool shared_rows, int64_t width, T* moments) {
   const int64_t padded = matrix.entry.size(), groups = padded / table.rows;
-  torch::stable::parallel_for(0, batch * groups, 8, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, batch * groups, grain(matrix.rows * table.rows * width), [&](int64_t begin, int64_t end) {
     while (begin < end) {  // as many groups of one batch as possible in one call: they share the cached rows
       const int64_t b = begin / groups, e0 = begin % groups, e1 = std::min(groups, e0 + end - begin);
       table.accumulate(data + b * batch_stride, matrix.row.data(), matrix.rows, matrix.entry.data(), e0 * table.rows,
@@ -66,7 +66,7 @@ template <class T, class Use>
 void patch_products(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
                     int64_t batch, const T* a, int64_t width, const Use& use) {
   const int64_t padded = matrix.entry.size(), tiles = (matrix.rows + kRowTile - 1) / kRowTile;
-  torch::stable::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, tiles, grain(batch * kRowTile * matrix.entries * width), [&](int64_t begin, int64_t end) {
     std::vector<T> y(kRowTile * width);
     for (int64_t tile = begin; tile < end; ++tile)
       for (int64_t b = 0; b < batch; ++b) {
@@ -121,7 +121,7 @@ void literal_score_gradient(const Problem& p, T slope, bool max_grad, Tensor& dk
   patch_products(table, x, xb, xm, batch, g_moments.data(), width, [&](int64_t b, int64_t k, const T* row) {
     for (int64_t j = 0; j < rank; ++j) dh[(b * patches + k) * rank + j] = slope * row[j];
   });
-  torch::stable::parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, batch, grain(slots * rank), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
       for (int64_t m = 0; m < slots; ++m) {
         T* row = dh + (b * patches + at[b * slots + m]) * rank;

@@ -29,7 +29,7 @@ void run_score_argmax(const ScoreShape& s, const Tensor& keys, const Tensor& que
   int32_t* at = index.mutable_data_ptr<int32_t>();
   T* best = score.mutable_data_ptr<T>();
   const int64_t width = table.panel_width, panels = (s.queries + width - 1) / width;
-  torch::stable::parallel_for(0, s.batch * panels, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, s.batch * panels, grain(s.keys * s.rank * width), [&](int64_t begin, int64_t end) {
     std::vector<T> scratch(s.rank * width);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / panels, m = i % panels * width;
@@ -47,7 +47,7 @@ void run_score_argmax_backward(const ScoreShape& s, const Tensor& grad, const Te
   const int32_t* at = index.const_data_ptr<int32_t>();
   T *dh = dkeys.mutable_data_ptr<T>(), *dw = dqueries.mutable_data_ptr<T>();
   const int64_t m_count = s.queries, r = s.rank;
-  torch::stable::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, s.batch, grain(m_count * r), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
       for (int64_t m = 0; m < m_count; ++m) {  // ascending m: the order of the sums never changes
         T* row = dh + (b * s.keys + at[b * m_count + m]) * r;
@@ -55,7 +55,7 @@ void run_score_argmax_backward(const ScoreShape& s, const Tensor& grad, const Te
         for (int64_t j = 0; j < r; ++j) row[j] += g[b * m_count + m] * q[j];
       }
   });
-  torch::stable::parallel_for(0, m_count, 64, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, m_count, grain(s.batch * r), [&](int64_t begin, int64_t end) {
     for (int64_t m = begin; m < end; ++m)
       for (int64_t b = 0; b < s.batch; ++b) {
         T* row = dw + ((s.shared ? 0 : b * m_count) + m) * r;
