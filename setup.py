@@ -91,28 +91,41 @@ def cuda_extension() -> Extension:
     extension.extra_compile_args = {"cxx": ["-g0", "-O3", "-std=c++20", "-fvisibility=hidden"]}
     extension.define_macros = [("MEDSEG_ARCHS", f'"{architectures()[1]}"')]
     extension.libraries = ["torch", "torch_cpu", "cudart_static", "rt", "dl"]
-    extension.library_dirs = cpp_extension.library_paths()
+    root = toolkit_root() or Path("/usr/local/cuda")
+    runtime = [str(root / "lib64"), *map(str, root.glob("targets/*/lib"))]
+    extension.library_dirs = [*cpp_extension.library_paths(), *runtime]
     extension.extra_link_args = ["-Wl,-s"]
     extension.depends = [str(p) for p in sorted(CSRC.rglob("*")) if p.suffix in (".h", ".cuh", ".cu")]
     return extension
 
 
+def tell(what: str, error: Exception) -> None:
+    """Prints the one line about a library that could not be built."""
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    print(f"medseg: {what} not built ({reason[0][:200]}); plain PyTorch runs instead", file=sys.stderr)
+
+
 class BuildOps(cpp_extension.BuildExtension):
     """Compiles .cu files with the toolkit that was found, and lets an optional build fail without harm."""
 
-    def build_extension(self, ext: Extension) -> None:
+    def build_extensions(self) -> None:
         try:
-            if ext.name == "medseg._C_cuda":
-                ext.extra_objects = self.compile_cuda()
-                root = toolkit_root()
-                ext.library_dirs = [*ext.library_dirs, str(root / "lib64"), str(root / "targets/x86_64-linux/lib")]
-            super().build_extension(ext)
-        except (Exception, SystemExit) as error:
-            forced = switch("MEDSEG_CUDA" if ext.name == "medseg._C_cuda" else "MEDSEG_OPS_BUILD")
-            if forced == "1":
+            super().build_extensions()
+        except Exception as error:  # before the first file: torch asks the compiler for its version
+            if "1" in (switch("MEDSEG_OPS_BUILD"), switch("MEDSEG_CUDA")):
                 raise
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"medseg: {ext.name} is not built ({reason[0]}); the plain PyTorch ops will run", file=sys.stderr)
+            tell("the compiled ops are", error)
+
+    def build_extension(self, ext: Extension) -> None:
+        cuda = ext.name == "medseg._C_cuda"
+        try:
+            if cuda:
+                ext.extra_objects = self.compile_cuda()
+            super().build_extension(ext)
+        except Exception as error:
+            if switch("MEDSEG_CUDA" if cuda else "MEDSEG_OPS_BUILD") == "1":
+                raise
+            tell(f"{ext.name} is", error)
 
     def compile_cuda(self) -> list[str]:
         """Object files of the launchers, compiled side by side."""

@@ -31,10 +31,11 @@ def patch_select(
     """Halves a map by letting every output slot take the patch of the highest score.
 
     The map is cut into N patches of side ``patch`` in raster order (last axis fastest); the output has M = N / 2^d
-    slots in raster order on the halved grid, d the number of spatial axes. ``out`` at slot m is patch ``index[b,
-    m]``, all channels of it. A tie goes to the lowest index; a patch may fill several slots; NaN scores win (see
-    `score_argmax`). The gradient to keys and queries is the surrogate in the module's docstring. Results do not
-    depend on the number of threads. Selection runs in float32 whatever the dtype of x, under autocast too.
+    slots in raster order on the halved grid, d the number of spatial axes. ``out`` at slot m is all channels of patch
+    number ``index[b, m]``. A tie goes to the lowest index; a patch may fill several slots; NaN scores win (see
+    `score_argmax`). Selection runs in float32 (float64 for float64 input) whatever the dtype of x, under autocast too.
+    The gradient to keys and queries is the surrogate in the module's docstring; float16 and bfloat16 gradients are
+    summed in float32. The compiled op gives the same bits for every number of threads, and on CUDA in every run.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides, float16, bfloat16, float32 or float64.
