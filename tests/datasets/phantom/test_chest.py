@@ -10,6 +10,8 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from medseg.datasets.phantom import CHEST_ORGANS, Phantom, ReaderMask, chest_phantom
+from medseg.datasets.phantom.chest_anatomy import draw_chest
+from medseg.datasets.phantom.nodules import draw_nodules
 from medseg.geometry import apply_affine
 
 VALUE = {name: value for value, name in CHEST_ORGANS.items()}
@@ -69,7 +71,8 @@ def test_number_of_nodules_can_be_chosen_and_label_is_their_truth(seed: int) -> 
 
 
 def test_random_numbers_of_nodules_vary() -> None:
-    counts = {len(chest_phantom(seed, spacing_mm=(10, 10, 10), supersample=1).lesions) for seed in range(8)}
+    chest = draw_chest(np.random.default_rng(0))
+    counts = {len(draw_nodules(np.random.default_rng(seed), chest, None)) for seed in range(12)}
     assert len(counts) >= 3 and max(counts) <= 8
 
 

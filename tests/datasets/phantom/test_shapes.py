@@ -69,7 +69,7 @@ def test_blob_distance_is_close_near_the_surface() -> None:
     blob = Blob(np.zeros(3), np.array([20.0, 35.0, 50.0]), np.eye(3))
     surface = np.array([20.0, 0.0, 0.0])
     for step in (-2.0, -0.5, 0.5, 2.0):
-        assert blob.signed_at(surface + [step, 0.0, 0.0]) == pytest.approx(step, abs=0.02 + 0.1 * abs(step))
+        assert blob.signed_at(surface + np.array([step, 0.0, 0.0])) == pytest.approx(step, abs=0.02 + 0.1 * abs(step))
 
 
 def test_combinations_follow_set_logic() -> None:
