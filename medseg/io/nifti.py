@@ -46,7 +46,8 @@ def read_nifti(path: str | Path) -> NiftiVolume:
     try:
         image = nib.Nifti1Image.from_filename(str(path))
     except Exception as error:
-        raise ValueError(f"{path}: not a readable NIfTI image ({error}); expected .nii or .nii.gz") from error
+        reason = _one_line(error)
+        raise ValueError(f"{path}: not a readable NIfTI image ({reason}); expected .nii or .nii.gz") from error
     header = image.header
     shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
     if len(shape) != 3:
@@ -56,12 +57,13 @@ def read_nifti(path: str | Path) -> NiftiVolume:
     unit = header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise ValueError(f"{path}: spatial unit is {unit}, expected mm; rewrite the header in millimetres")
-    slope, inter = header.get_slope_inter()
-    scaled = (slope is not None and slope != 1) or (inter is not None and inter != 0)
+    # Not from the header: nibabel clears the scaling there once an image is loaded.
+    scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
     try:
         array = np.asanyarray(image.dataobj)
     except Exception as error:
-        raise ValueError(f"{path}: voxel data cannot be read ({error}); the file may be cut off") from error
+        reason = _one_line(error)
+        raise ValueError(f"{path}: voxel data cannot be read ({reason}); the file may be cut off") from error
     array = array.astype(np.float32, copy=False) if scaled else array
     return NiftiVolume(array.reshape(shape), np.asarray(image.affine, dtype=np.float64), header)
 
@@ -110,6 +112,10 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return Path(path)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _storable(array: ArrayLike) -> NDArray[Any]:

@@ -79,7 +79,8 @@ class SaveMaskd(MapTransform):
         array = mask.detach().cpu().numpy()
         if array.ndim != 4 or array.shape[0] != 1:
             raise ValueError(f"{source}: mask has shape {array.shape}, expected one channel (1, i, j, k)")
-        labels = array[0].astype(np.uint8)
+        with np.errstate(invalid="ignore"):  # what the cast cannot hold is refused in the next line
+            labels = array[0].astype(np.uint8)
         if not np.array_equal(labels, array[0]):
             raise ValueError(f"{source}: mask holds values other than whole numbers 0 to 255; apply AsDiscreted first")
         target = self.target_of(source)
