@@ -89,7 +89,7 @@ def write_ct_series(
 
     Args:
         folder: the series folder; it must not exist, or be empty.
-        image_hu: integers ``[i, j, k]`` in HU, -31744..31743.
+        image_hu: integers ``[i, j, k]`` in HU, -33792..31743.
         affine_ras: 4 x 4, voxel to RAS mm; the three axes must be orthogonal.
         patient_id: PatientID.
         series_description: SeriesDescription.
