@@ -255,7 +255,7 @@ class Difference(Shape):
         value = self.base.signed(points)
         for member in self.removed:
             low, high = (corner.astype(np.float32)[:, None] for corner in member.bounds())
-            # A cut further away than a block of voxels reaches (up to 8 mm spacing) changes no decision, so it is skipped.
+            # A cut further away than a block of voxels reaches (up to 8 mm spacing) changes no decision: skipped.
             close = np.flatnonzero(((points > low - _CULL_MM) & (points < high + _CULL_MM)).all(axis=0))
             value[close] = np.maximum(value[close], -member.signed(points[:, close]))
         return value
