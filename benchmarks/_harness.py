@@ -136,6 +136,9 @@ def print_report(head: Row, rows: Sequence[Row], notes: Sequence[str] = ()) -> N
     widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
     for line in [columns, *cells]:
         print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+    load, cores = head["machine"]["load_at_start"], head["machine"]["cores"] or 1
+    if load > cores / 2:
+        notes = [*notes, f"Load {load} on {cores} cores at the start: times hold waiting; repeat on a quiet machine."]
     print("\n".join(notes))
 
 

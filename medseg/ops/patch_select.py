@@ -15,6 +15,7 @@ in 4 (N + M) d r multiply-adds; dS is never formed. ``max_grad=False`` treats th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -97,7 +98,8 @@ def to_patches(x: Tensor, patch: int) -> Tensor:
     d = len(sizes)
     split = x.reshape(*x.shape[:2], *(v for s in sizes for v in (s // patch, patch)))
     grid, inner = range(2, 2 + 2 * d, 2), range(3, 3 + 2 * d, 2)
-    return split.permute(0, *grid, 1, *inner).reshape(x.shape[0], -1, x.shape[1] * patch**d)
+    count = math.prod(s // patch for s in sizes)
+    return split.permute(0, *grid, 1, *inner).reshape(x.shape[0], count, x.shape[1] * patch**d)
 
 
 def from_patches(rows: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:

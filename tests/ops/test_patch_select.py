@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medseg.ops import last_backend, patch_select
-from medseg.ops.patch_select import reference_patch_select
+from medseg.ops.patch_select import reference_patch_select, reference_patch_select_backward
 from tests.ops.definitions import cut, literal_patch_select, paste, problem
 
 SHAPES = [((2, 3, 8, 12), 2), ((1, 5, 6, 6), 3), ((3, 1, 4, 4), 1), ((1, 17, 8, 4, 12), 2), ((2, 24, 2, 4, 2), 1)]
@@ -99,6 +99,13 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
     gradients = torch.autograd.grad(out.sum(), (x, keys, queries))
     assert [g.shape for g in gradients] == [x.shape, keys.shape, queries.shape]
     assert not gradients[2].any()
+
+
+def test_the_reference_takes_an_empty_batch() -> None:
+    x, keys, queries = (t.detach() for t in problem((0, 3, 8, 8), 2, rank=4))
+    out, index = reference_patch_select(x, keys, queries, 2)
+    found = reference_patch_select_backward(out, x, keys, queries, index, 2, 0.1, True, True, True)
+    assert [g.shape for g in found] == [x.shape, keys.shape, queries.shape]
 
 
 def test_float64_runs_the_compiled_float64_kernel(compiled: None) -> None:
