@@ -1,0 +1,128 @@
+"""The bundles' configs as text: names that exist, keys that agree, few expressions, no paths of one machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pydoc import locate
+from typing import Any
+
+import pytest
+from monai.bundle.config_item import ComponentLocator
+
+from tests.bundles.conftest import BUNDLES, NAMES, read_config
+
+CONFIGS = ["train.json", "inference.json", "evaluate.json"]
+MAX_EXPRESSIONS = 26
+SHARED_KEYS = ["dataset_dir", "pixdim", "window", "roi_size", "network_def", "weights", "bundle_root", "device"]
+
+
+def walk(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every item of a config with its place, depth first."""
+    yield place, value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, f"{place}::{key}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from walk(item, f"{place}::{number}")
+
+
+def targets(config: dict[str, Any]) -> list[str]:
+    return [value["_target_"] for _, value in walk(config) if isinstance(value, dict) and "_target_" in value]
+
+
+def strings(config: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(place, value) for place, value in walk(config) if isinstance(value, str)]
+
+
+@pytest.fixture(params=CONFIGS)
+def config(bundle: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    return read_config(bundle, request.param)
+
+
+def test_every_target_can_be_imported(config: dict[str, Any]) -> None:
+    locator = ComponentLocator()
+    for name in targets(config):
+        if "." in name:
+            assert name.split(".")[0] in ("medseg", "monai", "torch"), name
+            assert callable(locate(name)), name
+        else:
+            modules = locator.get_component_module_name(name)
+            assert isinstance(modules, str), f"{name} is in {modules}: MONAI must know it exactly once"
+            assert callable(locate(f"{modules}.{name}")), name
+
+
+def test_imports_work(config: dict[str, Any]) -> None:
+    for statement in config.get("imports", config.get("+imports")):
+        assert re.fullmatch(r"\$(import [a-z]+|from (monai|medseg)[\w.]* import \w+)", statement), statement
+        if " from " in f" {statement[1:]}":
+            _, module, _, name = statement[1:].split()
+            assert locate(f"{module}.{name}") is not None, statement
+
+
+def test_expressions_are_few(config: dict[str, Any]) -> None:
+    expressions = [value for _, value in strings(config) if value.startswith("$")]
+    assert 0 < len(expressions) <= MAX_EXPRESSIONS
+
+
+def test_there_is_no_path_but_the_documented_data_folder(config: dict[str, Any]) -> None:
+    absolute = [place for place, value in strings(config) if re.search(r"(?<![\w@)'])/\w+/", value)]
+    assert absolute in ([], ["::dataset_dir"])
+    assert config.get("bundle_root", ".") == "."
+
+
+def test_references_lead_somewhere(bundle: str) -> None:
+    for files in (["train.json"], ["inference.json"], ["inference.json", "evaluate.json"]):
+        merged: dict[str, Any] = {}
+        for file in files:
+            merged.update({key.lstrip("+"): value for key, value in read_config(bundle, file).items()})
+        places = {place for place, _ in walk(merged)}
+        for place, value in strings(merged):
+            for reference in re.findall(r"@([\w:]+)", value):
+                assert f"::{reference}" in places, f"{files} {place}: @{reference} leads nowhere"
+
+
+@pytest.mark.parametrize("key", SHARED_KEYS)
+def test_training_and_inference_agree(bundle: str, key: str) -> None:
+    assert read_config(bundle, "train.json")[key] == read_config(bundle, "inference.json")[key]
+
+
+def test_images_are_prepared_alike_in_training_and_inference(bundle: str) -> None:
+    def image_steps(transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        steps = []
+        for step in transforms:
+            keys = step["keys"] if isinstance(step["keys"], list) else [step["keys"]]
+            if "image" in keys:
+                mode = step.get("mode")
+                first = {"mode": mode[0]} if isinstance(mode, list) else {}
+                steps.append({**step, "keys": "image", **first})
+        return steps
+
+    training = read_config(bundle, "train.json")["load_transforms"]
+    inference = read_config(bundle, "inference.json")["preprocessing"]["transforms"]
+    assert image_steps(training) == image_steps(inference)
+
+
+def test_labels_are_prepared_alike_in_training_and_evaluation(bundle: str) -> None:
+    training = [step for step in read_config(bundle, "train.json")["load_transforms"] if step["keys"] == "label"]
+    evaluation = [s for s in read_config(bundle, "evaluate.json")["+preprocessing::transforms"] if s["keys"] == "label"]
+    assert training == [step for step in evaluation if step["_target_"] != "LoadImaged"]
+    assert len(training) == 1
+
+
+def test_nothing_is_cached_unless_it_is_asked_for(bundle: str) -> None:
+    assert read_config(bundle, "train.json")["cache_rate"] == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logging_goes_to_the_console_only(name: str) -> None:
+    text = (BUNDLES / name / "configs" / "logging.conf").read_text()
+    assert re.findall(r"^class=(.+)$", text, re.MULTILINE) == ["StreamHandler"]
+
+
+def test_the_walk_finds_nested_items() -> None:
+    config = json.loads('{"a": [{"_target_": "X", "b": {"_target_": "Y"}}]}')
+    assert targets(config) == ["X", "Y"]
+    assert [place for place, value in walk(config) if value == "Y"] == ["::a::0::b::_target_"]

@@ -1,0 +1,100 @@
+"""The commands in every bundle's README: they name keys that exist, and they run as they are printed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bundles.conftest import BUNDLES, read_config
+
+ROOT = BUNDLES.parent
+RESULT = ["eval/history.json", "eval/loss_curve.png", "models/model.pt"]
+MADE_SMALL = ["--epochs", "1", "--val_interval", "1", "--roi_size", "[32,32,32]", "--patches_per_image", "1"]
+
+
+def readme(name: str) -> str:
+    return (BUNDLES / name / "docs" / "README.md").read_text()
+
+
+def commands(name: str) -> list[list[str]]:
+    """Every command line of the README's shell blocks, split as a shell would."""
+    blocks = re.findall(r"```bash\n(.*?)```", readme(name), re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+def options(command: list[str]) -> dict[str, str]:
+    return {name[2:]: value for name, value in zip(command, [*command[1:], ""], strict=True) if name.startswith("--")}
+
+
+def config_files(command: list[str]) -> list[str]:
+    value = options(command)["config_file"]
+    return ast.literal_eval(value) if value.startswith("[") else [value]
+
+
+def bundle_runs(name: str) -> list[list[str]]:
+    return [command for command in commands(name) if command[1:4] == ["-m", "monai.bundle", "run"]]
+
+
+def test_the_readme_shows_training_evaluation_and_inference(bundle: str) -> None:
+    shown = {tuple(Path(file).name for file in config_files(command)) for command in bundle_runs(bundle)}
+    assert shown == {("train.json",), ("inference.json", "evaluate.json"), ("inference.json",)}
+
+
+def test_commands_name_files_and_keys_that_exist(bundle: str) -> None:
+    for command in bundle_runs(bundle):
+        keys: set[str] = set()
+        for file in config_files(command):
+            assert (ROOT / file).is_file(), file
+            keys |= set(read_config(bundle, Path(file).name))
+        assert set(options(command)) - {"config_file"} <= keys, shlex.join(command)
+        assert options(command)["bundle_root"] == f"bundles/{bundle}"
+
+
+def test_the_table_of_keys_names_those_of_the_configs(bundle: str) -> None:
+    table = readme(bundle).split("## Keys")[1].split("##")[0]
+    named = {key for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
+    known = {key for config in ("train", "inference", "evaluate") for key in read_config(bundle, f"{config}.json")}
+    plain = {
+        key
+        for config in ("train", "inference")
+        for key, value in read_config(bundle, f"{config}.json").items()
+        if not isinstance(value, (dict, list)) and key not in ("network", "datalist")
+    }
+    assert named <= known
+    assert plain <= named
+
+
+def test_relative_paths_in_the_readme_exist(bundle: str) -> None:
+    for path in ("LICENSE", "docs/data_license.txt"):
+        assert f"`{path}`" in readme(bundle)
+        assert (BUNDLES / bundle / path).is_file()
+
+
+@pytest.mark.slow
+def test_the_printed_training_command_runs_in_a_process_of_its_own(
+    bundle: str, dataset_dir: Path, tmp_path: Path
+) -> None:
+    """Only the places differ from the print, and keys that make the run small are added."""
+    printed = next(command for command in bundle_runs(bundle) if config_files(command)[0].endswith("train.json"))
+    places = {f"bundles/{bundle}": str(tmp_path), options(printed)["dataset_dir"]: str(dataset_dir)}
+    done = subprocess.run(
+        [sys.executable, *[places.get(word, word) for word in printed[1:]], *MADE_SMALL],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "epoch 1/1: mean loss" in done.stdout
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert files == RESULT
+    assert [record["epoch"] for record in json.loads((tmp_path / RESULT[0]).read_text())] == [1]
