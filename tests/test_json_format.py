@@ -12,14 +12,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FORMATTER = ROOT / ".ci" / "format_json.py"
 FILES = sorted(path for folder in ("bundles", "tests/data") for path in (ROOT / folder).rglob("*.json"))
-UNTIDY = '{"b":[1,2],\n\n"a":{"long":["%s","%s"]}}' % ("x" * 70, "y" * 70)
-TIDY = (
-    '{\n    "b": [1, 2],\n    "a": {\n        "long": [\n            "%s",\n            "%s"\n        ]\n    }\n}\n'
-    % (
-        "x" * 70,
-        "y" * 70,
-    )
-)
+LONG = ("x" * 70, "y" * 70)
+UNTIDY = '{"b":[1,2],\n\n"a":{"long":["' + '","'.join(LONG) + '"]}}'
+TIDY = f"""{{
+    "b": [1, 2],
+    "a": {{
+        "long": [
+            "{LONG[0]}",
+            "{LONG[1]}"
+        ]
+    }}
+}}
+"""
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
