@@ -36,7 +36,8 @@ def test_the_mask_has_the_scan_s_geometry_bit_for_bit(
 ) -> None:
     s = trained.spacing_mm
     scan = save(tmp_path / "odd.nii.gz", tilted(make_affine((s * 0.8, s * 1.3, s), (-31, 12, 55), "PSR"), 9), *codes)
-    infer(input_files=[str(scan)], output_dir=tmp_path / "out")
+    run = infer(input_files=[str(scan)], output_dir=tmp_path / "out")
+    assert run.check_properties() == []
     mask, image = nib.load(tmp_path / "out" / "odd_seg.nii.gz"), nib.load(scan)
     assert geometry_bytes(tmp_path / "out" / "odd_seg.nii.gz") == geometry_bytes(scan)
     assert mask.shape == image.shape
@@ -57,3 +58,14 @@ def test_permuted_and_flipped_axes_give_the_same_mask_in_the_patient(
     first, second = (np.asanyarray(nib.as_closest_canonical(mask).dataobj) for mask in masks)
     assert 0 < first.mean() < 1
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_real_ct_gets_a_mask_on_its_own_grid(
+    infer: Callable[..., Any], tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
+    scan = real_data("abdomen_totalseg/example_ct_sm.nii.gz")
+    infer(input_files=[str(scan)], output_dir=tmp_path, pixdim=[3.0, 3.0, 3.0], roi_size=[64, 64, 32])
+    mask, image = nib.load(tmp_path / "example_ct_sm_seg.nii.gz"), nib.load(scan)
+    assert geometry_bytes(tmp_path / "example_ct_sm_seg.nii.gz") == geometry_bytes(scan)
+    assert mask.shape == image.shape
+    np.testing.assert_array_equal(mask.affine, image.affine)

@@ -67,6 +67,19 @@ def test_a_data_set_without_any_foreground_trains(bundle: str, tmp_path: Path) -
     assert (root / "models" / "model.pt").is_file()
 
 
+def test_a_run_that_diverges_ends_with_null_in_its_history_and_names_the_epoch(
+    trained: TrainedBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"bundle_root": tmp_path, "dataset_dir": trained.dataset_dir, "epochs": 3, "val_interval": 3}
+    run = workflow(trained.name, "train.json", "train", learning_rate=1e30, **values)
+    run.initialize()
+    run.run()
+    losses = [record["loss"] for record in json.loads((tmp_path / "eval" / "history.json").read_text())]
+    assert len(losses) == 3
+    assert losses[-1] is None
+    assert "epoch 3: mean loss is nan, recorded as null; lower learning_rate or check the images" in caplog.text
+
+
 def test_training_goes_on_from_given_weights(trained: TrainedBundle, tmp_path: Path) -> None:
     weights = trained.root / "models" / "model.pt"
     values = {"bundle_root": tmp_path, "dataset_dir": trained.dataset_dir, "epochs": 1}
