@@ -23,6 +23,12 @@ def test_the_target_appears_only_when_the_block_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_an_older_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("a longer older text")
+    write_text(tmp_path / "note.txt", "new")
+    assert (tmp_path / "note.txt").read_text() == "new"
+
+
 @pytest.mark.parametrize("name", ["mask.nii.gz", "model.pt", "picture.png"])
 def test_the_temporary_name_keeps_the_full_suffix(tmp_path: Path, name: str) -> None:
     with atomic_path(tmp_path / name) as temporary:
