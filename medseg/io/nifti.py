@@ -14,7 +14,7 @@ from medseg.io.atomic import atomic_path
 if TYPE_CHECKING:
     import nibabel as nib
 
-__all__ = ["NiftiVolume", "read_nifti", "write_nifti", "write_nifti_like"]
+__all__ = ["NiftiVolume", "find_nifti", "read_nifti", "write_nifti", "write_nifti_like"]
 
 
 class NiftiVolume(NamedTuple):
@@ -29,6 +29,22 @@ class NiftiVolume(NamedTuple):
     array: NDArray[Any]
     affine_ras: Affine
     header: nib.Nifti1Header
+
+
+def find_nifti(folder: str | Path) -> list[str]:
+    """Paths of the NIfTI files directly in a folder, sorted by name.
+
+    Raises:
+        ValueError: one line naming the folder if it is missing or holds no ``.nii`` or ``.nii.gz`` file, so that a
+            mistyped folder is not taken for work that is done.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected one with NIfTI files (.nii or .nii.gz)")
+    found = [path for path in folder.iterdir() if path.is_file() and path.name.lower().endswith((".nii", ".nii.gz"))]
+    if not found:
+        raise ValueError(f"{folder}: no NIfTI file (.nii or .nii.gz) in this folder; folders below are not searched")
+    return sorted(str(path) for path in found)
 
 
 def read_nifti(path: str | Path) -> NiftiVolume:

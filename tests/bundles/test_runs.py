@@ -125,6 +125,12 @@ def test_missing_weights_are_one_line_naming_the_file(trained: TrainedBundle, tm
     assert causes(caught.value)[-1] == line
 
 
+def test_a_folder_without_scans_is_one_line_and_not_a_silent_success(infer: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        infer(dataset_dir=tmp_path, output_dir=tmp_path / "out")
+    assert causes(caught.value)[-1].startswith(f"{tmp_path}: no NIfTI file")
+
+
 def test_a_second_inference_into_the_same_folder_does_not_overwrite(
     trained: TrainedBundle, infer: Callable[..., Any], tmp_path: Path
 ) -> None:

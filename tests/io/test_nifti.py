@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medseg.geometry import make_affine
-from medseg.io.nifti import read_nifti, write_nifti, write_nifti_like
+from medseg.io.nifti import find_nifti, read_nifti, write_nifti, write_nifti_like
 
 SHAPE = (5, 6, 7)
 
@@ -227,3 +227,17 @@ def test_a_real_ct_keeps_its_geometry(tmp_path: Path, real_data: Any) -> None:
     result = write_nifti_like(tmp_path / "mask.nii.gz", volume.array > 100, source)
     assert geometry_bytes(result) == geometry_bytes(source)
     np.testing.assert_array_equal(nib.load(result).affine, nib.load(source).affine)
+
+
+def test_finding_takes_the_nifti_files_of_one_folder_in_order(tmp_path: Path) -> None:
+    for name in ("b.nii", "a.nii.gz", "C.NII.GZ", "notes.txt", "below/d.nii", "folder.nii/e.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [Path(path).name for path in find_nifti(tmp_path)] == ["C.NII.GZ", "a.nii.gz", "b.nii"]
+
+
+def test_finding_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone: no such folder"):
+        find_nifti(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"no NIfTI file \(\.nii or \.nii\.gz\) in this folder"):
+        find_nifti(tmp_path)
