@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from medseg.transforms.intensity import HU_WINDOWS, HUWindow, HUWindowd, resolve_window
+from medseg.transforms.intensity import HU_WINDOWS, HUWindow, HUWindowd, MapLabels, MapLabelsd, resolve_window
 
-__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "resolve_window"]
+__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "MapLabels", "MapLabelsd", "resolve_window"]

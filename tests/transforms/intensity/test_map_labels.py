@@ -1,0 +1,57 @@
+"""MapLabels: known values mapped, unknown ones named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from medseg.transforms import MapLabels, MapLabelsd
+
+LITS = {0: 0, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor, lambda a: MetaTensor(torch.as_tensor(a))])
+def test_every_value_is_replaced_by_its_own(container) -> None:
+    label = np.array([[0, 1, 2, 2, 0]], dtype=np.uint8)
+    result = MapLabels(LITS)(container(label))
+    np.testing.assert_array_equal(np.asarray(result), [[0, 1, 1, 1, 0]])
+
+
+def test_swapped_values_do_not_run_into_each_other() -> None:
+    result = MapLabels({0: 0, 1: 2, 2: 1})(np.array([[1, 2, 0]]))
+    np.testing.assert_array_equal(np.asarray(result), [[2, 1, 0]])
+
+
+def test_float_labels_with_whole_values_are_accepted() -> None:
+    np.testing.assert_array_equal(np.asarray(MapLabels(LITS)(np.array([[0.0, 2.0]]))), [[0, 1]])
+
+
+def test_string_keys_as_in_json() -> None:
+    np.testing.assert_array_equal(np.asarray(MapLabels({"0": 0, "5": 1})(np.array([[5, 0]]))), [[1, 0]])
+
+
+def test_unknown_values_are_named_with_the_file_and_the_fix() -> None:
+    label = MetaTensor(torch.tensor([[0, 1, 5, 7]]), meta={"filename_or_obj": "case_3.nii.gz"})
+    with pytest.raises(
+        ValueError, match=r"case_3.nii.gz: label values 5, 7 are unexpected, known are \[0, 1, 2\]; map"
+    ):
+        MapLabels(LITS)(label)
+
+
+def test_half_way_values_of_an_interpolated_label_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"label values 0\.5 are unexpected"):
+        MapLabels(LITS)(np.array([[0.0, 0.5, 1.0]]))
+
+
+def test_dictionary_form_maps_its_key_only() -> None:
+    data = {"image": np.array([[7.0]]), "label": np.array([[2]])}
+    result = MapLabelsd("label", LITS)(data)
+    assert np.asarray(result["label"]) == [[1]]
+    assert result["image"] is data["image"]
+
+
+def test_empty_map_is_refused() -> None:
+    with pytest.raises(ValueError, match="mapping is empty"):
+        MapLabels({})
