@@ -23,14 +23,14 @@ from medseg.geometry import Affine, direction_of, flip_lps_ras, spacing_of
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["CtSeries", "uid_of", "write_ct_series"]
+__all__ = ["WrittenSeries", "uid_of", "write_ct_series"]
 
 RESCALE_INTERCEPT = -1024
 _ORTHOGONAL_TOLERANCE = 1e-4
 _DATE, _TIME = "20000101", "000000"
 
 
-class CtSeries(NamedTuple):
+class WrittenSeries(NamedTuple):
     """What `write_ct_series` wrote.
 
     Attributes:
@@ -80,7 +80,7 @@ def write_ct_series(
     uid_seed: str | None = None,
     window: tuple[float, float] = (40.0, 400.0),
     padding_hu: int | None = None,
-) -> CtSeries:
+) -> WrittenSeries:
     """Write HU as one CT series: derived secondary images, explicit VR little endian, signed 16 bit, RescaleType HU.
 
     UIDs depend only on the arguments, so writing the same data twice gives the same files. Study and frame of reference
@@ -121,7 +121,7 @@ def write_ct_series(
     sop_uids = [uid_of(series, "slice", k) for k in range(count)]
     shuffled = np.random.default_rng(uuid.uuid5(uuid.NAMESPACE_OID, series).int).permutation(count) + 1
     files = [f"IM{number:05d}.dcm" for number in shuffled]
-    result = CtSeries(folder, uid_of(seed, "study"), series, uid_of(seed, "frame of reference"), sop_uids, files)
+    result = WrittenSeries(folder, uid_of(seed, "study"), series, uid_of(seed, "frame of reference"), sop_uids, files)
     common: dict[str, Any] = {
         "PatientName": patient_name,
         "PatientID": patient_id,
@@ -170,7 +170,7 @@ def _image_plane(affine_ras: ArrayLike, shape: tuple[int, ...]) -> _Plane:
     return _Plane(orientation, spacing_of(affine), positions, numbers, positions @ normal)
 
 
-def _write_folder(series: CtSeries, stored: NDArray[np.int16], plane: _Plane, common: dict[str, Any]) -> None:
+def _write_folder(series: WrittenSeries, stored: NDArray[np.int16], plane: _Plane, common: dict[str, Any]) -> None:
     """Write all slices into a temporary sibling, then move it into place in one step."""
     series.folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=series.folder.parent))
@@ -195,7 +195,7 @@ def _umask() -> int:
     return mask
 
 
-def _slice_dataset(series: CtSeries, plane_values: NDArray[np.int16], plane: _Plane, k: int) -> Dataset:
+def _slice_dataset(series: WrittenSeries, plane_values: NDArray[np.int16], plane: _Plane, k: int) -> Dataset:
     """One slice without the attributes that the caller chooses; see PS3.3 A.3.3 (CT Image IOD modules)."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset

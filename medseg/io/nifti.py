@@ -108,6 +108,9 @@ def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, descr
 def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> Path:
     """Write an array on the grid of another NIfTI file: shape, sform, qform, codes and units are copied bit for bit.
 
+    Free text (``descrip``, ``aux_file``, ``db_name``, ``intent_name``) and header extensions are not copied: they can
+    name a patient, and they describe another image.
+
     Raises:
         ValueError: if the array's shape differs from the source's.
     """
@@ -121,6 +124,9 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"], header["cal_max"] = 0.0, 0.0
+    header.extensions.clear()
+    for text in ("descrip", "aux_file", "db_name", "intent_name"):
+        header[text] = b""
     # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
     image = nib.Nifti1Image(data, reference.affine, header=header)
     if corner_displacement_mm(image.affine, reference.affine, data.shape) != 0.0:

@@ -241,3 +241,14 @@ def test_finding_nothing_is_an_error(tmp_path: Path) -> None:
         find_nifti(tmp_path / "gone")
     with pytest.raises(ValueError, match=r"no NIfTI file \(\.nii or \.nii\.gz\) in this folder"):
         find_nifti(tmp_path)
+
+
+def test_free_text_and_extensions_of_the_source_do_not_reach_the_result(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), dtype=np.int16), np.diag([2.0, 2.0, 3.0, 1.0]))
+    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+        image.header[field] = b"CANARY"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"CANARY"))
+    nib.save(image, tmp_path / "source.nii")
+    write_nifti_like(tmp_path / "mask.nii", np.ones((3, 4, 5), dtype=np.uint8), tmp_path / "source.nii")
+    assert b"CANARY" in (tmp_path / "source.nii").read_bytes()
+    assert b"CANARY" not in (tmp_path / "mask.nii").read_bytes()

@@ -12,7 +12,7 @@ from medseg.datasets.phantom.outline import Outline, outlines_of
 from medseg.datasets.phantom.readers import READERS
 from medseg.geometry import apply_affine, direction_of
 from medseg.io.atomic import write_text
-from medseg.io.dicom_ct import CtSeries, uid_of
+from medseg.io.dicom_ct import WrittenSeries, uid_of
 
 __all__ = ["check_axial", "write_lidc_xml"]
 
@@ -26,7 +26,7 @@ def check_axial(phantom: Phantom) -> None:
         raise ValueError(f"slices run along {np.round(normal, 4).tolist()} (RAS), but LIDC outlines need axial slices")
 
 
-def write_lidc_xml(path: str | Path, phantom: Phantom, series: CtSeries) -> Path:
+def write_lidc_xml(path: str | Path, phantom: Phantom, series: WrittenSeries) -> Path:
     """Write the four simulated readings of a chest phantom.
 
     Every reader has one reading session. Nodules carry the nine characteristics and one closed outline for each region
@@ -68,7 +68,7 @@ def _add(parent: ElementTree.Element, name: str, value: object) -> None:
     ElementTree.SubElement(parent, name).text = str(value)
 
 
-def _add_header(root: ElementTree.Element, series: CtSeries) -> None:
+def _add_header(root: ElementTree.Element, series: WrittenSeries) -> None:
     header = ElementTree.SubElement(root, "ResponseHeader")
     for name, value in (
         ("Version", "1.8.1"),
@@ -88,7 +88,7 @@ def _add_header(root: ElementTree.Element, series: CtSeries) -> None:
         _add(header, name, value)
 
 
-def _add_nodules(session: ElementTree.Element, phantom: Phantom, series: CtSeries, reader: int) -> None:
+def _add_nodules(session: ElementTree.Element, phantom: Phantom, series: WrittenSeries, reader: int) -> None:
     marks = [mark for lesion in phantom.lesions for mark in lesion.readers if mark.reader == reader]
     for number, mark in enumerate(marks, start=1):
         nodule = ElementTree.SubElement(session, "unblindedReadNodule")
@@ -99,7 +99,7 @@ def _add_nodules(session: ElementTree.Element, phantom: Phantom, series: CtSerie
         _add_outlines(nodule, phantom, series, mark)
 
 
-def _add_outlines(nodule: ElementTree.Element, phantom: Phantom, series: CtSeries, mark: ReaderMask) -> None:
+def _add_outlines(nodule: ElementTree.Element, phantom: Phantom, series: WrittenSeries, mark: ReaderMask) -> None:
     start = np.array([mark.box[0].start, mark.box[1].start])
     for index in range(mark.mask.shape[2]):
         k = mark.box[2].start + index
@@ -112,7 +112,7 @@ def _add_outlines(nodule: ElementTree.Element, phantom: Phantom, series: CtSerie
             _add_roi(nodule, phantom, series, k, Outline(points, outline.inclusion))
 
 
-def _add_roi(nodule: ElementTree.Element, phantom: Phantom, series: CtSeries, k: int, outline: Outline) -> None:
+def _add_roi(nodule: ElementTree.Element, phantom: Phantom, series: WrittenSeries, k: int, outline: Outline) -> None:
     roi = ElementTree.SubElement(nodule, "roi")
     _add(roi, "imageZposition", _z_text(phantom, k))
     _add(roi, "imageSOP_UID", series.sop_uids[k])
@@ -126,7 +126,7 @@ def _add_point(parent: ElementTree.Element, x: int, y: int) -> None:
     _add(parent, "yCoord", y)
 
 
-def _add_points(session: ElementTree.Element, phantom: Phantom, series: CtSeries, reader: int) -> None:
+def _add_points(session: ElementTree.Element, phantom: Phantom, series: WrittenSeries, reader: int) -> None:
     to_voxel = np.linalg.inv(phantom.affine_ras)
     seen = [point for point in phantom.points if reader in point.readers]
     for number, point in enumerate(sorted(seen, key=lambda p: p.kind, reverse=True), start=1):
