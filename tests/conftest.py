@@ -9,6 +9,21 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="torch device of the device tests: cpu (default) or cuda")
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """The torch device named by ``--device``; a CUDA device that is not there is an error, not a skip."""
+    import torch
+
+    name = str(request.config.getoption("--device"))
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.fail(f"--device {name} was asked for, but torch finds no CUDA device")
+    return name
+
+
 def required(capability: str) -> bool:
     """True if ``MEDSEG_REQUIRE`` (comma-separated: ops, data, nvcc) demands the capability."""
     return capability in os.environ.get("MEDSEG_REQUIRE", "").split(",")
