@@ -24,7 +24,7 @@ from medseg.metrics import dice_score
 
 BAR = 0.60
 TRAINING, VALIDATION, HELD_OUT = 10, 1, 4
-EPOCHS = 100
+EPOCHS = 120
 GRID = ("--pixdim", "[1.5,1.5,1.5]", "--roi_size", "[48,48,48]")  # the phantoms' own spacing
 
 
@@ -42,7 +42,7 @@ def study(out: Path, epochs: int) -> dict[str, Any]:
     run("data_prep.dataset", *listed, "--names", "1=nodule", "--out", out / "train")
     started = time.monotonic()
     bundle(NODULE_BUNDLE, "train", "--dataset_dir", out / "train", "--weights", out / "model.pt", "--output_dir",
-           out / "training", "--epochs", epochs, "--val_interval", max(epochs // 4, 1), "--cache_rate", 1.0,
+           out / "training", "--epochs", epochs, "--val_interval", max(epochs // 6, 1), "--cache_rate", 1.0,
            *GRID)  # fmt: skip
     result: dict[str, Any] = {"data": "synthetic", "train_minutes": (time.monotonic() - started) / 60, "cases": {}}
     for case in folders[-HELD_OUT:]:
