@@ -116,7 +116,7 @@ def nodule(data: Path, out: Path, epochs: int) -> dict[str, Any]:
         result[border] = {"voxels": [r["voxels"] for r in found["readers"]], "centre_to_luna16_mm": distance}
     started = time.monotonic()
     bundle(NODULE_BUNDLE, "train", "--dataset_dir", folder, "--weights", out / "nodule.pt", "--output_dir",
-           out / "nodule_training", "--epochs", epochs, "--val_interval", 50, "--cache_rate", 1.0)  # fmt: skip
+           out / "nodule_training", "--epochs", epochs, "--val_interval", 80, "--cache_rate", 1.0)  # fmt: skip
     result["fit_minutes"] = (time.monotonic() - started) / 60
     bundle(NODULE_BUNDLE, "inference", "--input_files", f"['{folder / 'ct.nii.gz'}']", "--weights", out / "nodule.pt",
            "--output_dir", out, "--output_name", "nodule", "--progress", False)  # fmt: skip
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     data, out = Path(os.environ["MEDSEG_DATA"]), args.out.resolve()
     out.mkdir(parents=True)
     liver_result = liver(data, args.demo.resolve(), out, 2 if args.quick else 60)
-    nodule_result = nodule(data, out, 2 if args.quick else 200)
+    nodule_result = nodule(data, out, 2 if args.quick else 320)
     table = rows(liver_result, nodule_result)
     print(f"\n{'what':62s} {'measured':38s} {'bar':26s}")
     for what, measured, bar, passed in table:
