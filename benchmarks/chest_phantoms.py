@@ -23,29 +23,38 @@ from medseg.io.nifti import read_nifti
 from medseg.metrics import dice_score
 
 BAR = 0.60
-TRAINING, VALIDATION, HELD_OUT = 10, 1, 4
-EPOCHS = 120
+TRAINING, VALIDATION, HELD_OUT = 12, 2, 4
+TRAINING_SEED, HELD_OUT_SEED = 600, 511
+EPOCHS = 90
 GRID = ("--pixdim", "[1.5,1.5,1.5]", "--roi_size", "[48,48,48]")  # the phantoms' own spacing
+
+
+def _phantoms(folder: Path, count: int, seed: int) -> list[Path]:
+    run("medseg.datasets.phantom", "--kind", "chest", "--count", count, "--seed", seed, "--lesions", 6, "--out", folder)
+    return [folder / f"chest_{index:04d}" for index in range(count)]
 
 
 def study(out: Path, epochs: int) -> dict[str, Any]:
     """Make the phantoms, train, infer on the held-out ones; returns per-case Dice and the training time."""
-    count = TRAINING + VALIDATION + HELD_OUT
-    run("medseg.datasets.phantom", "--kind", "chest", "--count", count, "--seed", 500, "--lesions", 6, "--out",
-        out / "phantoms")  # fmt: skip
-    folders = [out / "phantoms" / f"chest_{index:04d}" for index in range(count)]
+    folders, held_out = (
+        _phantoms(out / name, count, seed)
+        for name, count, seed in (
+            ("phantoms", TRAINING + VALIDATION, TRAINING_SEED),
+            ("held_out", HELD_OUT, HELD_OUT_SEED),
+        )
+    )
 
     def pairs(option: str, chosen: Sequence[Path]) -> list[Any]:
         return [word for case in chosen for word in (option, case / "image.nii.gz", case / "label.nii.gz")]
 
-    listed = pairs("--pair", folders[:TRAINING]) + pairs("--validation-pair", folders[TRAINING:-HELD_OUT])
+    listed = pairs("--pair", folders[:TRAINING]) + pairs("--validation-pair", folders[TRAINING:])
     run("data_prep.dataset", *listed, "--names", "1=nodule", "--out", out / "train")
     started = time.monotonic()
     bundle(NODULE_BUNDLE, "train", "--dataset_dir", out / "train", "--weights", out / "model.pt", "--output_dir",
            out / "training", "--epochs", epochs, "--val_interval", max(epochs // 6, 1), "--cache_rate", 1.0,
            *GRID)  # fmt: skip
     result: dict[str, Any] = {"data": "synthetic", "train_minutes": (time.monotonic() - started) / 60, "cases": {}}
-    for case in folders[-HELD_OUT:]:
+    for case in held_out:
         bundle(NODULE_BUNDLE, "inference", "--input_files", f"['{case / 'image.nii.gz'}']", "--weights",
                out / "model.pt", "--output_dir", out, "--output_name", case.name, "--progress", False,
                *GRID)  # fmt: skip

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ PHANTOMS_KEPT = 4
 def run(module: str, *arguments: Any) -> str:
     """Run ``python -m module arguments``, show the command, and return what it printed on standard output."""
     words = [str(a) for a in arguments]
-    print("$ python -m " + " ".join([module, *words]), flush=True)
+    print("$ python -m " + shlex.join([module, *words]), flush=True)
     done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"failed with status {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -190,9 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     liver_result = liver(data, args.demo.resolve(), out, 2 if args.quick else 60)
     nodule_result = nodule(data, out, 2 if args.quick else 320)
     table = rows(liver_result, nodule_result)
-    print(f"\n{'what':62s} {'measured':38s} {'bar':26s}")
+    print(f"\n{'what':74s} {'measured':38s} {'bar':26s}")
     for what, measured, bar, passed in table:
-        print(f"{what:62s} {measured:38s} {bar:26s} {'' if passed is None else 'met' if passed else 'MISSED'}")
+        print(f"{what:74s} {measured:38s} {bar:26s} {'' if passed is None else 'met' if passed else 'MISSED'}")
     if args.json:
         write_json(args.json, {"liver": liver_result, "nodule": nodule_result})
     return int(not args.quick and any(passed is False for *_, passed in table))
