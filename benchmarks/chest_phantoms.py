@@ -25,7 +25,7 @@ from medseg.metrics import dice_score
 BAR = 0.60
 TRAINING, VALIDATION, HELD_OUT = 12, 2, 4
 TRAINING_SEED, HELD_OUT_SEED = 600, 511
-EPOCHS = 90
+EPOCHS = 200
 GRID = ("--pixdim", "[1.5,1.5,1.5]", "--roi_size", "[48,48,48]")  # the phantoms' own spacing
 
 
