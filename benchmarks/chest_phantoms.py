@@ -26,6 +26,7 @@ BAR = 0.60
 TRAINING, VALIDATION, HELD_OUT = 12, 2, 4
 TRAINING_SEED, HELD_OUT_SEED = 600, 511
 EPOCHS = 200
+OVERLAP = 0.5
 GRID = ("--pixdim", "[1.5,1.5,1.5]", "--roi_size", "[48,48,48]")  # the phantoms' own spacing
 
 
@@ -57,7 +58,7 @@ def study(out: Path, epochs: int) -> dict[str, Any]:
     for case in held_out:
         bundle(NODULE_BUNDLE, "inference", "--input_files", f"['{case / 'image.nii.gz'}']", "--weights",
                out / "model.pt", "--output_dir", out, "--output_name", case.name, "--progress", False,
-               *GRID)  # fmt: skip
+               "--overlap", OVERLAP, *GRID)  # fmt: skip
         mask = read_nifti(out / f"{case.name}.nii.gz").array
         result["cases"][case.name] = dice_score(mask, read_nifti(case / "label.nii.gz").array)
     result["mean_dice"] = sum(result["cases"].values()) / HELD_OUT
