@@ -16,9 +16,15 @@ struct BackendRecord {
   std::atomic<int64_t> stamp_ns;
 };
 
-inline BackendRecord backend_records[] = {{"score_argmax", {nullptr}, {0}}, {"patch_select", {nullptr}, {0}},
+inline BackendRecord backend_records[] = {{"score_argmax", {nullptr}, {0}},
                                           {"score_argmax_backward", {nullptr}, {0}},
-                                          {"patch_select_backward", {nullptr}, {0}}};
+                                          {"patch_select", {nullptr}, {0}},
+                                          {"patch_select_backward", {nullptr}, {0}},
+                                          {"quadtree_plan", {nullptr}, {0}},
+                                          {"block_conv", {nullptr}, {0}},
+                                          {"block_conv_backward", {nullptr}, {0}},
+                                          {"quadtree_conv", {nullptr}, {0}},
+                                          {"quadtree_conv_backward", {nullptr}, {0}}};
 
 inline BackendRecord* backend_record(const char* op) {
   for (BackendRecord& r : backend_records)
