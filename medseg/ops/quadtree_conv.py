@@ -1,0 +1,317 @@
+"""``medseg::quadtree_conv``: convolutions in rounds, each on its own active tiles of a map.
+
+With y_0 = x and z_r = act(norm(W_r * y + b_r)), where y is y_{r-1}, or x in mode ``parallel``:
+
+    replace         y_r = z_r on Omega_r, y_{r-1} elsewhere
+    sum, parallel   y_r = y_{r-1} + z_r on Omega_r, y_{r-1} elsewhere
+
+This is a masked dense convolution in every round, at the cost of the active tiles. Values outside Omega_r are read
+where a kernel reaches over the border of a tile, never written. Statistics of a normalisation run over the active
+positions of the round alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medseg.ops._checks import check_floating, check_same_device, no_second_derivative, shape_text
+from medseg.ops._load import register_op
+from medseg.ops._quadtree_conv_reference import (
+    grid_of,
+    keeps_signs,
+    layout_of,
+    reference_quadtree_conv,
+    reference_quadtree_conv_backward,
+)
+
+MODES = {"replace": 0, "sum": 1, "parallel": 2}
+ACTIVATIONS = {None: 0, "relu": 1, "leaky_relu": 2}
+NORMS = {None: 0, "batch": 1, "instance": 2}
+
+
+def quadtree_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    gate: Tensor | None = None,
+    *,
+    index: Tensor,
+    count: Tensor,
+    explore: Tensor | None = None,
+    grid: Sequence[int],
+    rows: Sequence[int] | None = None,
+    mode: str = "replace",
+    activation: str | None = "relu",
+    slope: float = 0.01,
+    norm: str | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """Convolves a map in rounds, each round on its active tiles.
+
+    Tiles have the side ``ceil(S / grid)`` along each axis and are numbered in raster order over batch and grid, last
+    axis fastest. Positions of border tiles outside of the map count for nothing. The convolution accumulates in
+    float32 (float64 for float64); under autocast a float32 map is taken in autocast's dtype, parameters stay as they
+    are. The forward value of the gate is not used: the lists decide. Its gradient is, for every tile of a round's list
+    or of ``explore``, the scalar product of the gradient at y_r with what the round changes (or would change) in the
+    tile; 0 for all other tiles. The compiled op gives the same bits for every number of threads.
+
+    Args:
+        x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides; float32, float64, bfloat16 (float16 on CUDA).
+        weight: ``[R, C, C, k, k]`` or ``[R, C, C, k, k, k]``, k 1, 3 or 5: one kernel a round, R at least 1.
+        bias: ``[R, C]``, added to the convolution.
+        scale: ``[R, C]``, factor after the normalisation; only with one.
+        shift: ``[R, C]``, summand after the normalisation; only with one.
+        gate: ``[R, B * prod(grid)]``, what the gradient of the selection flows to.
+        index: int32 ``[R, W]``, active tiles of each round without repetition, then -1.
+        count: int32 ``[R]``, how many numbers of each row are valid.
+        explore: int32 ``[R, E]``, rejected tiles that get a gate gradient as well, -1 for none.
+        grid: tiles per axis.
+        rows: tiles to reserve memory for in each round, at least ``count``; read from count if not given, which
+            on CUDA waits for the device. While tracing: the width of index.
+        mode: ``replace``, ``sum`` or ``parallel``.
+        activation: None, ``relu`` or ``leaky_relu``.
+        slope: of the leaky ReLU, at least 0.
+        norm: None, ``batch`` (statistics over the batch) or ``instance`` (per sample), biased variance; where
+            nothing is active, mean 0 and deviation 1.
+        eps: added to the variance.
+
+    Returns:
+        ``(out, stats)``: out like x in shape, dtype and layout; stats ``[R, 1 or B, 2, C]`` mean and
+        1 / sqrt(variance + eps), float32 (float64 for float64), empty without a norm, without gradient.
+
+    Raises:
+        ValueError: for names, shapes, devices or tile numbers that do not fit.
+        TypeError: for dtypes that do not fit.
+    """
+    given = {"bias": bias, "scale": scale, "shift": shift, "gate": gate, "explore": explore}
+    there = {name: t for name, t in given.items() if t is not None}
+    floating = {name: t for name, t in there.items() if name != "explore"}
+    check_floating("quadtree_conv", x=x, weight=weight, **floating)
+    check_same_device("quadtree_conv", x=x, weight=weight, index=index, count=count, **there)
+    settings = (
+        _choice("mode", mode, MODES),
+        _choice("activation", activation, ACTIVATIONS),
+        float(slope),
+        _choice("norm", norm, NORMS),
+        float(eps),
+    )
+    _check_settings(slope, norm, scale, shift)
+    check_quadtree_conv(x, weight, bias, scale, shift, index, count)
+    if len(grid) != x.ndim - 2 or min(grid) < 1:
+        raise ValueError(f"quadtree_conv: grid is {list(grid)}; expected {x.ndim - 2} numbers of tiles, at least 1")
+    if explore is None:
+        explore = index.new_empty((index.shape[0], 0))
+    _check_rows("explore", explore, index.shape[0])
+    if torch.is_autocast_enabled(x.device.type) and x.dtype == torch.float32:
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    tile = [-(-s // g) for s, g in zip(x.shape[2:], grid, strict=True)]
+    inside = grid_of(x.shape[2:], tile)
+    if gate is not None:
+        gate = _gate_inside(gate, index.shape[0], x.shape[0], grid, inside)
+    if tuple(grid) != inside:
+        index, explore = (_renumber(t, grid, inside) for t in (index, explore))
+    if rows is None:
+        tracing = torch.compiler.is_compiling() or index.device.type == "meta"
+        rows = [index.shape[1]] * index.shape[0] if tracing else count.tolist()
+    out, _, _, stats = torch.ops.medseg.quadtree_conv(
+        x, weight, bias, scale, shift, gate, index, count, explore, tile, list(rows), *settings
+    )
+    return out, stats
+
+
+def _choice(name: str, value: str | None, known: dict[Any, int]) -> int:
+    if value not in known:
+        choices = ", ".join("None" if k is None else k for k in known)
+        raise ValueError(f"quadtree_conv: {name} is {value!r}; expected one of {choices}")
+    return known[value]
+
+
+def _check_settings(slope: float, norm: str | None, scale: Tensor | None, shift: Tensor | None) -> None:
+    if slope < 0:
+        raise ValueError(f"quadtree_conv: slope is {slope:g}; expected at least 0")
+    if norm is None and (scale is not None or shift is not None):
+        raise ValueError("quadtree_conv: scale or shift without a norm; give norm, or fold them into weight and bias")
+
+
+def _check_rows(name: str, rows: Tensor, rounds: int) -> None:
+    if rows.dtype != torch.int32:
+        raise TypeError(f"quadtree_conv: {name} is {rows.dtype}; expected torch.int32")
+    if rows.ndim != 2 or rows.shape[0] != rounds:
+        raise ValueError(f"quadtree_conv: {name} has shape {shape_text(rows)}; expected [{rounds}, tiles]")
+
+
+def check_quadtree_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    index: Tensor,
+    count: Tensor,
+) -> None:
+    """Raises ValueError or TypeError unless map, parameters and lists fit together."""
+    if x.ndim not in (4, 5) or min(x.shape[1:]) < 1:
+        raise ValueError(
+            f"quadtree_conv: x has shape {shape_text(x)}; expected [B, C, H, W] or [B, C, D, H, W], not empty"
+        )
+    channels, d = x.shape[1], x.ndim - 2
+    k = weight.shape[-1] if weight.ndim else 0
+    if tuple(weight.shape[1:]) != (channels, channels, *[k] * d) or k not in (1, 3, 5) or weight.shape[0] < 1:
+        kernel = ", ".join(["k"] * d)
+        raise ValueError(
+            f"quadtree_conv: weight has shape {shape_text(weight)}; expected [rounds, {channels}, {channels}, {kernel}] "
+            f"with k 1, 3 or 5 for x {shape_text(x)}"
+        )
+    rounds = weight.shape[0]
+    for name, p in (("bias", bias), ("scale", scale), ("shift", shift)):
+        if p is not None and tuple(p.shape) != (rounds, channels):
+            raise ValueError(f"quadtree_conv: {name} has shape {shape_text(p)}; expected [{rounds}, {channels}]")
+    _check_rows("index", index, rounds)
+    if count.dtype != torch.int32:
+        raise TypeError(f"quadtree_conv: count is {count.dtype}; expected torch.int32")
+    if tuple(count.shape) != (rounds,):
+        raise ValueError(f"quadtree_conv: count has shape {shape_text(count)}; expected [{rounds}]")
+
+
+def _gate_inside(gate: Tensor, rounds: int, batch: int, grid: Sequence[int], inside: Sequence[int]) -> Tensor:
+    """The gates of the tiles that meet the map."""
+    if tuple(gate.shape) != (rounds, batch * math.prod(grid)):
+        raise ValueError(
+            f"quadtree_conv: gate has shape {shape_text(gate)}; expected [{rounds}, {batch * math.prod(grid)}], "
+            "one value a tile"
+        )
+    if tuple(grid) == tuple(inside):
+        return gate
+    cut = gate.reshape(rounds, batch, *grid)
+    for axis, n in enumerate(inside):
+        cut = cut.narrow(2 + axis, 0, n)
+    return cut.reshape(rounds, -1)
+
+
+def _renumber(tiles: Tensor, grid: Sequence[int], inside: Sequence[int]) -> Tensor:
+    """Numbers of tiles of a grid as numbers in its corner that meets the map; tiles outside of the map become -1."""
+    rest, number, stride = tiles, torch.zeros_like(tiles), 1
+    valid = tiles >= 0
+    for g, n in zip(reversed(grid), reversed(inside), strict=True):
+        at = rest % g
+        valid = valid & (at < n)
+        number, stride, rest = number + at * stride, stride * n, rest // g
+    return torch.where(valid, number + rest * stride, -1).to(torch.int32)
+
+
+def _store_shape(x: Tensor, tile: Sequence[int], rows: Sequence[int]) -> tuple[int, ...]:
+    return (sum(rows), *tile, x.shape[1])
+
+
+def _shape(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    gate: Tensor | None,
+    index: Tensor,
+    count: Tensor,
+    explore: Tensor,
+    tile: Sequence[int],
+    rows: Sequence[int],
+    mode: int,
+    activation: int,
+    slope: float,
+    norm: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    check_quadtree_conv(x, weight, bias, scale, shift, index, count)
+    out = torch.empty_like(x, memory_format=layout_of(x))
+    store = x.new_empty(_store_shape(x, tile, rows))
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    pre, stats = x.new_empty(0), x.new_empty(0, dtype=kind)
+    if norm:
+        pre = x.new_empty(_store_shape(x, tile, rows))
+        stats = x.new_empty((weight.shape[0], 1 if norm == 1 else x.shape[0], 2, x.shape[1]), dtype=kind)
+    elif keeps_signs(mode, activation, norm):
+        pre = x.new_empty((sum(rows), -(-math.prod(tile) * x.shape[1] // 8)), dtype=torch.uint8)
+    return out, store, pre, stats
+
+
+def _backward_shape(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    index: Tensor,
+    count: Tensor,
+    explore: Tensor,
+    store: Tensor,
+    pre: Tensor,
+    stats: Tensor,
+    tile: Sequence[int],
+    rows: Sequence[int],
+    mode: int,
+    activation: int,
+    slope: float,
+    norm: int,
+    eps: float,
+    need_x: bool,
+    need_weight: bool,
+    need_gate: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def like(p: Tensor | None) -> Tensor:
+        return weight.new_empty(0) if p is None or not need_weight else p.new_empty(p.shape)
+
+    dx = torch.empty_like(x, memory_format=layout_of(x)) if need_x else x.new_empty(0)
+    tiles = x.shape[0] * math.prod(grid_of(x.shape[2:], tile))
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    dgate = x.new_empty((weight.shape[0], tiles) if need_gate else (0,), dtype=kind)
+    return dx, like(weight), like(bias), like(scale), like(shift), dgate
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight, bias, scale, shift, gate, index, count, explore, *ctx.settings = inputs
+    _, store, pre, stats = output
+    ctx.mark_non_differentiable(store, pre, stats)
+    ctx.set_materialize_grads(False)
+    ctx.gate_dtype = None if gate is None else gate.dtype
+    ctx.save_for_backward(x, weight, bias, scale, shift, index, count, explore, store, pre, stats)
+
+
+def _backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * (9 + len(ctx.settings))
+    need = ctx.needs_input_grad
+    dx, *parameters, dgate = torch.ops.medseg.quadtree_conv_backward(
+        grad, *ctx.saved_tensors, *ctx.settings, need[0], any(need[1:5]), need[5]
+    )
+    found = [d if wanted else None for d, wanted in zip(parameters, need[1:5], strict=True)]
+    gate = dgate.to(ctx.gate_dtype) if need[5] else None
+    return (dx if need[0] else None, *found, gate, *(None,) * (3 + len(ctx.settings)))
+
+
+register_op(
+    "quadtree_conv(Tensor x, Tensor weight, Tensor? bias, Tensor? scale, Tensor? shift, Tensor? gate, Tensor index, "
+    "Tensor count, Tensor explore, int[] tile, int[] rows, int mode, int activation, float slope, int norm, float eps) "
+    "-> (Tensor out, Tensor store, Tensor pre, Tensor stats)",
+    reference_quadtree_conv,
+)
+register_op(
+    "quadtree_conv_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor? scale, Tensor? shift, "
+    "Tensor index, Tensor count, Tensor explore, Tensor store, Tensor pre, Tensor stats, int[] tile, int[] rows, "
+    "int mode, int activation, float slope, int norm, float eps, bool need_x, bool need_weight, bool need_gate) -> "
+    "(Tensor dx, Tensor dweight, Tensor dbias, Tensor dscale, Tensor dshift, Tensor dgate)",
+    reference_quadtree_conv_backward,
+)
+torch.library.register_fake("medseg::quadtree_conv", _shape)
+torch.library.register_fake("medseg::quadtree_conv_backward", _backward_shape)
+torch.library.register_autograd("medseg::quadtree_conv", _backward, setup_context=_save)
+torch.library.register_autograd(
+    "medseg::quadtree_conv_backward", lambda ctx, *grads: no_second_derivative("quadtree_conv")
+)
