@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medseg.ops._load import compiled, last_backend, status
 from medseg.ops.patch_select import patch_select
+from medseg.ops.quadtree_plan import quadtree_plan, quadtree_select
 from medseg.ops.score_argmax import score_argmax
 
-__all__ = ["compiled", "last_backend", "patch_select", "score_argmax", "status"]
+__all__ = ["compiled", "last_backend", "patch_select", "quadtree_plan", "quadtree_select", "score_argmax", "status"]
