@@ -1,4 +1,4 @@
-"""Affines, frames and grids in pure NumPy: no torch, no files."""
+"""Affines, frames, grids, boxes and contours in pure NumPy: no torch, no files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,44 @@ from medseg.geometry.affine import (
     spacing_of,
     voxel_volume_ml,
 )
+from medseg.geometry.alignment import Alignment, AlignmentKind, compare_grids
+from medseg.geometry.boxes import VoxelBox, WorldBox, box_to_voxel, box_to_world
+from medseg.geometry.decompose import AffineParts, Grid, decompose, straight_grid
+from medseg.geometry.frames import WorldFrame, voxel_to_world, world_affine, world_to_voxel
+from medseg.geometry.orientation import CodeConvention, codes_to_direction, direction_to_codes, switch_code_convention
+from medseg.geometry.planar import SliceContour, contour_to_slice, contour_to_world, fill_contour
 
 __all__ = [
     "Affine",
+    "AffineParts",
+    "Alignment",
+    "AlignmentKind",
+    "CodeConvention",
+    "Grid",
+    "SliceContour",
+    "VoxelBox",
+    "WorldBox",
+    "WorldFrame",
     "apply_affine",
+    "box_to_voxel",
+    "box_to_world",
+    "codes_to_direction",
+    "compare_grids",
+    "contour_to_slice",
+    "contour_to_world",
     "corner_displacement_mm",
+    "decompose",
     "direction_of",
+    "direction_to_codes",
+    "fill_contour",
     "flip_lps_ras",
     "make_affine",
     "orientation_codes",
     "spacing_of",
+    "straight_grid",
+    "switch_code_convention",
+    "voxel_to_world",
     "voxel_volume_ml",
+    "world_affine",
+    "world_to_voxel",
 ]

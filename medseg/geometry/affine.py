@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medseg.geometry.orientation import CodeConvention, codes_to_direction, direction_to_codes
+
 __all__ = [
     "Affine",
     "apply_affine",
@@ -25,8 +27,6 @@ __all__ = [
 ]
 
 Affine = NDArray[np.float64]
-
-_AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
 def _as_affine(affine: ArrayLike) -> Affine:
@@ -58,9 +58,15 @@ def flip_lps_ras(affine_or_points: ArrayLike) -> NDArray[np.float64]:
 
 
 def apply_affine(affine: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
-    """Map points with shape ``(..., 3)`` through a 4 x 4 affine."""
+    """Map points with shape ``(..., 3)`` through a 4 x 4 affine.
+
+    Raises:
+        ValueError: for a matrix that is no invertible 4 x 4 affine, or points without three coordinates.
+    """
     matrix = _as_affine(affine)
     pts = np.asarray(points, dtype=np.float64)
+    if pts.shape[-1:] != (3,):
+        raise ValueError(f"points have shape {pts.shape}, expected (..., 3)")
     return pts @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -80,20 +86,16 @@ def voxel_volume_ml(affine: ArrayLike) -> float:
     return float(abs(np.linalg.det(_as_affine(affine)[:3, :3])) / 1000.0)
 
 
-def orientation_codes(affine_ras: ArrayLike) -> tuple[str, str, str]:
-    """Letters of the directions *towards* which the array axes run (the nibabel convention), e.g. ``("R", "A", "S")``.
+def orientation_codes(affine_ras: ArrayLike, convention: CodeConvention = "to") -> tuple[str, str, str]:
+    """Letters of the array axes, by default of the directions *towards* which they run, e.g. ``("R", "A", "S")``.
 
     Every axis gets the letter of the world axis it is closest to, each world axis being used once.
+
+    Args:
+        affine_ras: 4 x 4, voxel to RAS mm.
+        convention: "to" (nibabel, MONAI) or "from" (ITK-SNAP, MetaImage), see :data:`CodeConvention`.
     """
-    direction = direction_of(affine_ras)
-    letters = ["", "", ""]
-    free_world, free_array = {0, 1, 2}, {0, 1, 2}
-    while free_array:
-        world, axis = max(((w, a) for w in free_world for a in free_array), key=lambda wa: abs(direction[wa]))
-        letters[axis] = _AXIS_LETTERS[world][int(direction[world, axis] > 0)]
-        free_world.remove(world)
-        free_array.remove(axis)
-    return (letters[0], letters[1], letters[2])
+    return direction_to_codes(direction_of(affine_ras), convention)
 
 
 def make_affine(
@@ -115,22 +117,11 @@ def make_affine(
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
         raise ValueError(f"spacing_mm must be three positive numbers, got {list(spacing_mm)}")
-    columns = _letters_to_direction(direction) if isinstance(direction, str) else np.asarray(direction, np.float64)
+    columns = codes_to_direction(direction) if isinstance(direction, str) else np.asarray(direction, np.float64)
     affine = np.eye(4)
     affine[:3, :3] = columns * spacing
     affine[:3, 3] = np.asarray(origin_mm, dtype=np.float64)
     return _as_affine(affine)
-
-
-def _letters_to_direction(codes: str) -> NDArray[np.float64]:
-    columns = np.zeros((3, 3))
-    for axis, letter in enumerate(codes):
-        for world, (negative, positive) in enumerate(_AXIS_LETTERS):
-            if axis < 3 and letter in (negative, positive):
-                columns[world, axis] = 1.0 if letter == positive else -1.0
-    if len(codes) != 3 or abs(np.linalg.det(columns)) != 1.0:
-        raise ValueError(f"orientation {codes!r} does not name three different axes, e.g. 'RAS' or 'LPS'")
-    return columns
 
 
 def corner_displacement_mm(affine_a: ArrayLike, affine_b: ArrayLike, shape: Sequence[int]) -> float:
