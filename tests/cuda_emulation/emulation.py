@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,11 +16,13 @@ ORDERS = {"forward": 0, "reversed": 1, "random": 2}
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
 
 
-def _pointer(t: Tensor) -> ctypes.c_void_p:
+def pointer(t: Tensor) -> ctypes.c_void_p:
+    """Where the elements of a tensor begin."""
     return ctypes.c_void_p(t.data_ptr())
 
 
-def _longs(values: list[int]) -> ctypes.Array[ctypes.c_int64]:
+def longs(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+    """An array of int64 for C."""
     return (ctypes.c_int64 * len(values))(*values)
 
 
@@ -32,6 +35,7 @@ class Emulation:
     """The emulated library; every call runs the kernel sequence of the launcher."""
 
     def __init__(self, path: Path) -> None:
+        self.path = str(path)
         self.library = ctypes.CDLL(str(path))
 
     def set_order(self, order: str) -> None:
@@ -46,7 +50,7 @@ class Emulation:
         sizes = [*keys.shape[:2], queries.shape[-2], keys.shape[2], int(queries.ndim == 2)]
         score = keys.new_empty(keys.shape[0], queries.shape[-2])
         index = torch.empty(score.shape, dtype=torch.int32)
-        self._run("score_argmax", keys.dtype, _longs(sizes), *map(_pointer, (keys, queries, index, score)))
+        self._run("score_argmax", keys.dtype, longs(sizes), *map(pointer, (keys, queries, index, score)))
         return index, score
 
     def score_argmax_backward(
@@ -56,15 +60,15 @@ class Emulation:
         sizes = [*keys.shape[:2], queries.shape[-2], keys.shape[2], int(queries.ndim == 2)]
         dkeys, dqueries = torch.empty_like(keys), torch.empty_like(queries)
         tensors = (grad, keys, queries, index, dkeys, dqueries)
-        self._run("score_argmax_backward", keys.dtype, _longs(sizes), *map(_pointer, tensors))
+        self._run("score_argmax_backward", keys.dtype, longs(sizes), *map(pointer, tensors))
         return dkeys, dqueries
 
     def copy_patches(self, x: Tensor, index: Tensor, patch: int) -> Tensor:
         """The copy of the forward op."""
         out = x.new_empty(*x.shape[:2], *(s // 2 for s in x.shape[2:]))
-        shape, strides = _longs(_five(x.shape, 1)), _longs(_five(x.stride(), 0))
+        shape, strides = longs(_five(x.shape, 1)), longs(_five(x.stride(), 0))
         function = getattr(self.library, f"emu_copy_patches_{8 * x.element_size()}")
-        function(shape, strides, ctypes.c_int64(patch), ctypes.c_int64(x.ndim == 4), *map(_pointer, (x, index, out)))
+        function(shape, strides, ctypes.c_int64(patch), ctypes.c_int64(x.ndim == 4), *map(pointer, (x, index, out)))
         return out
 
     def patch_select_backward(
@@ -83,20 +87,20 @@ class Emulation:
         self._run(
             "patch_select_backward",
             x.dtype,
-            _longs(_five(x.shape, 1)),
-            _longs(_five(x.stride(), 0)),
-            _longs(_five(grad.stride(), 0)),
+            longs(_five(x.shape, 1)),
+            longs(_five(x.stride(), 0)),
+            longs(_five(grad.stride(), 0)),
             *(ctypes.c_int64(v) for v in (patch, int(x.ndim == 4), keys.shape[2])),
             ctypes.c_double(slope),
             ctypes.c_int64(max_grad),
-            *map(_pointer, (grad, x, keys, queries, index, *outputs)),
+            *map(pointer, (grad, x, keys, queries, index, *outputs)),
         )
         return outputs
 
     def planted_bug(self, x: Tensor) -> Tensor:
         """Block sums by the kernel that lacks a barrier; x holds a multiple of 256 values."""
         out = x.new_empty(x.numel() // 256)
-        self.library.emu_planted_bug(_pointer(x), _pointer(out), ctypes.c_int64(out.numel()))
+        self.library.emu_planted_bug(pointer(x), pointer(out), ctypes.c_int64(out.numel()))
         return out
 
 

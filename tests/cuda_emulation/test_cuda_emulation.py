@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,6 @@ from tests.cuda_emulation.emulation import (
 )
 
 DTYPES = [torch.float32, torch.float64]
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Emulation:
-    require_or_skip("nvcc", toolchain.compiler() is not None, "no C++ compiler")
-    return Emulation(toolchain.build_emulation(tmp_path_factory.mktemp("emulation"), "library"))
-
-
-@pytest.fixture(params=ORDERS)
-def emulation(library: Emulation, request: pytest.FixtureRequest) -> Iterator[Emulation]:
-    library.set_order(request.param)
-    yield library
-    library.set_order("forward")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ CEILINGS = HERE / "ceilings.txt"
 ARCHITECTURES = ("sm_80", "sm_90")
 SHARED_LIMIT = 48 * 1024
 FLAVOURS = {
-    "library": ["-shared", "-fPIC", "-O2"],
+    "library": ["-O2"],
     "thread": ["-DEMULATION_MAIN", "-DEMU_THREADS", "-O1", "-g", "-fsanitize=thread"],
     "address": [
         "-DEMULATION_MAIN",
@@ -28,6 +29,7 @@ FLAVOURS = {
         "-fno-sanitize-recover=all",
     ],
 }
+LINKED = {"library": ["-shared"]}
 
 
 def compiler() -> str | None:
@@ -42,30 +44,27 @@ def nvcc() -> str | None:
 
 
 def build_emulation(folder: Path, flavour: str) -> Path:
-    """Compiles ``emulated.cpp`` as a library for ctypes or as a program under a sanitizer."""
+    """Compiles the files ``emulated_*.cpp`` as a library for ctypes or as a program under a sanitizer."""
+    flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-fPIC", "-DMEDSEG_CUDA_EMULATION"]
+    flags += [f"-I{HERE}", f"-I{CUDA_SOURCES}", *FLAVOURS[flavour]]
+
+    def compile_one(source: Path) -> str:
+        target = folder / f"{source.stem}_{flavour}.o"
+        run_compiler([*flags, "-c", str(source), "-o", str(target)])
+        return str(target)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        objects = list(pool.map(compile_one, sorted(HERE.glob("emulated_*.cpp"))))
     target = folder / f"emulated_{flavour}"
-    command = [
-        str(compiler()),
-        "-std=c++20",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-Wno-unknown-pragmas",
-        "-DMEDSEG_CUDA_EMULATION",
-    ]
-    command += [
-        f"-I{HERE}",
-        f"-I{CUDA_SOURCES}",
-        *FLAVOURS[flavour],
-        str(HERE / "emulated.cpp"),
-        "-o",
-        str(target),
-        "-pthread",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    run_compiler([*FLAVOURS[flavour], *LINKED.get(flavour, []), *objects, "-o", str(target), "-pthread"])
+    return target
+
+
+def run_compiler(arguments: Sequence[str]) -> None:
+    """Runs the C++ compiler; its message becomes the error."""
+    done = subprocess.run([str(compiler()), *arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the emulation does not compile:\n{done.stderr[-3000:]}")
-    return target
 
 
 def run_program(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

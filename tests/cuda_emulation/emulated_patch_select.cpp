@@ -1,29 +1,11 @@
-// Test only: the kernel sequences of both ops behind C functions, run by the emulation. Built as a library for Python, or
-// with -DEMULATION_MAIN as a program for the sanitizers.
-#include <cstring>
-#include <memory>
-
+// Test only: score_argmax and patch_select under emulation.
+#include "emulated.h"
 #include "run_patch_select.cuh"
-#include "planted_bug.cuh"
-
-#define API extern "C" __attribute__((visibility("default")))
 
 namespace {
 
 using namespace medseg;
-
-// Fresh memory holds 0xff bytes: NaN as a float, -1 as an index. What is used before it is written shows.
-struct Memory {
-  std::vector<std::unique_ptr<char[]>> held;
-
-  template <class T>
-  T* get(int64_t count) {
-    held.push_back(std::make_unique<char[]>(count * sizeof(T)));
-    fill(held.back().get(), 0xff, count * (int64_t)sizeof(T));
-    return reinterpret_cast<T*>(held.back().get());
-  }
-  void fill(void* p, int byte, int64_t bytes) { std::memset(p, byte, bytes); }
-};
+using medseg_emulation::Memory;
 
 // sizes and strides: batch, channel, z, y, x; a 2-D map has z = 1 and flat = 1.
 PatchMap map_of(const int64_t* sizes, const int64_t* strides, int64_t patch, int64_t flat) {
@@ -60,8 +42,6 @@ void select_backward(const int64_t* sizes, const int64_t* x_strides, const int64
 
 }  // namespace
 
-API void emu_order(int order) { medseg_emulation::order = order; }
-
 #define DEFINE_FOR(T, SUFFIX)                                                                                                   \
   API void emu_score_argmax_##SUFFIX(const int64_t* s, const T* keys, const T* queries, int32_t* index, T* score) {             \
     Memory memory;                                                                                                              \
@@ -94,22 +74,10 @@ DEFINE_COPY(uint16_t, 16)
 DEFINE_COPY(uint32_t, 32)
 DEFINE_COPY(uint64_t, 64)
 
-API void emu_planted_bug(const float* x, float* out, int64_t blocks) {
-  MS_LAUNCH((planted_bug_kernel), dim3((unsigned)blocks), dim3(256), 0, x, out);
-}
-
-#ifdef EMULATION_MAIN
-// Small shapes with ragged edges through the kernels; an argument runs the planted one instead.
-int main(int argc, char**) {
-  if (argc > 1) {
-    std::vector<float> x(256, 1.f), out(1);
-    emu_planted_bug(x.data(), out.data(), 1);
-    return 0;
-  }
+MS_SANITIZER_CASE(patch_select) {
   const int64_t sizes[5] = {1, 2, 1, 20, 20}, strides[5] = {800, 400, 400, 20, 1}, grad_strides[5] = {200, 100, 100, 10, 1};
   const int64_t score[5] = {1, 100, 25, 5, 1};
-  std::vector<float> x(800);
-  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(0.37f * (float)i);
+  const std::vector<float> x = medseg_emulation::waves(800);
   const std::vector<float> keys(x.begin(), x.begin() + 500), queries(x.begin() + 99, x.begin() + 99 + 125);
   std::vector<int32_t> index(25);
   std::vector<float> best(25), out(200), dx(800), dkeys(500), dqueries(125);
@@ -120,9 +88,5 @@ int main(int argc, char**) {
   for (int64_t max_grad = 0; max_grad < 2; ++max_grad)
     emu_patch_select_backward_f32(sizes, strides, grad_strides, 2, 1, 5, 0.1, max_grad, out.data(), x.data(), keys.data(),
                                   queries.data(), index.data(), dx.data(), dkeys.data(), dqueries.data());
-  double sum = 0;
-  for (float v : dqueries) sum += v;
-  std::printf("sum of dqueries %.6f\n", sum);
-  return std::isfinite(sum) ? 0 : 1;
+  return medseg_emulation::sum_of(dx) + medseg_emulation::sum_of(dkeys) + medseg_emulation::sum_of(dqueries);
 }
-#endif
