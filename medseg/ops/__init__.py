@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import medseg.ops.patch_select_slots  # noqa: F401  (registers the op that serves patch_select)
 from medseg.ops._load import compiled, last_backend, status
+from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
+from medseg.ops.patch_select_shared import patch_select_shared
 from medseg.ops.quadtree_plan import quadtree_plan, quadtree_select
 from medseg.ops.score_argmax import score_argmax
 
-__all__ = ["compiled", "last_backend", "patch_select", "quadtree_plan", "quadtree_select", "score_argmax", "status"]
+__all__ = [
+    "compiled",
+    "last_backend",
+    "patch_gather",
+    "patch_scatter",
+    "patch_select",
+    "patch_select_shared",
+    "quadtree_plan",
+    "quadtree_select",
+    "score_argmax",
+    "status",
+]

@@ -15,7 +15,6 @@ in 4 (N + M) d r multiply-adds; dS is never formed. ``max_grad=False`` treats th
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -23,36 +22,57 @@ from torch import Tensor
 
 from medseg.ops._checks import check_floating, check_same_device, check_scores, no_second_derivative, shape_text
 from medseg.ops._load import register_op
+from medseg.ops.patch_gather import from_patches, patch_rows, to_patches
 from medseg.ops.score_argmax import lift_scores, reference_score_argmax
 
 
 def patch_select(
-    x: Tensor, keys: Tensor, queries: Tensor, patch: int, slope: float = 0.1, max_grad: bool = True
+    x: Tensor,
+    keys: Tensor,
+    queries: Tensor,
+    patch: int,
+    slope: float = 0.1,
+    max_grad: bool = True,
+    *,
+    assignment: str = "argmax",
+    order: str | None = None,
+    surrogate: str = "paper",
+    tau: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Halves a map by letting every output slot take the patch of the highest score.
 
     The map is cut into N patches of side ``patch`` in raster order (last axis fastest); the output has M = N / 2^d
     slots in raster order on the halved grid, d the number of spatial axes. ``out`` at slot m is all channels of patch
-    number ``index[b, m]``. A tie goes to the lowest index; a patch may fill several slots; NaN scores win (see
-    `score_argmax`). Selection runs in float32 (float64 for float64 input) whatever the dtype of x, under autocast too.
-    The gradient to keys and queries is the surrogate in the module's docstring; float16 and bfloat16 gradients are
-    summed in float32. The compiled op gives the same bits for every number of threads, and on CUDA in every run.
+    number ``index[b, m]``. A tie goes to the lowest index, NaN scores win (see `score_argmax`). With "argmax" a patch
+    may fill several slots, with "unique" it fills one (see `medseg.ops.patch_select_slots`). One query for M slots is
+    one score per patch: the best M patches in raster order (`medseg.ops.patch_select_shared`). Selection runs in
+    float32 (float64 for float64 input) whatever the dtype of x, under autocast too.
+
+    The gradient to keys and queries is a surrogate: "paper" is the one of this module's docstring, "softmax" weighs
+    every patch by its softmax score, "none" gives no gradient to the scores. float16 and bfloat16 gradients are summed
+    in float32. The compiled op gives the same bits for every number of threads, and on CUDA in every run.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides, float16, bfloat16, float32 or float64.
         keys: ``[B, N, r]``, one vector per patch.
-        queries: ``[M, r]``, one vector per slot, shared by the batch.
+        queries: ``[M, r]``, one vector per slot, shared by the batch; or ``[1, r]``, one vector for all slots.
         patch: side of a patch in voxels; every spatial size must be a multiple of ``2 * patch``.
-        slope: surrogate derivative below the maximum.
-        max_grad: False treats the maximum as a constant in the gradient.
+        slope: scale of the surrogate derivative.
+        max_grad: False treats the maximum as a constant in the gradient of "paper".
+        assignment: "argmax" or "unique"; one query for several slots needs "unique".
+        order: "slots" leaves every patch in the slot of its query, "raster" sorts the chosen patches by their place in
+            x; None is "raster" for one query and "slots" otherwise.
+        surrogate: "paper", "softmax" or "none".
+        tau: temperature of the softmax, above 0.
 
     Returns:
         ``(out, index)``: ``[B, C, *S / 2]``, contiguous, in the dtype of x; int32 ``[B, M]``.
 
     Raises:
-        ValueError: for shapes or devices that do not fit.
+        ValueError: for shapes, devices or options that do not fit.
         TypeError: for dtypes that are not floating, or float64 mixed with another.
     """
+    kind = check_options("patch_select", assignment, order, surrogate, slope, tau)
     check_floating("patch_select", x=x, keys=keys, queries=queries)
     check_same_device("patch_select", x=x, keys=keys, queries=queries)
     check_patches(x, keys, queries, patch)
@@ -61,7 +81,39 @@ def patch_select(
         raise TypeError(
             f"patch_select: x is {x.dtype} and keys are {keys.dtype}; expected float64 for both or for neither"
         )
-    return torch.ops.medseg.patch_select(x, keys, queries, patch, slope, max_grad)
+    if queries.shape[0] == 1 and x.shape[2:] != (2 * patch,) * (x.ndim - 2):
+        if assignment != "unique" or order == "slots":
+            raise ValueError(
+                f'patch_select: one query for all slots with assignment "{assignment}" and order "{order}"; '
+                'expected assignment "unique" and order "raster" (or one query per slot)'
+            )
+        scores = torch.einsum("bnr,r->bn", keys, queries[0])
+        return torch.ops.medseg.patch_select_shared(x, scores, patch, kind, slope, tau, max_grad)
+    if (assignment, order, surrogate) in (("argmax", None, "paper"), ("argmax", "slots", "paper")):
+        return torch.ops.medseg.patch_select(x, keys, queries, patch, slope, max_grad)
+    unique, raster = assignment == "unique", order == "raster"
+    return torch.ops.medseg.patch_select_slots(x, keys, queries, patch, unique, raster, kind, slope, tau, max_grad)[:2]
+
+
+SURROGATES = ("paper", "softmax", "none")
+ASSIGNMENTS = ("argmax", "unique")
+ORDERS = ("slots", "raster")
+
+
+def check_options(op: str, assignment: str, order: str | None, surrogate: str, slope: float, tau: float) -> int:
+    """The number of the surrogate; raises ValueError for an option that does not exist."""
+    for name, value, allowed in (
+        ("assignment", assignment, ASSIGNMENTS),
+        ("order", order or "raster", ORDERS),
+        ("surrogate", surrogate, SURROGATES),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{op}: {name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
+    if not tau > 0:
+        raise ValueError(f"{op}: tau is {tau}; expected more than 0")
+    if not slope >= 0:
+        raise ValueError(f"{op}: slope is {slope}; expected at least 0")
+    return SURROGATES.index(surrogate)
 
 
 def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:
@@ -84,34 +136,10 @@ def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:
             f"patch_select: keys have shape {shape_text(keys)}; "
             f"expected [{x.shape[0]}, {patches}, r] for x {shape_text(x)}"
         )
-    if queries.shape[0] != slots:
+    if queries.shape[0] not in (1, slots):
         raise ValueError(
             f"patch_select: queries have shape {shape_text(queries)}; expected [{slots}, r] for x {shape_text(x)}"
         )
-
-
-def to_patches(x: Tensor, patch: int) -> Tensor:
-    """Rows of patches ``[B, N, C * patch^d]`` of a map ``[B, C, *S]``, raster order; entries run over channel, then
-    voxels.
-    """
-    sizes = x.shape[2:]
-    d = len(sizes)
-    split = x.reshape(*x.shape[:2], *(v for s in sizes for v in (s // patch, patch)))
-    grid, inner = range(2, 2 + 2 * d, 2), range(3, 3 + 2 * d, 2)
-    count = math.prod(s // patch for s in sizes)
-    return split.permute(0, *grid, 1, *inner).reshape(x.shape[0], count, x.shape[1] * patch**d)
-
-
-def from_patches(rows: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:
-    """Inverse of `to_patches` for a map of the given shape."""
-    d = len(shape) - 2
-    split = rows.reshape(shape[0], *(s // patch for s in shape[2:]), shape[1], *([patch] * d))
-    axes = [v for i in range(d) for v in (1 + i, 2 + d + i)]
-    return split.permute(0, 1 + d, *axes).reshape(shape)
-
-
-def _rows(index: Tensor, width: int) -> Tensor:
-    return index.long()[:, :, None].expand(-1, -1, width)
 
 
 def reference_patch_select(
@@ -120,8 +148,8 @@ def reference_patch_select(
     """The op in plain PyTorch."""
     index, _ = reference_score_argmax(keys, queries)
     rows = to_patches(x, patch)
-    chosen = rows.gather(1, _rows(index, rows.shape[2]))
-    return from_patches(chosen, _halved(x), patch).contiguous(), index
+    chosen = rows.gather(1, patch_rows(index, rows.shape[2]))
+    return from_patches(chosen, halved_shape(x), patch).contiguous(), index
 
 
 def reference_patch_select_backward(
@@ -139,14 +167,14 @@ def reference_patch_select_backward(
     """The gradient in plain PyTorch, by the low-rank formulas of the module's docstring."""
     with torch.autocast(x.device.type, enabled=False):
         g = to_patches(grad.to(keys.dtype), patch)
-        rows = _rows(index, g.shape[2])
+        rows = patch_rows(index, g.shape[2])
         dx, dkeys, dqueries = x.new_zeros(0), keys.new_zeros(0), queries.new_zeros(0)
         if need_x:
             summed = g.new_zeros(x.shape[0], keys.shape[1], g.shape[2]).scatter_add_(1, rows, g)
             dx = from_patches(summed, tuple(x.shape), patch).to(x.dtype).contiguous()
         if need_scores:
             p = to_patches(x.to(keys.dtype), patch)
-            at = _rows(index, keys.shape[2])
+            at = patch_rows(index, keys.shape[2])
             total = p.sum(1, keepdim=True) if max_grad else p.gather(1, rows)
             c = (g * total).sum(2, keepdim=True)
             dkeys = p @ (g.transpose(1, 2) @ queries)
@@ -155,7 +183,8 @@ def reference_patch_select_backward(
         return dx, dkeys, dqueries
 
 
-def _halved(x: Tensor) -> tuple[int, ...]:
+def halved_shape(x: Tensor) -> tuple[int, ...]:
+    """Shape of the output of a selection from x."""
     return (*x.shape[:2], *(s // 2 for s in x.shape[2:]))
 
 
@@ -164,7 +193,7 @@ def _shape(
 ) -> tuple[Tensor, Tensor]:
     check_patches(x, keys, queries, patch)
     index = keys.new_empty((keys.shape[0], queries.shape[0]), dtype=torch.int32)
-    return x.new_empty(_halved(x)), index
+    return x.new_empty(halved_shape(x)), index
 
 
 def _backward_shape(

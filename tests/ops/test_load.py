@@ -128,7 +128,7 @@ def test_a_cuda_call_without_a_cuda_kernel_names_the_reason_and_the_way_out(comp
 
 
 def test_last_backend_refuses_an_unknown_op() -> None:
-    with pytest.raises(ValueError, match=r"^no op 'patch_pick'; there are patch_select, "):
+    with pytest.raises(ValueError, match=r"^no op 'patch_pick'; there are .*patch_select, "):
         ops.last_backend("patch_pick")
 
 

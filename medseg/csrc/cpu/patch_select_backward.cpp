@@ -3,89 +3,20 @@
 // Two independent parts: dx is a scatter-add of the gradient patches, in ascending slot order; dkeys and dqueries come from
 // the gradient of the scores, which has N * M entries but low rank (formulas: medseg/ops/patch_select.py). Another surrogate
 // replaces literal_score_gradient alone. Every sum is made by one thread in a fixed order: the thread count changes nothing.
-#include <algorithm>
-
 #include "../common/last_backend.h"
 #include "isa.h"
 #include "ops.h"
-#include "patch_matrix.h"
+#include "patch_maps.h"
+#include "patch_products.h"
 
 namespace medseg::cpu {
 namespace {
-
-constexpr int64_t kRowTile = 48;  // a multiple of every table's `rows` (4, 6, 8)
 
 struct Problem {
   const Tensor &grad, &x, &keys, &queries, &index;
   ScoreShape shape;
   int64_t patch;
 };
-
-template <class T>
-void scatter_patches(const Problem& p, Tensor& dx) {
-  const PatchGrid from = patch_grid(p.grad, p.patch), to = patch_grid(dx, p.patch);
-  const int64_t slots = p.shape.queries, step = from.stride[3], gb = p.grad.stride(0), db = dx.stride(0);
-  const T* g = p.grad.const_data_ptr<T>();
-  const int32_t* at = p.index.const_data_ptr<int32_t>();
-  T* d = dx.mutable_data_ptr<T>();
-  torch::stable::parallel_for(0, p.shape.batch * to.channels, grain(slots * patch_volume(to)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t b = i / to.channels, c = i % to.channels;
-      for (int64_t m = 0; m < slots; ++m) {
-        const T* s = g + b * gb + c * from.stride[0] + patch_offset(from, m);
-        T* t = d + b * db + c * to.stride[0] + patch_offset(to, at[b * slots + m]);
-        for (int64_t z = 0; z < to.side[0]; ++z)
-          for (int64_t y = 0; y < to.side[1]; ++y) {
-            const T* sr = s + z * from.stride[1] + y * from.stride[2];
-            T* tr = t + z * to.stride[1] + y * to.stride[2];
-            for (int64_t v = 0; v < to.side[2]; ++v) tr[v] += sr[v * step];
-          }
-      }
-    }
-  });
-}
-
-// moments[b] [entries, width] = (patch matrix of batch b)^T @ rows[b] [n, width].
-template <class T>
-void patch_moments(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
-                   int64_t batch, const T* rows, bool shared_rows, int64_t width, T* moments) {
-  const int64_t padded = matrix.entry.size(), groups = padded / table.rows;
-  torch::stable::parallel_for(0, batch * groups, grain(matrix.rows * table.rows * width), [&](int64_t begin, int64_t end) {
-    while (begin < end) {  // as many groups of one batch as possible in one call: they share the cached rows
-      const int64_t b = begin / groups, e0 = begin % groups, e1 = std::min(groups, e0 + end - begin);
-      table.accumulate(data + b * batch_stride, matrix.row.data(), matrix.rows, matrix.entry.data(), e0 * table.rows,
-                       e1 * table.rows, rows + (shared_rows ? 0 : b * matrix.rows * width), width,
-                       moments + b * padded * width);
-      begin += e1 - e0;
-    }
-  });
-}
-
-// Calls use(b, i, row) for every row i of (patch matrix of batch b) @ a[b]; tiles are fixed, batches ascend inside a tile.
-template <class T, class Use>
-void patch_products(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
-                    int64_t batch, const T* a, int64_t width, const Use& use) {
-  const int64_t padded = matrix.entry.size(), tiles = (matrix.rows + kRowTile - 1) / kRowTile;
-  torch::stable::parallel_for(0, tiles, grain(batch * kRowTile * matrix.entries * width), [&](int64_t begin, int64_t end) {
-    std::vector<T> y(kRowTile * width);
-    for (int64_t tile = begin; tile < end; ++tile)
-      for (int64_t b = 0; b < batch; ++b) {
-        const int64_t i0 = tile * kRowTile, i1 = std::min(matrix.rows, i0 + kRowTile);
-        std::fill(y.begin(), y.end(), (T)0);
-        table.project(data + b * batch_stride, matrix.row.data(), i0, i1, matrix.entry.data(), matrix.entries,
-                      a + b * padded * width, width, y.data());
-        for (int64_t i = i0; i < i1; ++i) use(b, i, y.data() + (i - i0) * width);
-      }
-  });
-}
-
-// <g_m, P_k*(m)>: what replaces <g_m, sum of all patches> when the maximum counts as a constant.
-template <class T>
-T winner_product(const T* g, const T* x, const PatchMatrix& gm, const PatchMatrix& xm, int64_t m, int64_t k) {
-  T part[4] = {0, 0, 0, 0};
-  for (int64_t e = 0; e < xm.entries; ++e) part[e & 3] += g[gm.row[m] + gm.entry[e]] * x[xm.row[k] + xm.entry[e]];
-  return (part[0] + part[1]) + (part[2] + part[3]);
-}
 
 template <class T>
 void literal_score_gradient(const Problem& p, T slope, bool max_grad, Tensor& dkeys, Tensor& dqueries) {
@@ -134,7 +65,7 @@ void literal_score_gradient(const Problem& p, T slope, bool max_grad, Tensor& dk
 template <class T>
 void run(const Problem& p, T slope, bool max_grad, bool need_x, bool need_scores, Tensor& dx, Tensor& dkeys,
          Tensor& dqueries) {
-  if (need_x) scatter_patches<T>(p, dx);
+  if (need_x) scatter_patches<T>(p.grad, p.patch, p.index, dx);
   if (need_scores && p.shape.batch > 0) literal_score_gradient<T>(p, slope, max_grad, dkeys, dqueries);
 }
 
