@@ -1,0 +1,158 @@
+"""Evaluators: small networks that score the patches of a map for `medseg.layers.SparseDownsample`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers.factories import Pool
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["PatchDescriptor", "SharedPatchEvaluator", "SlotPatchEvaluator", "patch_l1"]
+
+
+def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
+    """L1 norm of every patch over its channels and voxels.
+
+    Args:
+        x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, spatial sizes multiples of ``patch``.
+        patch: side of a patch in voxels.
+        reduction: "mean" divides by the entries of a patch, "sum" does not.
+
+    Returns:
+        ``[B, N]``, patches in raster order, in the dtype of x.
+
+    Raises:
+        ValueError: if there is no such reduction.
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"patch_l1: reduction is {reduction!r}; expected 'mean' or 'sum'")
+    d = x.ndim - 2
+    pool = F.avg_pool2d if d == 2 else F.avg_pool3d
+    mean = pool(x.abs().mean(1, keepdim=True), patch).flatten(1)
+    return mean if reduction == "mean" else mean * (x.shape[1] * patch**d)
+
+
+class PatchDescriptor(nn.Module):
+    """Mean and maximum of every patch per channel, batch-normalised without affine parameters.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of the map.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.average, self.maximum = Pool["AVG", spatial_dims], Pool["MAX", spatial_dims]
+        self.norm = nn.BatchNorm1d(2 * channels, affine=False)
+
+    def forward(self, x: Tensor, patch: int) -> Tensor:
+        """Describes the patches of ``x [B, C, *S]``: ``[B, N, 2 C]``, in the dtype of the running statistics."""
+        pooled = torch.cat([self.average(patch)(x), self.maximum(patch)(x)], dim=1).flatten(2)
+        return self.norm(pooled.to(self.norm.running_mean.dtype)).transpose(1, 2)
+
+
+class _ContentKey(nn.Module):
+    """Descriptor of a patch -> key of ``rank`` numbers; no bias at the end, it would move all scores alike."""
+
+    def __init__(self, channels: int, hidden: int, rank: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2 * channels, hidden)
+        self.key = nn.Linear(hidden, rank, bias=False)
+
+    def forward(self, description: Tensor) -> Tensor:
+        return self.key(F.relu(self.hidden(description)))
+
+
+class SharedPatchEvaluator(nn.Module):
+    """One score per patch: ``s_k = s0 * mean(desc_k) + q . W2 relu(W1 desc_k + b1)``; at the start s0 = 1 and q = 0.
+
+    It therefore starts as the pick of the patches with the largest normalised mean and maximum.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of the map.
+        hidden: width of the hidden layer.
+        rank: length of key and query.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, hidden: int = 32, rank: int = 8) -> None:
+        super().__init__()
+        self.describe = PatchDescriptor(spatial_dims, channels)
+        self.content = _ContentKey(channels, hidden, rank)
+        self.query = nn.Parameter(torch.zeros(rank))
+        self.start = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, patch: int) -> Tensor:
+        """Scores of the patches of ``x [B, C, *S]``: ``[B, N]`` in the dtype of the parameters."""
+        description = self.describe(x, patch)
+        return self.start * description.mean(2) + self.content(description) @ self.query
+
+
+class SlotPatchEvaluator(nn.Module):
+    """A score for every pair of patch and slot, as a product of keys and queries.
+
+    The key of a patch is [content key; mean of its descriptor; positional key (y, x, y^2 + x^2)], in centred integer
+    patch coordinates. The query of a slot at the start is [0; ``norm``; ``position`` * (2 y, 2 x, -1)] with (y, x) the
+    place of every second patch: with the defaults the layer starts as exactly the strided pick. A learned table is
+    added; it is interpolated to the grid of the slots.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of the map.
+        hidden: width of the hidden layer.
+        rank: length of the content key.
+        grid: slots along every axis of the learned table (one number, or one per axis).
+        position: weight of the positional part at the start; 0 lets the content alone decide.
+        norm: weight of the mean descriptor at the start.
+        query_std: standard deviation of the content queries at the start.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: int,
+        hidden: int = 32,
+        rank: int = 8,
+        grid: int | Sequence[int] = 8,
+        position: float = 1.0,
+        norm: float = 0.0,
+        query_std: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = (grid,) * spatial_dims if isinstance(grid, int) else tuple(grid)
+        if len(sizes) != spatial_dims or min(sizes) < 1:
+            raise ValueError(f"SlotPatchEvaluator: grid is {grid}; expected {spatial_dims} numbers of at least 1")
+        self.describe = PatchDescriptor(spatial_dims, channels)
+        self.content = _ContentKey(channels, hidden, rank)
+        self.position, self.norm, self.rank = position, norm, rank
+        table = torch.zeros(rank + 1 + spatial_dims + 1, *sizes)
+        table[:rank].normal_(std=query_std) if query_std > 0 else None
+        self.table = nn.Parameter(table)
+
+    def forward(self, x: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+        """Keys ``[B, N, r]`` and queries ``[M, r]`` for ``x [B, C, *S]``, in the dtype of the parameters."""
+        description = self.describe(x, patch)
+        grid = [s // patch for s in x.shape[2:]]
+        place = _centred_places(grid, 1, self.table)
+        position = torch.cat([place, place.square().sum(1, keepdim=True)], dim=1).expand(x.shape[0], -1, -1)
+        keys = torch.cat([self.content(description), description.mean(2, keepdim=True), position], dim=2)
+        return keys, self._queries(grid)
+
+    def _queries(self, grid: list[int]) -> Tensor:
+        slots = [g // 2 for g in grid]
+        table = self.table
+        if list(table.shape[1:]) != slots:
+            mode = "bilinear" if len(slots) == 2 else "trilinear"
+            table = F.interpolate(table[None], size=slots, mode=mode, align_corners=False)[0]
+        target = _centred_places(grid, 2, self.table)
+        ones = target.new_ones(target.shape[0], 1)
+        start = [ones.expand(-1, self.rank) * 0, ones * self.norm, 2 * self.position * target, -self.position * ones]
+        return table.flatten(1).T + torch.cat(start, dim=1)
+
+
+def _centred_places(grid: list[int], step: int, like: Tensor) -> Tensor:
+    """Coordinates ``[count, d]`` of every ``step``-th patch of a grid, with the grid's centre at 0."""
+    axes = [torch.arange(0, n, step, device=like.device, dtype=like.dtype) - (n - 1) / 2 for n in grid]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)

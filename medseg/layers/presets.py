@@ -1,0 +1,105 @@
+"""Placements of sparse downsampling among the poolings of a network, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from monai.networks.layers.factories import Pool
+from torch import nn
+
+from medseg.layers.sparse_downsample import SparseDownsample
+
+__all__ = ["default_patch", "make_poolings", "parse_placement"]
+
+KINDS = ("max", "avg", "sd")
+
+
+def parse_placement(placement: str) -> list[str]:
+    """The pooling of every stage: "max-sd-sd-max" or, with counts, "4sd", "6sd", "max-2sd-max".
+
+    "max-sd-sd-max" is the recommended placement; "4sd" and "6sd" replace every pooling of a network of four or six.
+
+    Args:
+        placement: parts joined by "-", each max, avg or sd, with a count before it if it repeats.
+
+    Returns:
+        One of max, avg and sd per stage.
+
+    Raises:
+        ValueError: for any other part.
+    """
+    stages: list[str] = []
+    for part in placement.lower().split("-"):
+        match = re.fullmatch(r"([1-9]\d?)?(max|avg|sd)", part)
+        if match is None:
+            raise ValueError(
+                f"placement {placement!r}: {part!r} is unknown; expected max, avg or sd, as in 'max-2sd-max'"
+            )
+        stages += [match.group(2)] * int(match.group(1) or 1)
+    return stages
+
+
+def default_patch(size: Sequence[int]) -> int:
+    """Side of a patch for a map: at most 8 voxels and a quarter of the shortest side, so at least 4 patches per axis.
+
+    That is 8 at side 64 or 32, 4 at 16, 2 at 8, and fits every side (both halves of it must be whole patches).
+
+    Args:
+        size: spatial size of the map.
+
+    Returns:
+        The side, at least 1.
+
+    Raises:
+        ValueError: if a side is odd.
+    """
+    if any(s < 2 or s % 2 for s in size):
+        raise ValueError(f"default_patch: spatial size {list(size)}; expected even sides")
+    limit = max(1, min(8, min(size) // 4))
+    return next(p for p in range(limit, 0, -1) if all(s % (2 * p) == 0 for s in size))
+
+
+def make_poolings(
+    placement: str,
+    spatial_dims: int,
+    channels: Sequence[int],
+    size: int | Sequence[int],
+    patch: Sequence[int] | None = None,
+    **options: Any,
+) -> nn.ModuleList:
+    """The halvings of a network, one per stage.
+
+    Args:
+        placement: see `parse_placement`.
+        spatial_dims: 2 or 3.
+        channels: channels at every stage.
+        size: spatial size of the map at the first stage.
+        patch: side of a patch at every stage (only those of sparse downsampling count); None takes `default_patch`.
+        options: further arguments of every `SparseDownsample`.
+
+    Returns:
+        Modules that halve every side.
+
+    Raises:
+        ValueError: if the numbers of stages differ, or a size cannot be halved as often.
+    """
+    stages = parse_placement(placement)
+    if len(channels) != len(stages) or (patch is not None and len(patch) != len(stages)):
+        raise ValueError(
+            f"placement {placement!r} has {len(stages)} stages; found {len(channels)} channels"
+            + ("" if patch is None else f" and {len(patch)} patches")
+        )
+    sizes = [size] * spatial_dims if isinstance(size, int) else list(size)
+    pools = nn.ModuleList()
+    for i, kind in enumerate(stages):
+        if any(s % 2 or s < 2 for s in sizes):
+            raise ValueError(f"placement {placement!r}: size {sizes} at stage {i + 1} cannot be halved")
+        if kind == "sd":
+            side = default_patch(sizes) if patch is None else patch[i]
+            pools.append(SparseDownsample(spatial_dims, channels[i], side, **options))
+        else:
+            pools.append(Pool[kind.upper(), spatial_dims](2))
+        sizes = [s // 2 for s in sizes]
+    return pools

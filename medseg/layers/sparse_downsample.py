@@ -1,0 +1,275 @@
+"""Sparse downsampling: a pooling layer for small, concentrated targets that keeps the best patches of a map."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from monai.data import MetaTensor
+from monai.networks.layers.factories import Pool, split_args
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
+from medseg.ops import patch_select, patch_select_shared, score_argmax
+from medseg.ops.patch_select import check_options
+
+__all__ = ["PatchIndex", "Selection", "SparseDownsample"]
+
+PADDINGS = ("error", "constant", "replicate")
+EVALUATORS = ("shared", "slots", "norm")
+
+
+class PatchIndex(NamedTuple):
+    """Where the patches of a sparse downsampling came from; `medseg.layers.SparseUpsample` needs it."""
+
+    index: Tensor
+    """int32 ``[B, M]``: patch number of every slot, raster order of the (padded) input's patches."""
+    patch: int
+    """Side of a patch in voxels."""
+    size: tuple[int, ...]
+    """Spatial size of the input before padding."""
+
+
+class Selection(NamedTuple):
+    """What a layer chose in its last call, detached; see `medseg.layers.selection_health`."""
+
+    place: PatchIndex
+    scores: Tensor | None
+    """``[B, N]``: score of every patch (its best over the slots); None where the norm decides."""
+    norms: Tensor
+    """``[B, N]``: mean absolute value of every patch."""
+
+
+class SparseDownsample(nn.Module):
+    """Halves every side of a map by keeping 1 of 2^d patches, chosen by a small evaluator network.
+
+    The map is cut into N patches of side ``patch``; M = N / 2^d of them form the output. Three evaluators:
+    "shared" gives one score per patch and keeps the best M, in raster order; it starts as the pick of the largest mean.
+    "slots" gives a score for every pair of patch and output slot and starts as the strided pick
+    (`SlotPatchEvaluator`). "norm" keeps the patches of the largest mean absolute value and learns nothing: the control
+    that every study should carry beside max pooling.
+
+    Choice is a step; its surrogate derivative "softmax" weighs every patch by its softmax score, "paper" is the literal
+    step with derivative ``slope`` below the maximum (`medseg.ops.patch_select`; with ``evaluator="slots"`` and
+    ``assignment="argmax"`` the original form, with repeats), "none" trains the features only.
+
+    Choose ``patch`` near the target's side in this map and small enough for 16 to 64 patches. Keep max pooling as the
+    first and last pooling of a network; start with `warm` (norm pick) for the first third of the training, and give the
+    evaluators a fifth of the learning rate (`medseg.training.adaptive`). For findings that fill the image use
+    ``residual="max"`` or leave the layer out: diffuse texture loses by selection.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of the map.
+        patch: side of a patch in voxels.
+        evaluator: "shared", "slots" or "norm", or (name, options of `SharedPatchEvaluator` / `SlotPatchEvaluator`).
+        assignment: "unique" or "argmax" (a patch may fill several slots; "slots" only).
+        order: "raster" or "slots" (patches stay in the slot whose query won; "slots" only).
+        surrogate: "softmax", "paper" or "none".
+        slope: scale of the surrogate derivative; above 0.1 it disturbs the features.
+        tau: temperature of the softmax.
+        max_grad: False treats the maximum as a constant in the gradient of "paper".
+        padding: for sizes that are no multiple of ``2 * patch``: "error", or "constant" (zeros) or "replicate" at the
+            far ends.
+        residual: "max" returns w * selection + (1 - w) * max pooling with a learned w that starts at 0.5.
+        detach: True keeps the evaluator's gradient out of the features.
+        return_index: True returns ``(out, PatchIndex)``.
+        keep_norms: "mean" or "sum" keeps the patches' L1 norms of the last call, with their gradient, in
+            ``patch_norms`` for `medseg.losses.SparsityLoss`.
+
+    Attributes:
+        warm: while True the norm decides; part of the state dict, so evaluation and resumed training agree.
+        record: while True every call leaves a `Selection` in ``selection``.
+
+    Raises:
+        ValueError: for options that do not exist or do not go together.
+    """
+
+    warmup: Tensor
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: int,
+        patch: int,
+        evaluator: str | tuple[str, Mapping[str, Any]] = "shared",
+        assignment: str = "unique",
+        order: str = "raster",
+        surrogate: str = "softmax",
+        slope: float = 0.1,
+        tau: float = 1.0,
+        max_grad: bool = True,
+        padding: str = "error",
+        residual: str | None = None,
+        detach: bool = False,
+        return_index: bool = False,
+        keep_norms: str | None = None,
+    ) -> None:
+        super().__init__()
+        name, options = split_args(evaluator)
+        _check(spatial_dims, channels, patch, name, assignment, order, padding, residual, keep_norms)
+        check_options("SparseDownsample", assignment, order, surrogate, slope, tau)
+        self.spatial_dims, self.channels, self.patch = spatial_dims, channels, patch
+        self.kind, self.assignment, self.order = name, assignment, order
+        self.surrogate, self.slope, self.tau, self.max_grad = surrogate, slope, tau, max_grad
+        self.padding, self.detach, self.return_index, self.keep_norms = padding, detach, return_index, keep_norms
+        self.evaluator: nn.Module | None = None
+        if name == "norm" and options:
+            raise ValueError(f"SparseDownsample: evaluator 'norm' takes no options; found {sorted(options)}")
+        if name != "norm":
+            kind = SharedPatchEvaluator if name == "shared" else SlotPatchEvaluator
+            self.evaluator = kind(spatial_dims, channels, **options)
+        self.mix = nn.Parameter(torch.tensor(0.5)) if residual == "max" else None
+        self.max_pool = Pool["MAX", spatial_dims](2) if residual == "max" else None
+        self.register_buffer("warmup", torch.zeros((), dtype=torch.bool))
+        self._warm = False
+        self._told = False
+        self.record = False
+        self.selection: Selection | None = None
+        self.patch_norms: Tensor | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether the norm pick replaces the evaluator."""
+        return self._warm
+
+    @warm.setter
+    def warm(self, value: bool) -> None:
+        self._warm = bool(value)
+        self.warmup.fill_(self._warm)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._warm = bool(self.warmup)  # the branch is a Python value: no transfer from the device in every call
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, PatchIndex]:
+        """Selects patches.
+
+        Args:
+            x: ``[B, C, *S]``, C the layer's channels. A MetaTensor gives a MetaTensor with the same metadata: chosen
+                patches share no frame, so the affine is left as it is.
+
+        Returns:
+            ``[B, C, *S / 2]`` in the dtype of x (sizes rounded up to ``2 * patch`` first), and with ``return_index``
+            the `PatchIndex`.
+
+        Raises:
+            ValueError: for channels or sizes that do not fit.
+        """
+        plain = x.as_tensor() if isinstance(x, MetaTensor) else x
+        padded = self._padded(plain)
+        out, index, scores = self._select(padded)
+        if self.mix is not None and self.max_pool is not None:
+            weight = self.mix.to(out.dtype)
+            out = weight * out + (1 - weight) * self.max_pool(padded)
+        if self.keep_norms is not None:
+            self.patch_norms = patch_l1(padded, self.patch, self.keep_norms)
+        place = PatchIndex(index, self.patch, tuple(plain.shape[2:]))
+        if self.record:
+            best = None if scores is None else scores.detach()
+            self.selection = Selection(place, best, patch_l1(padded.detach(), self.patch))
+        if isinstance(x, MetaTensor):
+            out = MetaTensor(out).copy_meta_from(x)
+        return (out, place) if self.return_index else out
+
+    def _select(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The chosen patches, their numbers, and the scores if an evaluator made them."""
+        if self.evaluator is None or self._warm:
+            with torch.no_grad():
+                norms = patch_l1(x if x.dtype == torch.float64 else x.float(), self.patch)
+            return *patch_select_shared(x, norms, self.patch, surrogate="none"), None
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 scores would tie and choose by index
+            found = self.evaluator(x.detach() if self.detach else x, self.patch)
+        if self.kind == "shared":
+            selected = patch_select_shared(
+                x, found, self.patch, self.slope, self.max_grad, surrogate=self.surrogate, tau=self.tau
+            )
+            return *selected, found
+        keys, queries = found
+        out, index = patch_select(
+            x,
+            keys,
+            queries,
+            self.patch,
+            self.slope,
+            self.max_grad,
+            assignment=self.assignment,
+            order=self.order,
+            surrogate=self.surrogate,
+            tau=self.tau,
+        )
+        return out, index, best_slot_scores(keys, queries) if self.record else None
+
+    def _padded(self, x: Tensor) -> Tensor:
+        if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.channels:
+            raise ValueError(
+                f"SparseDownsample: input has shape {list(x.shape)}; expected [B, {self.channels}, "
+                f"{self.spatial_dims} spatial axes]"
+            )
+        step = 2 * self.patch
+        self._warn_small_patches(max(x.shape[2:]))
+        missing = [-s % step for s in x.shape[2:]]
+        if not any(missing):
+            return x
+        if self.padding == "error":
+            raise ValueError(
+                f"SparseDownsample: spatial size {list(x.shape[2:])} with patch {self.patch}; expected multiples of "
+                f"{step}: pad the image, choose another patch, or set padding='constant' or 'replicate'"
+            )
+        return F.pad(x, [v for m in reversed(missing) for v in (0, m)], mode=self.padding)
+
+    def _warn_small_patches(self, side: int) -> None:
+        if self.patch == 2 and side > 16 and not self._told and not torch.compiler.is_compiling():
+            self._told = True
+            warnings.warn(
+                f"SparseDownsample: patch 2 on a map of side {side} scrambles its local geometry; "
+                "use a patch near the target's side, such as 4 or 8",
+                stacklevel=3,
+            )
+
+    def extra_repr(self) -> str:
+        """The settings, for printing."""
+        return (
+            f"{self.channels}, patch={self.patch}, evaluator={self.kind!r}, assignment={self.assignment!r}, "
+            f"order={self.order!r}, surrogate={self.surrogate!r}, slope={self.slope}, warm={self._warm}"
+        )
+
+
+def best_slot_scores(keys: Tensor, queries: Tensor) -> Tensor:
+    """Score ``[B, N]`` that every patch reaches in its best slot, without the matrix of scores."""
+    with torch.no_grad():
+        return score_argmax(queries.expand(keys.shape[0], -1, -1), keys)[1]
+
+
+def _check(
+    spatial_dims: int,
+    channels: int,
+    patch: int,
+    evaluator: str,
+    assignment: str,
+    order: str,
+    padding: str,
+    residual: str | None,
+    keep_norms: str | None,
+) -> None:
+    layer = "SparseDownsample"
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"{layer}: spatial_dims is {spatial_dims}; expected 2 or 3")
+    if channels < 1 or patch < 1:
+        raise ValueError(f"{layer}: channels is {channels} and patch is {patch}; expected at least 1")
+    for name, value, allowed in (
+        ("evaluator", evaluator, EVALUATORS),
+        ("padding", padding, PADDINGS),
+        ("residual", residual, (None, "max")),
+        ("keep_norms", keep_norms, (None, "mean", "sum")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{layer}: {name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
+    if evaluator != "slots" and (assignment, order) != ("unique", "raster"):
+        raise ValueError(
+            f"{layer}: evaluator {evaluator!r} has one score per patch; expected assignment 'unique' and order "
+            f"'raster', found {assignment!r} and {order!r} (or use evaluator 'slots')"
+        )

@@ -1,0 +1,99 @@
+"""Sparse upsampling: puts the patches of a sparse downsampling back where they came from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medseg.layers.sparse_downsample import PatchIndex
+from medseg.ops import patch_scatter
+from medseg.ops.patch_gather import from_patches, to_patches
+
+__all__ = ["SparseUpsample"]
+
+FILLS = ("zeros", "neighbours")
+
+
+class SparseUpsample(nn.Module):
+    """Doubles every side of a map by returning its patches to the places a `SparseDownsample` took them from.
+
+    Patches of several slots that came from one place are averaged, added in the order of the slots. Places that no slot
+    took become zero, or the mean of the patches that came back to the 3^d - 1 places around (zero where there is none).
+    The channels may differ from those of the downsampling, so a decoder can work in between.
+
+    Args:
+        spatial_dims: 2 or 3.
+        fill: "zeros" or "neighbours".
+
+    Raises:
+        ValueError: for other values.
+    """
+
+    def __init__(self, spatial_dims: int, fill: str = "zeros") -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"SparseUpsample: spatial_dims is {spatial_dims}; expected 2 or 3")
+        if fill not in FILLS:
+            raise ValueError(f"SparseUpsample: fill is {fill!r}; expected one of {', '.join(map(repr, FILLS))}")
+        self.spatial_dims, self.fill = spatial_dims, fill
+
+    def forward(self, x: Tensor, place: PatchIndex) -> Tensor:
+        """Returns the patches to their places.
+
+        Args:
+            x: ``[B, C, *S]``, the spatial size that the downsampling made; MetaTensor in, MetaTensor out.
+            place: what the downsampling returned with ``return_index=True``.
+
+        Returns:
+            ``[B, C, *place.size]`` in the dtype of x.
+
+        Raises:
+            ValueError: if x is not of the downsampling's size or batch.
+        """
+        patch, size = place.patch, place.size
+        grid = [2 * math.ceil(s / (2 * patch)) for s in size]
+        expected = [g // 2 * patch for g in grid]
+        if list(x.shape[2:]) != expected or x.shape[0] != place.index.shape[0]:
+            raise ValueError(
+                f"SparseUpsample: input has shape {list(x.shape)}; expected [{place.index.shape[0]}, C, "
+                f"{', '.join(map(str, expected))}], as its SparseDownsample made from size {list(size)}"
+            )
+        plain = x.as_tensor() if isinstance(x, MetaTensor) else x
+        count = _visits(place.index, grid).to(plain.dtype)
+        out = patch_scatter(plain, place.index, patch, grid)
+        out = out / _spread(count.clamp(min=1), patch)
+        if self.fill == "neighbours":
+            out = _fill_from_neighbours(out, (count > 0).to(plain.dtype), patch)
+        for axis, s in enumerate(size, start=2):
+            out = out.narrow(axis, 0, s)
+        return MetaTensor(out).copy_meta_from(x) if isinstance(x, MetaTensor) else out
+
+
+def _visits(index: Tensor, grid: list[int]) -> Tensor:
+    """How many slots took each patch: ``[B, 1, *grid]``; sums of ones are exact in any order."""
+    ones = torch.ones(index.shape, device=index.device)
+    count = torch.zeros(index.shape[0], math.prod(grid), device=index.device)
+    return count.scatter_add(1, index.long(), ones).reshape(-1, 1, *grid)
+
+
+def _spread(per_patch: Tensor, patch: int) -> Tensor:
+    """One value per patch, repeated over its voxels."""
+    for axis in range(2, per_patch.ndim):
+        per_patch = per_patch.repeat_interleave(patch, dim=axis)
+    return per_patch
+
+
+def _fill_from_neighbours(x: Tensor, filled: Tensor, patch: int) -> Tensor:
+    """Empty patches become the mean of the filled ones around them, voxel by voxel."""
+    grid = list(filled.shape[2:])
+    rows = to_patches(x, patch)
+    as_map = rows.transpose(1, 2).reshape(x.shape[0], -1, *grid)
+    pool = F.avg_pool2d if len(grid) == 2 else F.avg_pool3d
+    total, weight = pool(as_map, 3, 1, 1), pool(filled, 3, 1, 1)
+    mean = total / weight.clamp(min=0.5 / 3 ** len(grid))
+    merged = torch.where(filled > 0, as_map, mean).flatten(2).transpose(1, 2)
+    return from_patches(merged, tuple(x.shape), patch)
