@@ -18,12 +18,12 @@ class SliceContour(NamedTuple):
 
     Attributes:
         axis: the array axis that the slice is perpendicular to.
-        index: the slice's index along it.
+        slice_index: the slice's index along it.
         points_vox: vertices ``(n, 2)`` along the two other array axes in their order, fractional voxel indices.
     """
 
     axis: int
-    index: int
+    slice_index: int
     points_vox: NDArray[np.float64]
 
 
@@ -66,7 +66,7 @@ def contour_to_world(contour: SliceContour, affine_ras: ArrayLike, frame: WorldF
         affine_ras: 4 x 4, voxel to RAS mm.
         frame: frame of the result.
     """
-    points = np.insert(np.asarray(contour.points_vox, np.float64), contour.axis, contour.index, axis=1)
+    points = np.insert(np.asarray(contour.points_vox, np.float64), contour.axis, contour.slice_index, axis=1)
     return voxel_to_world(points, affine_ras, frame)
 
 

@@ -19,7 +19,7 @@ def test_a_contour_comes_back_to_its_slice(codes: str, axis: int, frame: str) ->
     contour = SliceContour(axis, 11, TRIANGLE)
     points = contour_to_world(contour, affine, frame)
     found = contour_to_slice(points, affine, frame, axis)
-    assert (found.axis, found.index) == (axis, 11)
+    assert (found.axis, found.slice_index) == (axis, 11)
     np.testing.assert_allclose(found.points_vox, TRIANGLE, atol=1e-9)
 
 
