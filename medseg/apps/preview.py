@@ -47,7 +47,7 @@ _FIGURE_WIDTH_INCH, _HEAD_INCH, _FOOT_INCH, _DPI = 12.0, 0.45, 0.4, 150
 
 def window_for(labels: Mapping[int, str]) -> Window:
     """The display window that suits the classes: lung or bone if a class name says so, else abdomen."""
-    from medseg.transforms.intensity.hu_window import HU_WINDOWS
+    from medseg.transforms.intensity.windows import HU_WINDOWS
 
     names = [name.lower() for label, name in labels.items() if label != 0]
     fitting = (w for w, words in _WINDOW_WORDS.items() if any(word in name for name in names for word in words))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from medseg.transforms.intensity import HU_WINDOWS, HUWindow, HUWindowd, MapLabels, MapLabelsd, resolve_window
+from medseg.transforms import intensity, spatial, weights
+from medseg.transforms.intensity import *  # noqa: F403
+from medseg.transforms.spatial import *  # noqa: F403
+from medseg.transforms.weights import *  # noqa: F403
 
-__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "MapLabels", "MapLabelsd", "resolve_window"]
+__all__ = [*intensity.__all__, *spatial.__all__, *weights.__all__]

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from medseg.transforms.intensity.hu_window import HU_WINDOWS, HUWindow, HUWindowd, resolve_window
+from medseg.transforms.intensity.histogram_match import RandHistogramMatch, RandHistogramMatchd
+from medseg.transforms.intensity.hu_window import HUWindow, HUWindowd, RandHUWindow, RandHUWindowd
 from medseg.transforms.intensity.map_labels import MapLabels, MapLabelsd
+from medseg.transforms.intensity.multi_window import MultiWindow, MultiWindowd, RandMultiWindow, RandMultiWindowd
+from medseg.transforms.intensity.windows import HU_WINDOWS, resolve_window
 
-__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "MapLabels", "MapLabelsd", "resolve_window"]
+__all__ = [
+    "HU_WINDOWS",
+    "HUWindow",
+    "HUWindowd",
+    "MapLabels",
+    "MapLabelsd",
+    "MultiWindow",
+    "MultiWindowd",
+    "RandHUWindow",
+    "RandHUWindowd",
+    "RandHistogramMatch",
+    "RandHistogramMatchd",
+    "RandMultiWindow",
+    "RandMultiWindowd",
+    "resolve_window",
+]

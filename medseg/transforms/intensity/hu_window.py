@@ -1,4 +1,4 @@
-"""HU windowing: map one window of the Hounsfield scale to a fixed range."""
+"""HU windowing: map one window of the Hounsfield scale, fixed or drawn at random, to a fixed range."""
 
 from __future__ import annotations
 
@@ -7,38 +7,13 @@ from typing import Any
 
 import numpy as np
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
-from monai.transforms import MapTransform, ScaleIntensityRange, Transform
+from monai.transforms import MapTransform, RandomizableTransform, ScaleIntensityRange, Transform
 from monai.utils import TransformBackends
 
-__all__ = ["HU_WINDOWS", "HUWindow", "HUWindowd", "resolve_window"]
+from medseg.transforms._shared_draw import SharedDraw
+from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter, jittered, resolve_window
 
-HU_WINDOWS: dict[str, tuple[float, float]] = {
-    "abdomen": (50.0, 400.0),
-    "bone": (400.0, 1800.0),
-    "brain": (40.0, 80.0),
-    "liver": (60.0, 200.0),
-    "lung": (-600.0, 1500.0),
-    "mediastinum": (50.0, 350.0),
-}
-"""Named windows as ``(centre, width)`` in HU: the settings commonly used for reading CT."""
-
-Window = str | Sequence[float]
-
-
-def resolve_window(window: Window) -> tuple[float, float]:
-    """Return ``(centre, width)`` in HU for a preset's name or a pair of numbers.
-
-    Raises:
-        ValueError: for an unknown name, a pair that is not two finite numbers, or a width that is not positive.
-    """
-    if isinstance(window, str):
-        if window not in HU_WINDOWS:
-            raise ValueError(f"unknown HU window {window!r}; use one of {sorted(HU_WINDOWS)} or (centre, width) in HU")
-        return HU_WINDOWS[window]
-    values = tuple(float(value) for value in window)
-    if len(values) != 2 or not np.all(np.isfinite(values)) or values[1] <= 0:
-        raise ValueError(f"HU window {tuple(window)} must be (centre, width) in HU with a positive width")
-    return values[0], values[1]
+__all__ = ["HUWindow", "HUWindowd", "RandHUWindow", "RandHUWindowd"]
 
 
 class HUWindow(Transform):
@@ -113,3 +88,95 @@ class HUWindowd(MapTransform):
         for key in self.key_iterator(result):
             result[key] = self.window(result[key])
         return result
+
+
+class RandHUWindow(RandomizableTransform):
+    """:class:`HUWindow` with a randomly shifted centre and scaled width.
+
+    An image for which the jitter is not drawn is mapped with the nominal window, so the output range is always the
+    same: training sees windows around the one that :class:`HUWindow` uses for validation.
+
+    Args:
+        window: nominal window, a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
+        centre_shift: range in HU of the shift of the centre, or one number for both sides.
+        width_scale: range of the factor on the width.
+        prob: probability of the jitter.
+        out_min: output value at the window's lower edge.
+        out_max: output value at the window's upper edge, above ``out_min``.
+        clip: whether values outside the window are clipped to the output range.
+        dtype: output type.
+
+    Raises:
+        ValueError: for an impossible window or range.
+    """
+
+    backend = HUWindow.backend
+
+    def __init__(
+        self,
+        window: Window,
+        centre_shift: float | Sequence[float] = 20.0,
+        width_scale: Sequence[float] = (0.9, 1.1),
+        prob: float = 1.0,
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        self.window = resolve_window(window)
+        self.jitter = WindowJitter(centre_shift, width_scale)
+        self.drawn = NO_JITTER
+        self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
+        HUWindow(self.window, **self.output)  # refuses a wrong output range now
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether the window is jittered, and by how much."""
+        super().randomize(None)
+        self.drawn = self.jitter.draw(self.R) if self._do_transform else NO_JITTER
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Return the windowed image.
+
+        Args:
+            img: HU in any shape; left as it is.
+            randomize: whether a new window is drawn; otherwise the last one is used again.
+        """
+        if randomize:
+            self.randomize()
+        return HUWindow(jittered(self.window, self.drawn), **self.output)(img)
+
+
+class RandHUWindowd(SharedDraw):
+    """Dictionary form of :class:`RandHUWindow`: one window is drawn for all keys.
+
+    Args:
+        keys: the items to transform, each an image in HU.
+        window: see :class:`RandHUWindow`.
+        centre_shift: see :class:`RandHUWindow`.
+        width_scale: see :class:`RandHUWindow`.
+        prob: see :class:`RandHUWindow`.
+        out_min: see :class:`RandHUWindow`.
+        out_max: see :class:`RandHUWindow`.
+        clip: see :class:`RandHUWindow`.
+        dtype: see :class:`RandHUWindow`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = HUWindow.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: Window,
+        centre_shift: float | Sequence[float] = 20.0,
+        width_scale: Sequence[float] = (0.9, 1.1),
+        prob: float = 1.0,
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        transform = RandHUWindow(window, centre_shift, width_scale, prob, out_min, out_max, clip, dtype)
+        super().__init__(keys, transform, allow_missing_keys)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor
+from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapLabelValue, MapTransform, Transform
-from monai.utils import TransformBackends
+from monai.utils import TransformBackends, convert_to_tensor
 
 __all__ = ["MapLabels", "MapLabelsd"]
 
@@ -52,7 +52,7 @@ class MapLabels(Transform):
                 f"{source}: label values {shown} are unexpected, known are {sorted(self.mapping)}; map them when the "
                 "data set is made (python -m data_prep.dataset --map OLD=NEW)"
             )
-        return self.replace(img)
+        return convert_to_tensor(self.replace(img), track_meta=get_track_meta())
 
 
 class MapLabelsd(MapTransform):

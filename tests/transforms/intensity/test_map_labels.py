@@ -8,15 +8,25 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.transforms import MapLabels, MapLabelsd
+from tests.transforms.menu import MenuCase, TransformMenu
 
 LITS = {0: 0, 1: 1, 2: 1}
 
 
-@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor, lambda a: MetaTensor(torch.as_tensor(a))])
-def test_every_value_is_replaced_by_its_own(container) -> None:
-    label = np.array([[0, 1, 2, 2, 0]], dtype=np.uint8)
-    result = MapLabels(LITS)(container(label))
-    np.testing.assert_array_equal(np.asarray(result), [[0, 1, 1, 1, 0]])
+class TestMapLabels(TransformMenu):
+    case = MenuCase(
+        array=lambda: MapLabels(LITS),
+        dictionary=lambda: MapLabelsd("label", LITS),
+        data={"label": np.array([[0, 1, 2, 2, 0]], dtype=np.uint8), "image": np.array([[7.0]])},
+        expected=np.array([[0, 1, 1, 1, 0]]),
+        key="label",
+        dtype=torch.uint8,
+        errors=(
+            (lambda: MapLabels({}), "mapping is empty"),
+            (lambda: MapLabelsd("label", {}), "mapping is empty"),
+            (lambda: MapLabels(LITS)(np.array([[3]])), r"label map: label values 3 are unexpected, known are \[0, 1"),
+        ),
+    )
 
 
 def test_swapped_values_do_not_run_into_each_other() -> None:
@@ -43,15 +53,3 @@ def test_unknown_values_are_named_with_the_file_and_the_fix() -> None:
 def test_half_way_values_of_an_interpolated_label_are_refused() -> None:
     with pytest.raises(ValueError, match=r"label values 0\.5 are unexpected"):
         MapLabels(LITS)(np.array([[0.0, 0.5, 1.0]]))
-
-
-def test_dictionary_form_maps_its_key_only() -> None:
-    data = {"image": np.array([[7.0]]), "label": np.array([[2]])}
-    result = MapLabelsd("label", LITS)(data)
-    assert np.asarray(result["label"]) == [[1]]
-    assert result["image"] is data["image"]
-
-
-def test_empty_map_is_refused() -> None:
-    with pytest.raises(ValueError, match="mapping is empty"):
-        MapLabels({})

@@ -1,0 +1,154 @@
+"""Random matching of an image's histogram to that of another scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import LoadImage, RandomizableTransform
+from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from numpy.typing import NDArray
+
+from medseg.transforms._shared_draw import SharedDraw
+
+__all__ = ["RandHistogramMatch", "RandHistogramMatchd"]
+
+REFERENCE_VALUES = 65536
+"""Values kept of a reference's channel: enough to place every one of its quantiles within 1 / 65536."""
+
+
+class RandHistogramMatch(RandomizableTransform):
+    """Give an image the distribution of values of a randomly drawn reference scan, channel by channel.
+
+    The augmentation of V-Net (Milletari et al., 2016, section 3.1): the network sees the same anatomy as other scanners
+    and protocols would show it. The mapping is monotone, computed by scikit-image's ``match_histograms``.
+
+    Image and references must be on one scale (all raw HU, or all windowed), and should show comparable regions: a crop
+    of the liver matched to a whole abdomen takes over the abdomen's share of air and bone.
+
+    Of a reference only its quantiles are kept (:data:`REFERENCE_VALUES` a channel), so many scans cost little memory;
+    a file is read when it is drawn first.
+
+    Args:
+        references: files that MONAI's ``LoadImage`` reads, or channel-first arrays ``(C, *spatial)``; at least one.
+        prob: probability of the matching.
+        dtype: output type.
+
+    Raises:
+        ValueError: for no references, a file that does not exist, or values that are not finite.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(
+        self, references: Sequence[str | Path | NdarrayOrTensor], prob: float = 0.5, dtype: DtypeLike = np.float32
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        if isinstance(references, str | Path) or not len(references):
+            raise ValueError(f"references is {references!r}, expected a list of at least one scan (path or array)")
+        for reference in references:
+            if isinstance(reference, str | Path) and not Path(reference).exists():
+                raise ValueError(f"{reference}: no such file; expected a reference scan for histogram matching")
+        self.references = list(references)
+        self.dtype = dtype
+        self.chosen = 0
+        self._quantiles: dict[int, NDArray[Any]] = {}
+        for index, reference in enumerate(self.references):
+            if not isinstance(reference, str | Path):
+                self._quantiles[index] = _quantiles(_to_numpy(reference), f"reference {index}")
+                self.references[index] = f"reference {index}"
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether the image is matched, and to which reference."""
+        super().randomize(None)
+        if self._do_transform:
+            self.chosen = int(self.R.randint(len(self.references)))
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Return the matched image, or the image as it is if nothing was drawn.
+
+        Args:
+            img: channel-first ``(C, *spatial)`` with as many channels as the reference; left as it is.
+            randomize: whether a new reference is drawn; otherwise the last one is used again.
+
+        Raises:
+            ValueError: if image and reference have different numbers of channels, or values are not finite.
+        """
+        if randomize:
+            self.randomize()
+        image = convert_to_tensor(img, track_meta=get_track_meta())
+        if self._do_transform:
+            matched = self._match(_to_numpy(image))
+            image = convert_to_dst_type(matched, image, dtype=torch.float64)[0]
+        return convert_data_type(image, dtype=self.dtype)[0]
+
+    def _match(self, image: NDArray[Any]) -> NDArray[np.float64]:
+        from skimage.exposure import match_histograms
+
+        reference = self._reference(self.chosen)
+        if image.ndim < 2 or len(image) != len(reference):
+            raise ValueError(
+                f"image has shape {image.shape}, but {self.references[self.chosen]} has {len(reference)} channel(s), "
+                "expected a channel-first image with as many"
+            )
+        if not np.all(np.isfinite(image)):
+            raise ValueError("image holds values that are not finite, expected numbers; clip or replace them first")
+        # Whole numbers would be matched to whole numbers, so the image is matched as float64.
+        template = reference.reshape(*reference.shape, *[1] * (image.ndim - 2)).astype(np.float64)
+        matched: NDArray[np.float64] = match_histograms(image.astype(np.float64), template, channel_axis=0)
+        return matched
+
+    def _reference(self, index: int) -> NDArray[Any]:
+        if index not in self._quantiles:
+            path = str(self.references[index])
+            self._quantiles[index] = _quantiles(_to_numpy(LoadImage(ensure_channel_first=True)(path)), path)
+        return self._quantiles[index]
+
+
+class RandHistogramMatchd(SharedDraw):
+    """Dictionary form of :class:`RandHistogramMatch`: one reference is drawn for all keys.
+
+    Args:
+        keys: the images to transform.
+        references: see :class:`RandHistogramMatch`.
+        prob: see :class:`RandHistogramMatch`.
+        dtype: see :class:`RandHistogramMatch`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = RandHistogramMatch.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        references: Sequence[str | Path | NdarrayOrTensor],
+        prob: float = 0.5,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, RandHistogramMatch(references, prob, dtype), allow_missing_keys)
+
+
+def _to_numpy(image: NdarrayOrTensor) -> NDArray[Any]:
+    array: NDArray[Any] = convert_data_type(image, output_type=np.ndarray)[0]
+    return array
+
+
+def _quantiles(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """At most :data:`REFERENCE_VALUES` sorted values of every channel, evenly spaced in rank."""
+    if array.ndim < 2 or not array.size:
+        raise ValueError(f"{name} has shape {array.shape}, expected a channel-first scan (C, *spatial)")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} holds values that are not finite, expected numbers; clip or replace them first")
+    values = np.sort(array.reshape(len(array), -1), axis=1)
+    count = values.shape[1]
+    if count <= REFERENCE_VALUES:
+        return values
+    ranks = ((np.arange(REFERENCE_VALUES) + 0.5) * count / REFERENCE_VALUES).astype(np.int64)
+    kept: NDArray[Any] = values[:, ranks]
+    return kept

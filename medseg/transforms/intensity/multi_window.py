@@ -1,0 +1,197 @@
+"""Several HU windows of one image as channels, fixed or drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, RandomizableTransform, Transform
+
+from medseg.transforms._shared_draw import SharedDraw
+from medseg.transforms.intensity.hu_window import HUWindow
+from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter, jittered, resolve_window
+
+__all__ = ["MultiWindow", "MultiWindowd", "RandMultiWindow", "RandMultiWindowd"]
+
+
+class MultiWindow(Transform):
+    """Map several windows of the Hounsfield scale, each to ``[out_min, out_max]``, and stack them as channels.
+
+    A network sees fine contrast in each of them, where a single wide window would spend its range on bone and air.
+
+    Args:
+        windows: names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
+        out_min: output value at a window's lower edge.
+        out_max: output value at a window's upper edge, above ``out_min``.
+        clip: whether values outside a window are clipped to the output range.
+        dtype: output type.
+
+    Raises:
+        ValueError: for no windows, an unknown or impossible window, or ``out_min >= out_max``.
+    """
+
+    backend = HUWindow.backend
+
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+    ) -> None:
+        self.windows = check_windows(windows)
+        self.maps = [HUWindow(window, out_min, out_max, clip, dtype) for window in self.windows]
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return the windows as channels.
+
+        Args:
+            img: HU, channel-first ``(C, *spatial)``.
+
+        Returns:
+            Tensor ``(len(windows) * C, *spatial)``: all channels of the first window, then those of the second, ...
+        """
+        return torch.cat([window(img) for window in self.maps], dim=0)
+
+
+class MultiWindowd(MapTransform):
+    """Dictionary form of :class:`MultiWindow`.
+
+    Args:
+        keys: the items to transform, each an image in HU.
+        windows: see :class:`MultiWindow`.
+        out_min: see :class:`MultiWindow`.
+        out_max: see :class:`MultiWindow`.
+        clip: see :class:`MultiWindow`.
+        dtype: see :class:`MultiWindow`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = MultiWindow.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        windows: Sequence[Window],
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.windows = MultiWindow(windows, out_min, out_max, clip, dtype)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` in which every key's image has its windows as channels."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.windows(result[key])
+        return result
+
+
+class RandMultiWindow(RandomizableTransform):
+    """:class:`MultiWindow` with a shift of the centre and a scaling of the width drawn for every window of its own.
+
+    An image for which the jitter is not drawn is mapped with the nominal windows.
+
+    Args:
+        windows: nominal windows, names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
+        centre_shift: range in HU of the shift of a centre, or one number for both sides.
+        width_scale: range of the factor on a width.
+        prob: probability of the jitter.
+        out_min: output value at a window's lower edge.
+        out_max: output value at a window's upper edge, above ``out_min``.
+        clip: whether values outside a window are clipped to the output range.
+        dtype: output type.
+
+    Raises:
+        ValueError: for no windows, or an impossible window or range.
+    """
+
+    backend = MultiWindow.backend
+
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        centre_shift: float | Sequence[float] = 20.0,
+        width_scale: Sequence[float] = (0.9, 1.1),
+        prob: float = 1.0,
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        self.windows = check_windows(windows)
+        self.jitter = WindowJitter(centre_shift, width_scale)
+        self.drawn = [NO_JITTER] * len(self.windows)
+        self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
+        MultiWindow(self.windows, **self.output)  # refuses a wrong output range now
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether the windows are jittered, and by how much each."""
+        super().randomize(None)
+        self.drawn = [self.jitter.draw(self.R) if self._do_transform else NO_JITTER for _ in self.windows]
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Return the windows as channels, as :class:`MultiWindow` does.
+
+        Args:
+            img: HU, channel-first ``(C, *spatial)``; left as it is.
+            randomize: whether new windows are drawn; otherwise the last ones are used again.
+        """
+        if randomize:
+            self.randomize()
+        windows = [jittered(window, drawn) for window, drawn in zip(self.windows, self.drawn, strict=True)]
+        return MultiWindow(windows, **self.output)(img)
+
+
+class RandMultiWindowd(SharedDraw):
+    """Dictionary form of :class:`RandMultiWindow`: the windows are drawn once for all keys.
+
+    Args:
+        keys: the items to transform, each an image in HU.
+        windows: see :class:`RandMultiWindow`.
+        centre_shift: see :class:`RandMultiWindow`.
+        width_scale: see :class:`RandMultiWindow`.
+        prob: see :class:`RandMultiWindow`.
+        out_min: see :class:`RandMultiWindow`.
+        out_max: see :class:`RandMultiWindow`.
+        clip: see :class:`RandMultiWindow`.
+        dtype: see :class:`RandMultiWindow`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = MultiWindow.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        windows: Sequence[Window],
+        centre_shift: float | Sequence[float] = 20.0,
+        width_scale: Sequence[float] = (0.9, 1.1),
+        prob: float = 1.0,
+        out_min: float = 0.0,
+        out_max: float = 1.0,
+        clip: bool = True,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        transform = RandMultiWindow(windows, centre_shift, width_scale, prob, out_min, out_max, clip, dtype)
+        super().__init__(keys, transform, allow_missing_keys)
+
+
+def check_windows(windows: Sequence[Window]) -> list[tuple[float, float]]:
+    """Return ``(centre, width)`` in HU of every window.
+
+    Raises:
+        ValueError: for a single name or pair where several windows are expected, no windows, or an impossible one.
+    """
+    if isinstance(windows, str) or not len(windows) or isinstance(windows[0], int | float):
+        raise ValueError(f"windows is {windows!r}, expected a sequence of windows such as ('lung', (40, 400))")
+    return [resolve_window(window) for window in windows]

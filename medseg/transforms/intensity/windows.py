@@ -1,0 +1,76 @@
+"""Windows of the Hounsfield scale: presets by name, checks, and random jitter of centre and width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["HU_WINDOWS", "NO_JITTER", "Window", "WindowJitter", "jittered", "resolve_window"]
+
+HU_WINDOWS: dict[str, tuple[float, float]] = {
+    "abdomen": (50.0, 400.0),
+    "bone": (400.0, 1800.0),
+    "brain": (40.0, 80.0),
+    "liver": (60.0, 200.0),
+    "lung": (-600.0, 1500.0),
+    "mediastinum": (50.0, 350.0),
+    "soft_tissue": (40.0, 400.0),
+}
+"""Named windows as ``(centre, width)`` in HU: the settings commonly used for reading CT."""
+
+Window = str | Sequence[float]
+
+
+def resolve_window(window: Window) -> tuple[float, float]:
+    """Return ``(centre, width)`` in HU for a preset's name or a pair of numbers.
+
+    Raises:
+        ValueError: for an unknown name, a pair that is not two finite numbers, or a width that is not positive.
+    """
+    if isinstance(window, str):
+        if window not in HU_WINDOWS:
+            raise ValueError(f"unknown HU window {window!r}; use one of {sorted(HU_WINDOWS)} or (centre, width) in HU")
+        return HU_WINDOWS[window]
+    values = tuple(float(value) for value in window)
+    if len(values) != 2 or not np.all(np.isfinite(values)) or values[1] <= 0:
+        raise ValueError(f"HU window {tuple(window)} must be (centre, width) in HU with a positive width")
+    return values[0], values[1]
+
+
+class WindowJitter:
+    """How far a window's centre and width may be drawn from their nominal values.
+
+    Args:
+        centre_shift: range ``(lowest, highest)`` in HU of what is added to the centre, or one number for
+            ``(-number, number)``; drawn uniformly.
+        width_scale: range of the factor on the width, positive; drawn uniformly.
+
+    Raises:
+        ValueError: for a range that is not finite and ascending, or a factor that is not positive.
+    """
+
+    def __init__(self, centre_shift: float | Sequence[float] = 20.0, width_scale: Sequence[float] = (0.9, 1.1)) -> None:
+        shift = (-centre_shift, centre_shift) if isinstance(centre_shift, int | float) else tuple(centre_shift)
+        scale = tuple(width_scale)
+        for name, values in (("centre_shift", shift), ("width_scale", scale)):
+            if len(values) != 2 or not np.all(np.isfinite(values)) or values[0] > values[1]:
+                raise ValueError(f"{name} is {values}, expected two finite numbers (lowest, highest)")
+        if scale[0] <= 0:
+            raise ValueError(f"width_scale is {scale}, expected factors above 0")
+        self.centre_shift, self.width_scale = shift, scale
+
+    def draw(self, random: np.random.RandomState) -> tuple[float, float]:
+        """Draw ``(shift in HU, factor)``."""
+        shift = random.uniform(self.centre_shift[0], self.centre_shift[1])
+        return shift, random.uniform(self.width_scale[0], self.width_scale[1])
+
+
+NO_JITTER = (0.0, 1.0)
+"""The shift in HU and the factor that leave a window as it is."""
+
+
+def jittered(window: Window, shift_and_scale: tuple[float, float]) -> tuple[float, float]:
+    """``(centre, width)`` in HU after a shift of the centre and a scaling of the width."""
+    centre, width = resolve_window(window)
+    return centre + shift_and_scale[0], width * shift_and_scale[1]

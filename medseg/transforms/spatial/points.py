@@ -1,0 +1,209 @@
+"""Points between patient millimetres and the voxels of an image, wherever spatial transforms have moved its grid."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor, get_track_meta
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import TraceKeys, TransformBackends, convert_data_type, convert_to_tensor
+from numpy.typing import NDArray
+
+from medseg.geometry import WorldFrame, apply_affine, world_affine
+
+__all__ = ["VoxelToWorld", "VoxelToWorldd", "WorldToVoxel", "WorldToVoxeld", "affine_of"]
+
+_COUPLING = 1e-6
+
+
+def affine_of(image: NdarrayOrTensor, what: str = "image") -> NDArray[np.float64]:
+    """The 4 x 4 affine, voxel to RAS mm, of a MetaTensor, with lazy transforms that are still pending; or a matrix.
+
+    Args:
+        image: an image, or the affine itself as a 4 x 4 array or tensor.
+        what: name for the message.
+
+    Raises:
+        ValueError: for an image without an affine.
+    """
+    if isinstance(image, MetaTensor):
+        return np.asarray(image.peek_pending_affine().detach().cpu(), dtype=np.float64)
+    if tuple(image.shape) == (4, 4):
+        return np.asarray(convert_data_type(image, output_type=np.ndarray)[0], dtype=np.float64)
+    raise ValueError(
+        f"{what} is a {type(image).__name__} of shape {tuple(image.shape)} without an affine, expected a MetaTensor "
+        "(as LoadImage makes) or a 4 x 4 affine, voxel to RAS mm"
+    )
+
+
+class _MapPoints(InvertibleTransform):
+    """Map points by a matrix made of an image's affine; the inverse uses the matrix that was applied."""
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, frame: WorldFrame, dtype: DtypeLike = np.float32) -> None:
+        world_affine(np.eye(4), frame)  # refuses an unknown frame now
+        self.frame = frame
+        self.dtype = dtype
+
+    @abstractmethod
+    def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The 4 x 4 matrix applied to the points for an image's affine."""
+
+    def __call__(self, points: NdarrayOrTensor, image: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return the mapped points; the computation is in float64.
+
+        Args:
+            points: ``(N, 3)`` or ``(C, N, 3)``, left as they are. Also ``(..., 2)`` for two-dimensional images, whose
+                affine must not mix the third axis with the first two.
+            image: the image whose grid is meant, a MetaTensor with its present affine, or a 4 x 4 affine to RAS mm.
+
+        Returns:
+            Points of the same shape in ``dtype``.
+
+        Raises:
+            ValueError: for points of another shape, or an image without an affine.
+        """
+        matrix = self.matrix(affine_of(image))
+        result = self._apply(points, matrix)
+        if isinstance(result, MetaTensor) and get_track_meta():
+            self.push_transform(result, extra_info={"matrix": torch.from_numpy(matrix)})
+        return result
+
+    def inverse(self, points: torch.Tensor) -> torch.Tensor:
+        """Undo the last mapping of the points, a MetaTensor that carries its trace."""
+        trace = self.pop_transform(points)
+        return self._apply(points, np.linalg.inv(trace[TraceKeys.EXTRA_INFO]["matrix"].numpy()))
+
+    def _apply(self, points: NdarrayOrTensor, matrix: NDArray[np.float64]) -> Any:
+        tensor = convert_to_tensor(points, dtype=torch.float64, track_meta=get_track_meta())
+        if tensor.ndim not in (2, 3) or tensor.shape[-1] not in (2, 3):
+            raise ValueError(f"points have shape {tuple(tensor.shape)}, expected (N, 3) or (C, N, 3); (..., 2) in 2-D")
+        values = tensor.detach().cpu().numpy()
+        mapped = apply_affine(matrix, values) if values.shape[-1] == 3 else _apply_2d(matrix, values)
+        result = torch.as_tensor(mapped, device=tensor.device)
+        if isinstance(tensor, MetaTensor):
+            result = MetaTensor(result).copy_meta_from(tensor)
+        return convert_data_type(result, dtype=self.dtype)[0]
+
+
+def _apply_2d(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    coupled = max(np.abs(matrix[:2, 2]).max(), np.abs(matrix[2, :2]).max())
+    if coupled > _COUPLING:
+        raise ValueError(
+            f"points have two coordinates, but the affine mixes the third axis with them (by {coupled:.3g}); "
+            "expected an affine within the plane, or points with three coordinates"
+        )
+    return points @ matrix[:2, :2].T + matrix[:2, 3]
+
+
+class WorldToVoxel(_MapPoints):
+    """Map world points in mm to fractional voxel indices of an image.
+
+    The image's *present* affine is used, so the points land on the right voxels also after MONAI's ``Orientation``,
+    ``Spacing``, crops, flips and random affines, pending lazy ones included. Unlike MONAI's ``ApplyTransformToPoints``
+    the frame of the points must be said, and whatever affine the points themselves carry has no influence.
+
+    Args:
+        frame: frame of the points: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
+        dtype: output type.
+
+    Raises:
+        ValueError: for an unknown frame.
+    """
+
+    def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
+        """World mm to voxels."""
+        return np.asarray(np.linalg.inv(world_affine(affine_ras, self.frame)), dtype=np.float64)
+
+
+class VoxelToWorld(_MapPoints):
+    """Map fractional voxel indices of an image to world points in mm, the inverse of :class:`WorldToVoxel`.
+
+    Args:
+        frame: frame of the result: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
+        dtype: output type.
+
+    Raises:
+        ValueError: for an unknown frame.
+    """
+
+    def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Voxels to world mm."""
+        return world_affine(affine_ras, self.frame)
+
+
+class _MapPointsd(MapTransform, InvertibleTransform):
+    """Dictionary form of a point transform."""
+
+    backend = _MapPoints.backend
+
+    def __init__(self, keys: KeysCollection, image_key: Hashable, points: _MapPoints, allow_missing_keys: bool) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.points = points
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` in which every key's points are mapped."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            if self.image_key not in result:
+                raise KeyError(f"no item {self.image_key!r} to take the affine from; found {sorted(map(str, result))}")
+            result[key] = self.points(result[key], result[self.image_key])
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` in which every key's last mapping is undone."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.points.inverse(result[key])
+        return result
+
+
+class WorldToVoxeld(_MapPointsd):
+    """Dictionary form of :class:`WorldToVoxel`.
+
+    Args:
+        keys: items with world points in mm.
+        image_key: the image whose grid is meant; place this transform after those that change the grid.
+        frame: see :class:`WorldToVoxel`.
+        dtype: see :class:`WorldToVoxel`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: Hashable,
+        frame: WorldFrame,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, image_key, WorldToVoxel(frame, dtype), allow_missing_keys)
+
+
+class VoxelToWorldd(_MapPointsd):
+    """Dictionary form of :class:`VoxelToWorld`.
+
+    Args:
+        keys: items with voxel points.
+        image_key: the image whose grid they are on.
+        frame: see :class:`VoxelToWorld`.
+        dtype: see :class:`VoxelToWorld`.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: Hashable,
+        frame: WorldFrame,
+        dtype: DtypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, image_key, VoxelToWorld(frame, dtype), allow_missing_keys)

@@ -1,0 +1,221 @@
+"""Masks of the voxels that are annotated, for training from a few annotated slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import Randomizable, Transform
+from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from numpy.typing import NDArray
+
+from medseg.transforms.weights._side_output import SideOutput
+
+__all__ = [
+    "RandSparseAnnotationMask",
+    "RandSparseAnnotationMaskd",
+    "SparseAnnotationMask",
+    "SparseAnnotationMaskd",
+]
+
+Slices = Mapping[int, Sequence[int]]
+
+
+class SparseAnnotationMask(Transform):
+    """1 where a label map is annotated, 0 elsewhere: the weights of training from sparse annotation.
+
+    A loss multiplied by this mask learns nothing from voxels nobody has looked at. Source: Cicek et al., 3D U-Net,
+    2016: a few annotated slices of a volume suffice, all other voxels get weight 0.
+
+    Give either the value that marks unlabelled voxels or the annotated slices, or both (a voxel then has to lie on such
+    a slice *and* be labelled). The label is not changed: unlabelled values that a one-hot coding would not take are
+    replaced by :class:`medseg.transforms.MapLabels`.
+
+    Args:
+        unlabelled: value of the voxels that nobody has labelled, e.g. 255.
+        slices: annotated slice indices by spatial axis, e.g. ``{2: [10, 40], 0: [128]}``; a voxel on any of them
+            counts as annotated. Negative indices count from the end.
+
+    Raises:
+        ValueError: if neither is given, or no slice is named.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, unlabelled: int | None = None, slices: Mapping[int | str, Sequence[int]] | None = None) -> None:
+        if unlabelled is None and slices is None:
+            raise ValueError("unlabelled and slices are both None, expected the unlabelled value or annotated slices")
+        if slices is not None and not any(len(indices) for indices in slices.values()):
+            raise ValueError(f"slices is {dict(slices)}, expected at least one slice index, e.g. {{2: [10, 40]}}")
+        self.unlabelled = unlabelled
+        # Keys may be strings, as JSON has no other.
+        self.slices = None if slices is None else {int(axis): list(indices) for axis, indices in slices.items()}
+
+    def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return the mask ``(1, *spatial)`` as float32.
+
+        Args:
+            label: label map ``(1, *spatial)``.
+
+        Raises:
+            ValueError: for more than one channel, or an axis or slice that the label does not have.
+        """
+        tensor = convert_to_tensor(label, track_meta=get_track_meta())
+        array = _one_channel(tensor)
+        mask = np.ones(array.shape, bool) if self.slices is None else _slice_mask(array.shape, self.slices)
+        if self.unlabelled is not None:
+            mask &= array != self.unlabelled
+        return _as_mask(mask, tensor)
+
+
+class SparseAnnotationMaskd(SideOutput):
+    """Dictionary form of :class:`SparseAnnotationMask`: the mask of ``key`` becomes the item ``key + postfix``.
+
+    Args:
+        keys: the label maps, which stay as they are.
+        unlabelled: see :class:`SparseAnnotationMask`.
+        slices: see :class:`SparseAnnotationMask`.
+        postfix: appended to a key to name its mask.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = SparseAnnotationMask.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        unlabelled: int | None = None,
+        slices: Mapping[int | str, Sequence[int]] | None = None,
+        postfix: str = "_annotated",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, postfix, allow_missing_keys)
+        self.mask = SparseAnnotationMask(unlabelled, slices)
+
+    def derive(self, label: Any, first: bool) -> Any:
+        """The mask of one label."""
+        return self.mask(label)
+
+
+class RandSparseAnnotationMask(Randomizable, Transform):
+    """Pretend that only a few randomly drawn slices of a dense label map were annotated.
+
+    This makes the experiment that asks how many annotated slices are enough. Slices are drawn without repetition; where
+    ``nonempty`` slices are wanted but too few exist, all of them are taken.
+
+    Args:
+        count: number of slices by spatial axis, e.g. ``(1, 1, 3)``; one number stands for that many along the last
+            axis only.
+        nonempty: whether slices are drawn among those that hold foreground (values above 0) where there are any.
+
+    Raises:
+        ValueError: for negative numbers, or 0 along every axis.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, count: int | Sequence[int], nonempty: bool = True) -> None:
+        counts = (count,) if isinstance(count, int) else tuple(int(number) for number in count)
+        if not counts or min(counts) < 0 or max(counts) == 0:
+            raise ValueError(f"count is {count}, expected numbers of slices from 0, at least one above 0")
+        self.count = count if isinstance(count, int) else counts
+        self.nonempty = nonempty
+        self.slices: dict[int, list[int]] = {}
+
+    def randomize(self, data: NDArray[Any]) -> None:
+        """Draw the slices for a label array without channel axis.
+
+        Raises:
+            ValueError: for a count that does not fit the number of axes, or more slices than an axis has.
+        """
+        counts = [0] * (data.ndim - 1) + [self.count] if isinstance(self.count, int) else list(self.count)
+        if len(counts) != data.ndim:
+            raise ValueError(f"count names {len(counts)} axes, but the label has {data.ndim} spatial axes")
+        self.slices = {}
+        for axis, number in enumerate(counts):
+            if number > data.shape[axis]:
+                raise ValueError(f"count asks for {number} slices along axis {axis}, which has {data.shape[axis]}")
+            candidates = np.arange(data.shape[axis])
+            if self.nonempty:
+                filled = np.flatnonzero((data > 0).any(axis=tuple(a for a in range(data.ndim) if a != axis)))
+                candidates = filled if len(filled) else candidates
+            drawn = self.R.choice(candidates, size=min(number, len(candidates)), replace=False)
+            self.slices[axis] = sorted(int(index) for index in drawn)
+
+    def __call__(self, label: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Return the mask ``(1, *spatial)`` as float32.
+
+        Args:
+            label: dense label map ``(1, *spatial)``.
+            randomize: whether new slices are drawn; otherwise the last ones are used again.
+        """
+        tensor = convert_to_tensor(label, track_meta=get_track_meta())
+        array = _one_channel(tensor)
+        if randomize:
+            self.randomize(array)
+        return _as_mask(_slice_mask(array.shape, self.slices), tensor)
+
+
+class RandSparseAnnotationMaskd(Randomizable, SideOutput):
+    """Dictionary form of :class:`RandSparseAnnotationMask`: one draw, by the first key's label, for all keys.
+
+    Args:
+        keys: the label maps, which stay as they are.
+        count: see :class:`RandSparseAnnotationMask`.
+        nonempty: see :class:`RandSparseAnnotationMask`.
+        postfix: appended to a key to name its mask.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = RandSparseAnnotationMask.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        count: int | Sequence[int],
+        nonempty: bool = True,
+        postfix: str = "_annotated",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        SideOutput.__init__(self, keys, postfix, allow_missing_keys)
+        self.mask = RandSparseAnnotationMask(count, nonempty)
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandSparseAnnotationMaskd:
+        """Seed the draws and return this transform."""
+        super().set_random_state(seed, state)
+        self.mask.set_random_state(seed, state)
+        return self
+
+    def derive(self, label: Any, first: bool) -> Any:
+        """The mask of one label; only the sample's first key draws."""
+        return self.mask(label, randomize=first)
+
+
+def _one_channel(label: torch.Tensor) -> NDArray[Any]:
+    if label.ndim < 2 or label.shape[0] != 1:
+        raise ValueError(f"label has shape {tuple(label.shape)}, expected one channel (1, *spatial)")
+    array: NDArray[Any] = convert_data_type(label, output_type=np.ndarray)[0]
+    return array[0]
+
+
+def _slice_mask(shape: tuple[int, ...], slices: Slices) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, bool)
+    for axis, indices in slices.items():
+        if not 0 <= axis < len(shape):
+            raise ValueError(f"slices names axis {axis}, but the label has spatial axes 0 to {len(shape) - 1}")
+        for index in indices:
+            if not -shape[axis] <= index < shape[axis]:
+                raise ValueError(f"slices names slice {index} of axis {axis}, expected less than {shape[axis]}")
+            np.moveaxis(mask, axis, 0)[index] = True
+    return mask
+
+
+def _as_mask(mask: NDArray[np.bool_], like: torch.Tensor) -> NdarrayOrTensor:
+    result: NdarrayOrTensor = convert_to_dst_type(mask[None].astype(np.float32), like, dtype=torch.float32)[0]
+    return result
