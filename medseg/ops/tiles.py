@@ -1,0 +1,135 @@
+"""Tiles of a map in plain PyTorch: gather them into a batch of small maps, scatter them back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medseg.ops._checks import shape_text
+
+
+def tile_raster(
+    op: str, sizes: Sequence[int], tile: int | Sequence[int], grid: Sequence[int] | None = None
+) -> tuple[list[int], list[int]]:
+    """Sides of a tile and number of tiles along every axis.
+
+    Args:
+        op: name to put before an error.
+        sizes: spatial size of the map.
+        tile: side of a tile, one number for all axes or one per axis.
+        grid: tiles per axis; None or empty for as few as cover the map.
+
+    Returns:
+        ``(tile, grid)``, one number per axis each.
+
+    Raises:
+        ValueError: if a number is missing or the tiles do not cover the map.
+    """
+    sides = [tile] * len(sizes) if isinstance(tile, int) else list(tile)
+    if len(sides) != len(sizes) or any(t < 1 for t in sides):
+        raise ValueError(f"{op}: tile is {tile}; expected {len(sizes)} sides of at least 1")
+    least = [-(-s // t) for s, t in zip(sizes, sides, strict=True)]
+    counts = list(grid) if grid else least
+    if len(counts) != len(sizes) or any(g < n for g, n in zip(counts, least, strict=True)):
+        raise ValueError(f"{op}: grid is {counts} tiles of {sides}; expected at least {least} to cover {list(sizes)}")
+    return sides, counts
+
+
+def check_index(op: str, index: Tensor, batch: int, grid: Sequence[int]) -> None:
+    """Raises unless index is a list of tile numbers; its values are looked at on the CPU only (no device is waited for)."""
+    if index.dtype != torch.int32:
+        raise TypeError(f"{op}: index is {index.dtype}; expected torch.int32")
+    if index.ndim != 1:
+        raise ValueError(f"{op}: index has shape {shape_text(index)}; expected [A]")
+    if index.device.type != "cpu" or torch.compiler.is_compiling() or type(index) is not Tensor:
+        return
+    tiles = batch * math.prod(grid)
+    named = index[index >= 0]
+    if len(index) and (int(index.min()) < -1 or int(index.max()) >= tiles):
+        wrong = int(index.min()) if int(index.min()) < -1 else int(index.max())
+        raise ValueError(f"{op}: index holds tile {wrong}; expected -1 or 0..{tiles - 1} (batch x grid)")
+    if len(named.unique()) < len(named):
+        raise ValueError(f"{op}: index names a tile twice; expected every tile once")
+
+
+def _to_rows(x: Tensor, tile: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """All tiles ``[B * prod(grid), C, *tile]``; positions outside the map are 0."""
+    d = len(tile)
+    padding = [g * t - s for g, t, s in zip(grid, tile, x.shape[2:], strict=True)]
+    padded = torch.nn.functional.pad(x, [v for p in reversed(padding) for v in (0, p)])
+    split = padded.reshape(*x.shape[:2], *(v for g, t in zip(grid, tile, strict=True) for v in (g, t)))
+    rows = split.permute(0, *range(2, 2 + 2 * d, 2), 1, *range(3, 3 + 2 * d, 2))
+    return rows.reshape(x.shape[0] * math.prod(grid), x.shape[1], *tile)
+
+
+def _from_rows(rows: Tensor, batch: int, sizes: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """Inverse of `_to_rows`."""
+    tile, d = rows.shape[2:], len(sizes)
+    split = rows.reshape(batch, *grid, rows.shape[1], *tile)
+    joined = split.permute(0, 1 + d, *(v for i in range(d) for v in (1 + i, 2 + d + i)))
+    full = joined.reshape(batch, rows.shape[1], *(g * t for g, t in zip(grid, tile, strict=True)))
+    return full[(slice(None), slice(None), *(slice(0, s) for s in sizes))]
+
+
+def gather_tiles(x: Tensor, index: Tensor, tile: int | Sequence[int], grid: Sequence[int] | None = None) -> Tensor:
+    """Copies the tiles of a map that a list names.
+
+    The map is covered by a raster of equal tiles; tile numbers run over (batch, \\*grid), last axis fastest.
+
+    Args:
+        x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``.
+        index: int32 ``[A]``, tile numbers in any order; -1 gives a row of zeros.
+        tile: side of a tile in voxels, one number or one per axis.
+        grid: tiles per axis, where it is more than what covers the map.
+
+    Returns:
+        ``[A, C, *tile]``; positions outside the map are 0.
+
+    Raises:
+        ValueError: for a raster that does not cover the map, or a number outside of it.
+        TypeError: if index is not int32.
+    """
+    sides, counts = tile_raster("gather_tiles", x.shape[2:], tile, grid)
+    check_index("gather_tiles", index, x.shape[0], counts)
+    picked = _to_rows(x, sides, counts).index_select(0, index.clamp(min=0))
+    return torch.where((index >= 0).reshape(-1, *[1] * (x.ndim - 1)), picked, torch.zeros_like(picked))
+
+
+def scatter_tiles(
+    tiles: Tensor, index: Tensor, base: Tensor | Sequence[int], grid: Sequence[int] | None = None
+) -> Tensor:
+    """Puts tiles into a map: the inverse of `gather_tiles`.
+
+    Args:
+        tiles: ``[A, C, *tile]``.
+        index: int32 ``[A]``, the tile's number for every row, each at most once; rows of -1 are dropped.
+        base: map ``[B, C, *S]`` that shows where no tile lies, or a shape ``(B, C, *S)`` for zeros.
+        grid: tiles per axis, where it is more than what covers the map.
+
+    Returns:
+        New map ``[B, C, *S]`` in the dtype of tiles.
+
+    Raises:
+        ValueError: for shapes that do not fit, or a number outside of the raster.
+        TypeError: if index is not int32.
+    """
+    shape = tuple(base.shape) if isinstance(base, Tensor) else tuple(base)
+    if len(tiles) != len(index) or len(shape) != tiles.ndim or shape[1] != tiles.shape[1]:
+        raise ValueError(
+            f"scatter_tiles: {shape_text(tiles)} tiles and {shape_text(index)} numbers for a map {list(shape)}; "
+            "expected [A, C, *tile], [A] and [B, C, *S]"
+        )
+    sides, counts = tile_raster("scatter_tiles", shape[2:], tuple(tiles.shape[2:]), grid)
+    check_index("scatter_tiles", index, shape[0], counts)
+    total = shape[0] * math.prod(counts)
+    if isinstance(base, Tensor):
+        rows = _to_rows(base.to(tiles.dtype), sides, counts)
+    else:
+        rows = tiles.new_zeros(total, *tiles.shape[1:])
+    spare = tiles.new_zeros(1, *tiles.shape[1:])  # where rows of -1 go
+    at = torch.where(index >= 0, index, total).long()
+    filled = torch.cat([rows, spare]).index_copy(0, at, tiles)[:total]
+    return _from_rows(filled, shape[0], shape[2:], counts)
