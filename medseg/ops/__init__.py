@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import medseg.ops.patch_select_slots  # noqa: F401  (registers the op that serves patch_select)
 from medseg.ops._load import compiled, last_backend, status
+from medseg.ops.block_conv import block_conv
 from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
 from medseg.ops.patch_select_shared import patch_select_shared
 from medseg.ops.quadtree_plan import quadtree_plan, quadtree_select
 from medseg.ops.score_argmax import score_argmax
+from medseg.ops.tiles import gather_tiles, scatter_tiles
 
 __all__ = [
+    "block_conv",
     "compiled",
+    "gather_tiles",
     "last_backend",
     "patch_gather",
     "patch_scatter",
@@ -19,6 +23,7 @@ __all__ = [
     "patch_select_shared",
     "quadtree_plan",
     "quadtree_select",
+    "scatter_tiles",
     "score_argmax",
     "status",
 ]

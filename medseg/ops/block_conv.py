@@ -1,8 +1,8 @@
 """``medseg::block_conv``: a convolution at the active tiles of a map only.
 
 The map is covered by a raster of equal tiles, a list names the active ones. Inside them the result is what the dense
-convolution (stride 1, zero padding of half a kernel) gives there, neighbours in inactive tiles included; elsewhere nothing
-is computed. With m the indicator of the active voxels and W the kernel, y = m (W * x + b), so for a gradient g of y
+convolution (stride 1, zero padding of half a kernel) gives there, neighbours in inactive tiles included; elsewhere
+nothing is computed. With m the indicator of the active voxels and W the kernel, y = m (W * x + b), so for a gradient g
 
     dx = W^T * (m g)        dW = sum over active voxels u of g(u) x(u + .)        db = sum over active voxels of g
 
@@ -38,9 +38,9 @@ def block_conv(
     """Convolves the active tiles of a map.
 
     Tile numbers run over (batch, \\*grid), last axis fastest, as in `medseg.ops.tiles.gather_tiles`; tiles at the far
-    border may stick out of the map or lie outside of it. float16 and bfloat16 are accumulated in float32. Under autocast
-    x, weight and bias are cast to autocast's dtype, as for a convolution. The result does not depend on the number of
-    threads by a bit. Second derivatives are refused.
+    border may stick out of the map or lie outside of it. float16 and bfloat16 are accumulated in float32. Under
+    autocast x, weight and bias are cast to autocast's dtype, as for a convolution. The result does not depend on the
+    number of threads by a bit. Second derivatives are refused.
 
     Args:
         x: ``[B, Ci, H, W]`` or ``[B, Ci, D, H, W]``, any strides; contiguous and channels-last are fast.
@@ -53,16 +53,16 @@ def block_conv(
         grid: tiles per axis; None for as few as cover the map.
 
     Returns:
-        packed: ``[A, Co, *tile]``, rows of -1 and positions outside the map are 0; else the map ``[B, Co, *S]``, 0 outside
-        the active tiles. Channels-last where x is.
+        packed: ``[A, Co, *tile]``, rows of -1 and positions outside the map are 0; else the map ``[B, Co, *S]``, 0
+        outside the active tiles. Channels-last where x is.
 
     Raises:
-        ValueError: for shapes, devices or tile numbers that do not fit.
+        ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that do not fit.
+        RuntimeError: for a tile number out of range or named twice (on the CPU, where the list is looked at).
     """
     x, weight, bias = _autocast(x, weight, bias)
     sides, counts = check_block_conv(x, weight, bias, index, tile, grid)
-    check_index("block_conv", index, x.shape[0], counts)
     return torch.ops.medseg.block_conv(x, weight, bias, index, sides, zero_halo, packed, counts)
 
 
@@ -102,6 +102,7 @@ def check_block_conv(
     for name, t in others.items():
         if t.dtype != x.dtype:
             raise TypeError(f"block_conv: {name} is {t.dtype}; expected {x.dtype}, the dtype of x")
+    check_index("block_conv", index)
     return tile_raster("block_conv", x.shape[2:], tile, grid)
 
 
@@ -273,6 +274,4 @@ register_op(
 torch.library.register_fake("medseg::block_conv", _shape)
 torch.library.register_fake("medseg::block_conv_backward", _backward_shape)
 torch.library.register_autograd("medseg::block_conv", _backward, setup_context=_save)
-torch.library.register_autograd(
-    "medseg::block_conv_backward", lambda ctx, *grads: no_second_derivative("block_conv")
-)
+torch.library.register_autograd("medseg::block_conv_backward", lambda ctx, *grads: no_second_derivative("block_conv"))

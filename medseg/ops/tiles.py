@@ -38,21 +38,27 @@ def tile_raster(
     return sides, counts
 
 
-def check_index(op: str, index: Tensor, batch: int, grid: Sequence[int]) -> None:
-    """Raises unless index is a list of tile numbers; its values are looked at on the CPU only (no device is waited for)."""
+def check_index(op: str, index: Tensor) -> None:
+    """Raises unless index is a list ``[A]`` of int32."""
     if index.dtype != torch.int32:
         raise TypeError(f"{op}: index is {index.dtype}; expected torch.int32")
     if index.ndim != 1:
         raise ValueError(f"{op}: index has shape {shape_text(index)}; expected [A]")
-    if index.device.type != "cpu" or torch.compiler.is_compiling() or type(index) is not Tensor:
+
+
+def _check_numbers(op: str, index: Tensor, tiles: int) -> None:
+    """Raises if a number is no tile or named twice; on the CPU only, so that no device is waited for."""
+    check_index(op, index)
+    if index.device.type != "cpu" or torch.compiler.is_compiling() or type(index) is not Tensor or len(index) == 0:
         return
-    tiles = batch * math.prod(grid)
-    named = index[index >= 0]
-    if len(index) and (int(index.min()) < -1 or int(index.max()) >= tiles):
-        wrong = int(index.min()) if int(index.min()) < -1 else int(index.max())
+    least, most = int(index.min()), int(index.max())
+    if least < -1 or most >= tiles:
+        wrong = least if least < -1 else most
         raise ValueError(f"{op}: index holds tile {wrong}; expected -1 or 0..{tiles - 1} (batch x grid)")
-    if len(named.unique()) < len(named):
-        raise ValueError(f"{op}: index names a tile twice; expected every tile once")
+    named, times = index[index >= 0].unique(return_counts=True)
+    if (times > 1).any():
+        twice = int(named[times > 1][0])
+        raise ValueError(f"{op}: index holds tile {twice} twice; expected every tile once")
 
 
 def _to_rows(x: Tensor, tile: Sequence[int], grid: Sequence[int]) -> Tensor:
@@ -71,7 +77,8 @@ def _from_rows(rows: Tensor, batch: int, sizes: Sequence[int], grid: Sequence[in
     split = rows.reshape(batch, *grid, rows.shape[1], *tile)
     joined = split.permute(0, 1 + d, *(v for i in range(d) for v in (1 + i, 2 + d + i)))
     full = joined.reshape(batch, rows.shape[1], *(g * t for g, t in zip(grid, tile, strict=True)))
-    return full[(slice(None), slice(None), *(slice(0, s) for s in sizes))]
+    inside = (slice(None), slice(None), *(slice(0, s) for s in sizes))
+    return full[inside]
 
 
 def gather_tiles(x: Tensor, index: Tensor, tile: int | Sequence[int], grid: Sequence[int] | None = None) -> Tensor:
@@ -93,7 +100,7 @@ def gather_tiles(x: Tensor, index: Tensor, tile: int | Sequence[int], grid: Sequ
         TypeError: if index is not int32.
     """
     sides, counts = tile_raster("gather_tiles", x.shape[2:], tile, grid)
-    check_index("gather_tiles", index, x.shape[0], counts)
+    _check_numbers("gather_tiles", index, x.shape[0] * math.prod(counts))
     picked = _to_rows(x, sides, counts).index_select(0, index.clamp(min=0))
     return torch.where((index >= 0).reshape(-1, *[1] * (x.ndim - 1)), picked, torch.zeros_like(picked))
 
@@ -123,8 +130,8 @@ def scatter_tiles(
             "expected [A, C, *tile], [A] and [B, C, *S]"
         )
     sides, counts = tile_raster("scatter_tiles", shape[2:], tuple(tiles.shape[2:]), grid)
-    check_index("scatter_tiles", index, shape[0], counts)
     total = shape[0] * math.prod(counts)
+    _check_numbers("scatter_tiles", index, total)
     if isinstance(base, Tensor):
         rows = _to_rows(base.to(tiles.dtype), sides, counts)
     else:
