@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, shape_text
+from medseg.ops._load import register_op
 from medseg.ops._quadtree_reference import (
     METRICS,
     REDUCTIONS,
@@ -31,6 +32,8 @@ from medseg.ops._quadtree_reference import (
 
 Grids = Sequence[Sequence[int]]
 MAX_ROUNDS = 8
+_CODES = {(metric, reduce): METRICS.index(metric) + 1 for metric in METRICS[1:] for reduce in REDUCTIONS}
+_CODES |= {("gradient", "max"): 0, ("gradient", "mean"): 1}
 
 
 def quadtree_plan(
@@ -89,9 +92,8 @@ def quadtree_plan(
     check_rounds("quadtree_plan", x.ndim - 2, grids, keep, limit)
     if x.dtype != torch.float64:
         x = x.float()
-    levels = split_levels([n for g in grids for n in g], x.ndim - 2)
-    score = reference_scores(x, levels, metric, reduce, steps)
-    return *reference_select(score, x.shape[2:], levels, keep, limit), score
+    code = _CODES[metric, reduce]
+    return torch.ops.medseg.quadtree_plan(x.detach(), _flat(grids), list(keep), list(limit), code, steps)
 
 
 def quadtree_select(
@@ -121,8 +123,7 @@ def quadtree_select(
         raise ValueError(f"quadtree_select: score has shape {shape_text(score)}; expected [B, {blocks}] for {grids}")
     if score.dtype != torch.float64:
         score = score.float()
-    levels = split_levels([n for g in grids for n in g], len(size))
-    return reference_select(score, list(size), levels, keep, limit)
+    return torch.ops.medseg.quadtree_select(score.detach(), list(size), _flat(grids), list(keep), list(limit))
 
 
 def check_rounds(op: str, dims: int, grids: Grids, keep: Sequence[int], limit: Sequence[float]) -> None:
@@ -139,6 +140,60 @@ def check_rounds(op: str, dims: int, grids: Grids, keep: Sequence[int], limit: S
     if len(limit) not in (0, len(grids)):
         raise ValueError(f"{op}: limit is {list(limit)}; expected {len(grids)} numbers or none")
 
+
+def _flat(grids: Grids) -> list[int]:
+    return [n for grid in grids for n in grid]
+
+
+def _reference_plan(
+    x: Tensor, grids: list[int], keep: list[int], limit: list[float], metric: int, spacing: list[float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    name, reduce = next(key for key, code in _CODES.items() if code == metric)
+    levels = split_levels(grids, x.ndim - 2)
+    score = reference_scores(x, levels, name, reduce, spacing)
+    return (*reference_select(score, x.shape[2:], levels, keep, limit), score)
+
+
+def _reference_selection(
+    score: Tensor, size: list[int], grids: list[int], keep: list[int], limit: list[float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return reference_select(score, size, split_levels(grids, len(size)), keep, limit)
+
+
+def _shape(like: Tensor, levels: list[tuple[int, ...]], keep: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    batch, rounds = like.shape[0], len(levels)
+    return (
+        like.new_empty((rounds, list_width(batch, levels, keep)), dtype=torch.int32),
+        like.new_empty(rounds, dtype=torch.int32),
+        like.new_empty((rounds, batch, *levels[-1]), dtype=torch.bool),
+    )
+
+
+def _plan_shape(
+    x: Tensor, grids: list[int], keep: list[int], limit: list[float], metric: int, spacing: list[float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    levels = split_levels(grids, x.ndim - 2)
+    return (*_shape(x, levels, keep), x.new_empty(x.shape[0], sum(math.prod(g) for g in levels)))
+
+
+def _select_shape(
+    score: Tensor, size: list[int], grids: list[int], keep: list[int], limit: list[float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _shape(score, split_levels(grids, len(size)), keep)
+
+
+register_op(
+    "quadtree_plan(Tensor x, int[] grids, int[] keep, float[] limit, int metric, float[] spacing) -> "
+    "(Tensor index, Tensor count, Tensor mask, Tensor score)",
+    _reference_plan,
+)
+register_op(
+    "quadtree_select(Tensor score, int[] size, int[] grids, int[] keep, float[] limit) -> "
+    "(Tensor index, Tensor count, Tensor mask)",
+    _reference_selection,
+)
+torch.library.register_fake("medseg::quadtree_plan", _plan_shape)
+torch.library.register_fake("medseg::quadtree_select", _select_shape)
 
 __all__ = [
     "MAX_ROUNDS",
