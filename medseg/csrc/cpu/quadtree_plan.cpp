@@ -1,7 +1,7 @@
-// medseg::quadtree_plan and medseg::quadtree_select on the CPU: plain loops that the compiler vectorises, no ISA of their own.
+// medseg::quadtree_plan and medseg::quadtree_select on the CPU.
 // Rules: medseg/ops/quadtree_plan.py.
-#pragma GCC optimize("no-math-errno")  // std::sqrt in a loop becomes a vector instruction
 #include "../common/last_backend.h"
+#include "isa.h"
 #include "quadtree_scores.h"
 #include "quadtree_select.h"
 
@@ -10,7 +10,18 @@ namespace {
 
 using QuadtreeResult = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
-const char* plain_backend(ScalarType type) { return type == ScalarType::Double ? "cpu:generic64" : "cpu:generic"; }
+template <class T>
+const RowTable<T>& row_table();
+template <>
+const RowTable<double>& row_table<double>() { return rows_generic64; }
+template <>
+const RowTable<float>& row_table<float>() {
+#if defined(__x86_64__)
+  for (const RowTable<float>* t : {&rows_avx512, &rows_avx2})
+    if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
+#endif
+  return rows_generic;
+}
 
 template <class T>
 std::vector<Volume<T>> volumes(const Tensor& x, const QuadtreeShape& s) {
@@ -29,12 +40,13 @@ void run_scores(const Tensor& x, const QuadtreeShape& s, Metric metric, const Fl
   const std::vector<Volume<T>> maps = volumes<T>(x, s);
   double spacing[3] = {1, 1, 1};
   for (size_t i = 0; i < given.size(); ++i) spacing[3 - given.size() + i] = given[i];
+  const RowTable<T>& rows = row_table<T>();
   switch (metric) {
-    case Metric::kGradientMax: return metric_scores<T, Metric::kGradientMax>(s, maps, spacing, score);
-    case Metric::kGradientMean: return metric_scores<T, Metric::kGradientMean>(s, maps, spacing, score);
-    case Metric::kVariance: return metric_scores<T, Metric::kVariance>(s, maps, spacing, score);
-    case Metric::kRange: return metric_scores<T, Metric::kRange>(s, maps, spacing, score);
-    default: return entropy_scores<T>(s, maps, score);
+    case Metric::kGradientMax: return metric_scores<T, Metric::kGradientMax>(s, rows, maps, spacing, score);
+    case Metric::kGradientMean: return metric_scores<T, Metric::kGradientMean>(s, rows, maps, spacing, score);
+    case Metric::kVariance: return metric_scores<T, Metric::kVariance>(s, rows, maps, spacing, score);
+    case Metric::kRange: return metric_scores<T, Metric::kRange>(s, rows, maps, spacing, score);
+    default: return entropy_scores<T>(s, rows, maps, score);
   }
 }
 
@@ -52,7 +64,7 @@ QuadtreeResult quadtree_plan(const Tensor& x_in, Ints grids, Ints keep, Floats l
   };
   if (x.scalar_type() == ScalarType::Double) run(0.0);
   else run(0.0f);
-  note_backend(op, plain_backend(x.scalar_type()));
+  note_backend(op, backend_name(x.scalar_type()));
   return {lists.index, lists.count, lists.mask, score};
 }
 
@@ -63,7 +75,7 @@ std::tuple<Tensor, Tensor, Tensor> quadtree_select(const Tensor& score_in, Ints 
   QuadtreeLists lists = new_quadtree_lists(score, choice, (int64_t)size.size());
   if (score.scalar_type() == ScalarType::Double) run_select<double>(choice, score.const_data_ptr<double>(), lists);
   else run_select<float>(choice, score.const_data_ptr<float>(), lists);
-  note_backend(op, plain_backend(score.scalar_type()));
+  note_backend(op, backend_name(score.scalar_type()));
   return {lists.index, lists.count, lists.mask};
 }
 

@@ -8,6 +8,7 @@
 #include "../common/better_score.h"
 #include "../common/quadtree_inputs.h"
 #include "ops.h"
+#include "quadtree_children.h"
 
 namespace medseg::cpu {
 
@@ -19,15 +20,12 @@ void select_blocks(const QuadtreeChoice& choice, const T* score, uint8_t* kept) 
   for (int64_t r = 0; r < s.rounds; ++r) {
     const T *value = score + s.start[r], limit = (T)choice.limit[r];
     candidates.clear();
-    Index3 i;
-    for (i.at[0] = 0; i.at[0] < s.inside[r][0]; ++i.at[0])
-      for (i.at[1] = 0; i.at[1] < s.inside[r][1]; ++i.at[1])
-        for (i.at[2] = 0; i.at[2] < s.inside[r][2]; ++i.at[2]) {
-          if (r > 0 && !kept[s.start[r - 1] + parent_block(s, r, i, r - 1)]) continue;
-          const int64_t block = ravel(s.grid[r], i);
-          if (choice.limited && value[block] <= limit) continue;  // NaN stays: a broken score shows
-          candidates.push_back((int32_t)block);
-        }
+    const uint8_t* above = r > 0 ? kept + s.start[r - 1] : nullptr;
+    each_child(s, r, r > 0 ? r - 1 : 0, [&](int64_t block, int64_t parent) {
+      if (above != nullptr && !above[parent]) return;
+      if (choice.limited && value[block] <= limit) return;  // NaN stays: a broken score shows
+      candidates.push_back((int32_t)block);
+    });
     const int64_t keep = std::min<int64_t>(choice.keep[r], (int64_t)candidates.size());
     if (keep < (int64_t)candidates.size())
       std::nth_element(candidates.begin(), candidates.begin() + keep, candidates.end(),
@@ -38,13 +36,8 @@ void select_blocks(const QuadtreeChoice& choice, const T* score, uint8_t* kept) 
 
 // mask [tiles] of round r for one sample.
 inline void mark_tiles(const QuadtreeShape& s, int64_t r, const uint8_t* kept, bool* mask) {
-  const int64_t last = s.rounds - 1;
-  Index3 i;
   std::fill(mask, mask + tile_count(s), false);
-  for (i.at[0] = 0; i.at[0] < s.inside[last][0]; ++i.at[0])
-    for (i.at[1] = 0; i.at[1] < s.inside[last][1]; ++i.at[1])
-      for (i.at[2] = 0; i.at[2] < s.inside[last][2]; ++i.at[2])
-        mask[ravel(s.grid[last], i)] = kept[s.start[r] + parent_block(s, last, i, r)] != 0;
+  each_child(s, s.rounds - 1, r, [&](int64_t tile, int64_t block) { mask[tile] = kept[s.start[r] + block] != 0; });
 }
 
 template <class T>
