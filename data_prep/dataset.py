@@ -148,6 +148,8 @@ def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tu
     else:
         image = _readable(read_nifti, case.image)
         shape, affine = image.array.shape, image.affine_ras
+        for line in image.warnings:
+            print(f"warning: {case.image}: {line}", file=sys.stderr)
         write_nifti(image_path, image.array, affine)
     label, reordered = _label_on_grid(case, shape, affine)
     values = _remap(label, mapping, case.label)

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.traps import report
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="torch device of the device tests: cpu (default) or cuda")
+    report.pytest_addoption(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    report.pytest_configure(config)
 
 
 @pytest.fixture

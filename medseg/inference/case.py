@@ -89,7 +89,7 @@ def _read_nifti(path: Path) -> Case:
     if suffix is None:
         raise ConfigurationError(f"{path}: expected a NIfTI file (.nii, .nii.gz) or a folder with one DICOM series")
     volume = read_nifti(path)
-    return Case(path.name[: -len(suffix)], "nifti", volume.array, volume.affine_ras, path)
+    return Case(path.name[: -len(suffix)], "nifti", volume.array, volume.affine_ras, path, volume.warnings)
 
 
 def _read_dicom(path: Path, series_uid: str | None) -> Case:
