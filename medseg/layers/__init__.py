@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medseg.layers import factories as _factories  # noqa: F401
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.layers.presets import default_patch, make_poolings, parse_placement
 from medseg.layers.sparse_downsample import PatchIndex, Selection, SparseDownsample

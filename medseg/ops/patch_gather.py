@@ -19,16 +19,16 @@ def to_patches(x: Tensor, patch: int) -> Tensor:
     """
     sizes = x.shape[2:]
     d = len(sizes)
-    split = x.reshape(*x.shape[:2], *(v for s in sizes for v in (s // patch, patch)))
+    split = x.reshape(*x.shape[:2], *[v for s in sizes for v in (s // patch, patch)])
     grid, inner = range(2, 2 + 2 * d, 2), range(3, 3 + 2 * d, 2)
-    count = math.prod(s // patch for s in sizes)
+    count = math.prod([s // patch for s in sizes])
     return split.permute(0, *grid, 1, *inner).reshape(x.shape[0], count, x.shape[1] * patch**d)
 
 
 def from_patches(rows: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:
     """Inverse of `to_patches` for a map of the given shape."""
     d = len(shape) - 2
-    split = rows.reshape(shape[0], *(s // patch for s in shape[2:]), shape[1], *([patch] * d))
+    split = rows.reshape(shape[0], *[s // patch for s in shape[2:]], shape[1], *([patch] * d))
     axes = [v for i in range(d) for v in (1 + i, 2 + d + i)]
     return split.permute(0, 1 + d, *axes).reshape(shape)
 
@@ -77,7 +77,7 @@ def patch_scatter(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> 
         TypeError: for dtypes that do not fit.
         RuntimeError: for an index outside of the grid (not checked on CUDA).
     """
-    own = math.prod(s // patch for s in x.shape[2:]) if patch >= 1 else 0
+    own = math.prod([s // patch for s in x.shape[2:]]) if patch >= 1 else 0
     _check("patch_scatter", x, index, patch, grid, own)
     return torch.ops.medseg.patch_scatter(x, index, patch, list(grid))
 
@@ -100,7 +100,7 @@ def _check(op: str, x: Tensor, index: Tensor, patch: int, grid: Sequence[int], e
 
 
 def _target(x: Tensor, patch: int, grid: Sequence[int]) -> tuple[int, ...]:
-    return (*x.shape[:2], *(g * patch for g in grid))
+    return (*x.shape[:2], *[g * patch for g in grid])
 
 
 def reference_patch_gather(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> Tensor:

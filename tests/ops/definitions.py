@@ -67,3 +67,63 @@ def problem(
     sizes = (shape, (shape[0], patches, rank), (slots, rank))
     x, keys, queries = (torch.randn(s, generator=generator, dtype=dtype).requires_grad_() for s in sizes)
     return x, keys, queries
+
+
+def surrogate_weights(
+    scores: Tensor, given: Tensor, surrogate: str, slope: float, tau: float, max_grad: bool
+) -> Tensor:
+    """One-hot weights [.., M, N] of the given patches, with the surrogate's derivative to scores of the same shape."""
+    one_hot = torch.nn.functional.one_hot(given, scores.shape[-1]).to(scores.dtype)
+    if surrogate == "none":
+        return one_hot
+    if surrogate == "softmax":
+        soft = slope * (scores / tau).softmax(-1)
+        return one_hot + soft - soft.detach()
+    top = (scores * one_hot).sum(-1, keepdim=True)  # the given patch stands for the maximum
+    below = slope * (scores - (top if max_grad else top.detach())) * (1 - one_hot)
+    return one_hot + below - below.detach()
+
+
+def literal_slots(
+    x: Tensor,
+    keys: Tensor,
+    queries: Tensor,
+    given: Tensor,
+    raster: bool,
+    patch: int,
+    surrogate: str,
+    slope: float,
+    tau: float,
+    max_grad: bool,
+) -> Tensor:
+    """out_m = sum_k weight_mk P_k for the given patch of every query; raster order sorts the rows by patch."""
+    weights = surrogate_weights(queries @ keys.transpose(1, 2), given, surrogate, slope, tau, max_grad)
+    if raster:
+        order = given.sort(dim=1, stable=True).indices
+        weights = weights.gather(1, order[:, :, None].expand_as(weights))
+    return _weighted(x, weights, patch)
+
+
+def _weighted(x: Tensor, weights: Tensor, patch: int) -> Tensor:
+    """Values and gradient of x come from the one-hot part alone; the gradient of the weights sees every patch."""
+    hard = (weights.detach() > 0.5).to(x.dtype)
+    patches = cut(x, patch)
+    chosen = torch.einsum("bmk,bk...->bm...", hard, patches)
+    soft = torch.einsum("bmk,bk...->bm...", weights - weights.detach(), patches.detach())
+    return paste(chosen + soft, tuple(s // 2 for s in x.shape[2:]), patch)
+
+
+def literal_shared(x: Tensor, scores: Tensor, patch: int, slope: float, max_grad: bool) -> Tensor:
+    """The literal surrogate with one score per patch: every slot has the same row of scores."""
+    slots = scores.shape[1] >> (x.ndim - 2)
+    given = scores.detach().topk(slots).indices.sort(dim=1).values
+    rows = scores[:, None].expand(-1, slots, -1)
+    return _weighted(x, surrogate_weights(rows, given, "paper", slope, 1.0, max_grad), patch)
+
+
+def softmax_shared(x: Tensor, scores: Tensor, patch: int, slope: float, tau: float) -> Tensor:
+    """The softmax surrogate with one score per patch."""
+    slots = scores.shape[1] >> (x.ndim - 2)
+    given = scores.detach().topk(slots).indices.sort(dim=1).values
+    rows = scores[:, None].expand(-1, slots, -1)
+    return _weighted(x, surrogate_weights(rows, given, "softmax", slope, tau, True), patch)
