@@ -1,0 +1,190 @@
+"""A small learned evaluator of blocks: which parts of a map deserve more convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from monai.networks.layers.factories import Act, Conv, Pool
+from monai.networks.layers.utils import get_norm_layer
+from torch import Tensor, nn
+
+from medseg.ops.quadtree_plan import expand_grid, inside_mask, pool_blocks, quadtree_select
+from medseg.partition import (
+    BlockLayout,
+    BlockPlan,
+    PlanSettings,
+    block_layout,
+    candidate_blocks,
+    explore_tiles,
+    kept_blocks,
+)
+
+__all__ = ["EvaluatedPlan", "LearnedEvaluator", "evaluator_cell"]
+
+SELECTIONS = ("budget", "threshold")
+
+
+class EvaluatedPlan(NamedTuple):
+    """What an evaluator hands to the adaptive convolution.
+
+    Attributes:
+        plan: the chosen blocks.
+        gate: ``[R, B * G]``, the value of every tile's gate: 1 in the set, 0 outside, with the gradient of
+            ``sigmoid((v - t) / T)``; None where gradients are off.
+        explore: int32 ``[R, E]``, rejected tiles whose gate gradient is wanted, -1 padded; E = 0 outside of training.
+        kept: ``[R]``, share of the round's blocks that is kept, differentiable like the gates.
+    """
+
+    plan: BlockPlan
+    gate: Tensor | None
+    explore: Tensor
+    kept: Tensor
+
+
+def evaluator_cell(tile: Sequence[int]) -> tuple[int, ...]:
+    """Side of an evaluator's cell along each axis.
+
+    The smallest divisor of the tile's side that is at least 2 and leaves at most 4 cells; 1 for tiles of one voxel.
+    """
+    return tuple(next((c for c in range(2, t + 1) if t % c == 0 and t // c <= 4), 1) for t in tile)
+
+
+class LearnedEvaluator(nn.Module):
+    """Scores blocks by a small convolutional network on a pooled copy of the map, and selects among them.
+
+    The map is detached and averaged over cells (about a quarter of a tile's side); conv3 - norm - act - conv3 gives one
+    value per cell, and a block's score v is the maximum of its cells. Selection is a step; its gradient is the
+    straight-through one: the gate of a block is ``m + s - stop(s)`` with m its membership and
+    ``s = sigmoid((v - t) / T)``. With ``select="budget"`` the share of every round is fixed and t is the lowest score
+    that is kept; with ``select="threshold"`` t is a parameter per round, the budget is only a target, and
+    `cost_penalty` must be added to the loss.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the map.
+        settings: rounds, root, budget and spacing of the partition (``metric``, ``reduce`` and ``threshold`` are not
+            looked at). The budget is needed.
+        select: ``budget`` or ``threshold``.
+        hidden: channels inside; default an eighth of ``in_channels``, at least 2.
+        temperature: T, above 0.
+        explore: share of the rejected blocks that is computed in training, 0 to 1.
+        norm: normalisation inside, as MONAI names it.
+        act: activation inside, as MONAI names it.
+
+    Raises:
+        ValueError: for a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        settings: PlanSettings | None = None,
+        select: str = "budget",
+        hidden: int | None = None,
+        temperature: float = 1.0,
+        explore: float = 0.05,
+        norm: str | tuple = "batch",
+        act: str | tuple = "relu",
+    ) -> None:
+        super().__init__()
+        settings = settings or PlanSettings()
+        if settings.budget is None:
+            raise ValueError("LearnedEvaluator needs a budget: the share kept, or with select='threshold' its target")
+        if select not in SELECTIONS:
+            raise ValueError(f"select is {select!r}; expected one of {', '.join(SELECTIONS)}")
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; expected a number above 0")
+        if not 0 <= explore <= 1:
+            raise ValueError(f"explore is {explore}; expected a share from 0 to 1")
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
+        self.settings, self.select, self.temperature, self.explore = settings, select, temperature, explore
+        self.hidden = hidden or max(2, in_channels // 8)
+        conv = Conv[Conv.CONV, spatial_dims]
+        act_name, act_options = (act, {}) if isinstance(act, str) else act
+        self.net = nn.Sequential(
+            conv(in_channels, self.hidden, 3, padding=1, bias=False),
+            get_norm_layer(norm, spatial_dims, self.hidden),
+            Act[act_name](**act_options),
+            conv(self.hidden, 1, 3, padding=1),
+        )
+        self.threshold = nn.Parameter(torch.zeros(settings.rounds)) if select == "threshold" else None
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> EvaluatedPlan:
+        """Chooses the blocks of a map.
+
+        Args:
+            x: ``[B, C, *S]``; no gradient flows into it.
+            generator: source of the blocks that are explored in training; default: torch's own.
+
+        Raises:
+            ValueError: if the map does not fit.
+        """
+        if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"LearnedEvaluator: x has shape {list(x.shape)}; expected [B, {self.in_channels}, *S] "
+                f"with {self.spatial_dims} spatial axes"
+            )
+        layout = block_layout(x.shape[2:], self.settings)
+        scores = pool_blocks(self.cell_scores(x, layout), layout.grids, "max")
+        levels = list(scores.split([math.prod(g) for g in layout.grids], 1))
+        plan, levels = self._select(levels, layout)
+        kept = kept_blocks(plan, layout)
+        candidates = candidate_blocks(kept, layout)
+        gates = self._gates(levels, kept, candidates)
+        counts = torch.tensor(layout.block_counts, device=x.device, dtype=scores.dtype)
+        share = torch.stack([g.flatten(1).sum(1).mean() for g in gates]) / counts
+        gate = None
+        if torch.is_grad_enabled():
+            inside = inside_mask(layout.size, layout.grid, layout.grid, x.device)
+            gate = torch.stack([(expand_grid(g, layout.grid) * inside).flatten() for g in gates])
+        explore = plan.index.new_empty(self.settings.rounds, 0)
+        if self.training and self.explore > 0:
+            explore = explore_tiles(kept, layout, self.explore, generator)
+        return EvaluatedPlan(plan, gate, explore, share)
+
+    def cell_scores(self, x: Tensor, layout: BlockLayout) -> Tensor:
+        """One value per cell, ``[B, 1, *ceil(S / cell)]``."""
+        cell = evaluator_cell(layout.tile)
+        pool = Pool[Pool.AVG, self.spatial_dims](cell, cell, ceil_mode=True, count_include_pad=False)
+        return self.net(pool(x.detach()))
+
+    def cost_penalty(self, kept: Tensor) -> Tensor:
+        """Mean squared relative distance of the kept shares from the budget: add it to the loss, times a weight.
+
+        Args:
+            kept: ``EvaluatedPlan.kept``.
+        """
+        target = kept.new_tensor(self.settings.budget)
+        return ((kept - target) / target).square().mean()
+
+    def macs(self, size: Sequence[int]) -> int:
+        """Multiply-adds on a map of one sample of the given spatial size."""
+        layout = block_layout(size, self.settings)
+        cells = math.prod(math.ceil(s / c) for s, c in zip(size, evaluator_cell(layout.tile), strict=True))
+        return cells * 3**self.spatial_dims * self.hidden * (self.in_channels + 1)
+
+    def _select(self, levels: list[Tensor], layout: BlockLayout) -> tuple[BlockPlan, list[Tensor]]:
+        """The plan, and the scores less the thresholds."""
+        if self.threshold is not None:
+            levels = [v - t for v, t in zip(levels, self.threshold, strict=True)]
+            everything, limit = layout.block_counts, (0.0,) * len(levels)
+            flat = torch.cat(levels, 1)
+            return BlockPlan(*quadtree_select(flat, layout.size, layout.grids, everything, limit)), levels
+        plan = BlockPlan(*quadtree_select(torch.cat(levels, 1), layout.size, layout.grids, layout.keep))
+        lowest = [
+            torch.where(k.flatten(1), v, math.inf).amin(1, keepdim=True).detach()
+            for k, v in zip(kept_blocks(plan, layout), levels, strict=True)
+        ]
+        return plan, [v - t for v, t in zip(levels, lowest, strict=True)]
+
+    def _gates(self, levels: list[Tensor], kept: list[Tensor], candidates: list[Tensor]) -> list[Tensor]:
+        """Membership of every block with the gradient of the sigmoid; blocks that were no candidate have none."""
+        gates = []
+        for v, k, c in zip(levels, kept, candidates, strict=True):
+            soft = torch.sigmoid(torch.where(c.flatten(1), v / self.temperature, -math.inf)).reshape(k.shape)
+            gates.append(k.to(soft.dtype) + soft - soft.detach())
+        return gates

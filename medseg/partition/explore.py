@@ -1,0 +1,63 @@
+"""Rejected tiles that are computed all the same in training, so that an evaluator learns what it missed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from medseg.ops.quadtree_plan import active_lists, expand_grid, inside_mask
+from medseg.partition.layout import BlockLayout
+from medseg.partition.plan import BlockPlan
+
+
+def kept_blocks(plan: BlockPlan, layout: BlockLayout) -> list[Tensor]:
+    """The sets of a plan at the resolution of each round's blocks: bool ``[B, *grids[r]]`` per round."""
+    masks = []
+    for mask, grid in zip(plan.mask, layout.grids, strict=True):
+        for axis, g in enumerate(grid, start=1):  # the first tile of a block that reaches into the image is inside it
+            steps = torch.arange(g, device=mask.device) * (mask.shape[axis] // g)
+            mask = mask.index_select(axis, steps)
+        masks.append(mask)
+    return masks
+
+
+def candidate_blocks(kept: list[Tensor], layout: BlockLayout) -> list[Tensor]:
+    """The blocks each round chooses from: those inside the image whose parent was kept; bool ``[B, *grids[r]]``."""
+    above = [torch.ones_like(kept[0]), *(expand_grid(k, g) for k, g in zip(kept, layout.grids[1:], strict=False))]
+    return [a & inside_mask(layout.size, g, layout.grid, a.device) for a, g in zip(above, layout.grids, strict=True)]
+
+
+def explore_tiles(
+    kept: list[Tensor], layout: BlockLayout, share: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draws rejected blocks of every round and lists their tiles.
+
+    A round rejects the candidates (children of kept blocks) that it does not keep. Whole blocks are drawn, without
+    repetition, ``ceil(share * rejected)`` per sample and round.
+
+    Args:
+        kept: the sets at block resolution, see `kept_blocks`.
+        layout: layout of the plan.
+        share: part of the rejected blocks that is drawn, 0 to 1.
+        generator: source of randomness; default: torch's own.
+
+    Returns:
+        int32 ``[R, E]``, tile numbers in ascending order, then -1; E does not depend on the image.
+    """
+    batch, device = kept[0].shape[0], kept[0].device
+    tiles, rows, widths = math.prod(layout.grid), [], []
+    for mask, candidate, grid in zip(kept, candidate_blocks(kept, layout), layout.grids, strict=True):
+        rejected = (candidate & ~mask).flatten(1)
+        at = device if generator is None else generator.device
+        draw = torch.rand(rejected.shape, device=at, generator=generator).to(device)
+        order = torch.where(rejected, draw, 2.0).argsort(1)
+        rank = torch.arange(order.shape[1], device=device).expand(order.shape)
+        wanted = (rejected.sum(1, keepdim=True) * share - 1e-6).ceil()
+        chosen = torch.zeros_like(rejected).scatter(1, order, rank < wanted).reshape(mask.shape)
+        rows.append(expand_grid(chosen, layout.grid))
+        blocks = math.prod(grid)
+        widths.append(min(tiles, math.ceil(share * blocks - 1e-6) * (tiles // blocks)))
+    inside = inside_mask(layout.size, layout.grid, layout.grid, device)
+    return active_lists(torch.stack(rows) & inside, batch * max(widths))[0]
