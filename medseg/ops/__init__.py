@@ -8,6 +8,7 @@ from medseg.ops.block_conv import block_conv
 from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
 from medseg.ops.patch_select_shared import patch_select_shared
+from medseg.ops.quadtree_conv import quadtree_conv
 from medseg.ops.quadtree_plan import quadtree_plan, quadtree_select
 from medseg.ops.score_argmax import score_argmax
 from medseg.ops.tiles import gather_tiles, scatter_tiles
@@ -21,6 +22,7 @@ __all__ = [
     "patch_scatter",
     "patch_select",
     "patch_select_shared",
+    "quadtree_conv",
     "quadtree_plan",
     "quadtree_select",
     "scatter_tiles",

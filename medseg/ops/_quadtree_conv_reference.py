@@ -211,10 +211,9 @@ def keeps_signs(mode: int, activation: int, norm: int) -> bool:
 
 
 def layout_of(x: Tensor) -> torch.memory_format:
-    """Layout of an output for a map x: channels-last if x is and cannot be taken for contiguous, else contiguous."""
-    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    if not x.is_contiguous() and x.is_contiguous(memory_format=layout):
-        return layout
+    """Layout of an output for a map x: channels-last if the channel is the innermost axis of x, else contiguous."""
+    if x.shape[1] > 1 and x.stride(1) == 1:
+        return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
     return torch.contiguous_format
 
 

@@ -109,8 +109,9 @@ def quadtree_conv(
     if explore is None:
         explore = index.new_empty((index.shape[0], 0))
     _check_rows("explore", explore, index.shape[0])
-    if torch.is_autocast_enabled(x.device.type) and x.dtype == torch.float32:
-        x = x.to(torch.get_autocast_dtype(x.device.type))
+    device = x.device.type
+    if x.dtype == torch.float32 and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        x = x.to(torch.get_autocast_dtype(device))
     tile = [-(-s // g) for s, g in zip(x.shape[2:], grid, strict=True)]
     inside = grid_of(x.shape[2:], tile)
     if gate is not None:
