@@ -167,8 +167,8 @@ def check_quadtree_conv(
     if tuple(weight.shape[1:]) != (channels, channels, *[k] * d) or k not in (1, 3, 5) or weight.shape[0] < 1:
         kernel = ", ".join(["k"] * d)
         raise ValueError(
-            f"quadtree_conv: weight has shape {shape_text(weight)}; expected [rounds, {channels}, {channels}, {kernel}] "
-            f"with k 1, 3 or 5 for x {shape_text(x)}"
+            f"quadtree_conv: weight has shape {shape_text(weight)}; expected [rounds, {channels}, {channels}, "
+            f"{kernel}] with k 1, 3 or 5 for x {shape_text(x)}"
         )
     rounds = weight.shape[0]
     for name, p in (("bias", bias), ("scale", scale), ("shift", shift)):

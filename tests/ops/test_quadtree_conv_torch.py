@@ -45,7 +45,7 @@ def test_reference_and_compiled_code_return_the_same_in_every_output(mode, activ
 def test_reference_and_compiled_code_have_the_same_backward_pass(mode, activation, norm) -> None:
     p = problem((2, 6, 13, 10), (4, 3), (0.7, 0.3), affine=norm > 0)
     arguments = [a.detach() if isinstance(a, Tensor) else a for a in op_arguments(p, mode, activation, norm)]
-    out, store, pre, stats = torch.ops.medseg.quadtree_conv(*arguments)
+    _, store, pre, stats = torch.ops.medseg.quadtree_conv(*arguments)
     kept = (arguments[0].cos(), *arguments[:5], *arguments[6:9], store, pre, stats, *arguments[9:])
     for need in ((True, True, True), (True, False, False), (False, False, True)):
         found = torch.ops.medseg.quadtree_conv_backward(*kept, *need)
