@@ -56,12 +56,15 @@ def test_a_reversed_sign_with_the_origin_kept_is_a_flipped_header(axes: tuple[in
     assert f"array axes {axes} run the other way" in found.describe()
 
 
-@pytest.mark.parametrize("what", ["shift", "spacing", "turn"])
+@pytest.mark.parametrize("what", ["shift", "spacing", "turn", "flip and spacing"])
 def test_anything_else_is_misregistered(what: str) -> None:
     header = IMAGE.copy()
     if what == "shift":
         header[2, 3] += 0.5
     elif what == "spacing":
+        header[:3, 2] *= 1.1
+    elif what == "flip and spacing":
+        header = flip(header, 0, None)
         header[:3, 2] *= 1.1
     else:
         header[:2, :2] = [[0.0, -0.8], [0.7, 0.0]]

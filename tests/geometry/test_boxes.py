@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -23,6 +23,7 @@ def test_a_single_voxel_is_a_box_of_its_spacing_around_its_centre() -> None:
     np.testing.assert_allclose(other.lower_mm, [-9, -7.5, 34.5])
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ALL_CODES), st.tuples(index, index, index), st.tuples(*[st.integers(1, 300)] * 3), st.booleans())
 def test_without_oblique_axes_the_round_trip_is_exact(
     codes: str, start: tuple[int, int, int], size: tuple[int, int, int], lps: bool

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pydicom
 import pytest
 
 from medseg.geometry import contour_to_slice, contour_to_world, fill_contour, make_affine, voxel_to_world
@@ -67,3 +70,27 @@ def test_the_area_of_a_large_disc_is_that_of_the_circle() -> None:
 def test_what_lies_outside_the_slice_is_cut_off() -> None:
     mask = fill_contour([[-10, -10], [2.5, -10], [2.5, 20], [-10, 20]], (5, 6))
     np.testing.assert_array_equal(mask, np.arange(5)[:, None].repeat(6, 1) < 3)
+
+
+def test_a_real_body_contour_holds_the_body(real_data: Any) -> None:
+    folder = real_data("rtstruct_dicompyler")
+    ct, structures = pydicom.dcmread(folder / "ct.0.dcm"), pydicom.dcmread(folder / "rtss.dcm")
+    origin, (row_mm, column_mm) = [float(x) for x in ct.ImagePositionPatient], ct.PixelSpacing
+    # The slice's cosines are the axes of LPS themselves; the slices are 3 mm apart.
+    affine_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ make_affine((column_mm, row_mm, 3.0), origin)
+    contours = [
+        np.reshape(contour.ContourData, (-1, 3)).astype(float)
+        for contour in structures.ROIContourSequence[0].ContourSequence
+        if abs(float(contour.ContourData[2]) - origin[2]) < 0.1
+    ]
+    body = max(contours, key=len)
+    found = contour_to_slice(body, affine_ras, "LPS")
+    assert found.slice_index == 0
+    back = contour_to_world(found, affine_ras, "LPS")
+    np.testing.assert_allclose(back[:, :2], body[:, :2], atol=1e-9)
+    np.testing.assert_allclose(back[:, 2], body[:, 2], atol=0.01)
+    mask = fill_contour(found.points_vox, (ct.Columns, ct.Rows)).T
+    x, y = found.points_vox.T
+    assert mask.sum() == pytest.approx(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2, rel=0.01)
+    stored = ct.pixel_array
+    assert np.median(stored[mask]) > np.median(stored[~mask]) + 500

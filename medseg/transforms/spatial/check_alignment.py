@@ -144,6 +144,11 @@ def _check_volume(volume: Any, what: str) -> None:
         )
     if volume.ndim != 4:
         raise ValueError(f"{what} has shape {tuple(volume.shape)}, expected channel-first (C, i, j, k)")
+    if volume.pending_operations:
+        raise ValueError(
+            f"{what} has {len(volume.pending_operations)} lazy transform(s) pending, expected none; "
+            "check the alignment right after loading"
+        )
 
 
 def _by_headers(label: MetaTensor, image: MetaTensor, found: Alignment) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def test_the_quantiles_kept_of_a_large_reference_stand_for_it() -> None:
     large = np.random.default_rng(1).gamma(2, 100, (1, 300_000))
     kept = histogram_match._quantiles(large, "large")
     assert kept.shape == (1, histogram_match.REFERENCE_VALUES)
-    assert ks_2samp(kept[0], large[0]).statistic <= 1.01 / histogram_match.REFERENCE_VALUES
+    assert ks_2samp(kept[0], large[0]).statistic <= 0.75 / histogram_match.REFERENCE_VALUES
     exact = match_histograms(IMAGE.astype(np.float64), large[..., None, None], channel_axis=0)
     result = np.asarray(RandHistogramMatch([large], prob=1.0)(IMAGE))
     ranks = [np.searchsorted(np.sort(large[0]), found) / large.size for found in (result, exact)]

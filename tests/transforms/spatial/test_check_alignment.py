@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Orientationd
+from monai.transforms import Compose, Flip, Orientationd
 
 from medseg.geometry import make_affine
+from medseg.io.nifti import read_nifti
 from medseg.transforms import CheckAlignment, CheckAlignmentd
 from tests.transforms.menu import AFFINE, MenuCase, TransformMenu
 
@@ -79,6 +82,10 @@ class TestCheckAlignment(TransformMenu):
             (
                 lambda: CheckAlignment()(volume(label_array()[0], IMAGE_AFFINE), image()),
                 r"label has shape \(10, 12, 14\), expected channel-first",
+            ),
+            (
+                lambda: CheckAlignment()(Flip(0, lazy=True)(volume(label_array(), IMAGE_AFFINE)), image()),
+                r"label has 1 lazy transform\(s\) pending, expected none; check the alignment right after loading",
             ),
             (
                 lambda: CheckAlignment()(volume(label_array(), MIRRORED), image()),
@@ -163,6 +170,19 @@ def test_contents_also_speak_for_the_header() -> None:
     with pytest.raises(ValueError, match=r"is 0\.000 by index and 1\.000 by header, which contradicts policy 'copy"):
         apply("copy_from_image", by_header, prior_hu=(40, 180))
     np.testing.assert_array_equal(apply("reorder", by_header, prior_hu=(40, 180)).numpy(), organ())
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["the sign alone", "sign and origin"])
+def test_the_contents_of_a_real_ct_betray_a_reversed_label_header(real_data: Any, moved: bool) -> None:
+    scan = read_nifti(real_data("abdomen_totalseg/example_ct.nii.gz"))
+    labels = read_nifti(real_data("abdomen_totalseg/example_seg_fast_force_split.nii.gz"))
+    ct = volume(scan.array[None].astype(np.float32), scan.affine_ras)
+    liver = (labels.array == 5)[None].astype(np.uint8)
+    header = flipped(labels.affine_ras, 0, liver.shape[1] if moved else None)
+    with pytest.raises(ValueError, match="Dice with voxels of 40 to 180 HU") as caught:
+        CheckAlignment(prior_hu=(40, 180))(volume(liver, header), ct)
+    by_index, by_header = (float(dice) for dice in re.findall(r"(0\.\d{3}) by", str(caught.value)))
+    assert by_index > 2 * by_header
 
 
 def test_the_tolerance_is_in_millimetres() -> None:

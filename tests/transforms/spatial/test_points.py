@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
+    Flip,
     Flipd,
     Invertd,
     Orientationd,
@@ -110,6 +111,16 @@ def test_world_points_land_on_the_right_voxel_after_monais_transforms(names: lis
     np.testing.assert_allclose(result["point"][0], brightest, atol=0.15)
     centre = np.unravel_index(np.asarray(result["image"][0]).argmax(), result["image"].shape[1:])
     assert np.abs(np.asarray(result["point"][0]) - centre).max() <= 0.6
+
+
+def test_lazy_transforms_that_are_still_pending_count() -> None:
+    image = oblique_image()
+    point = voxel_to_world([SPOT], image.affine.numpy(), "LPS")
+    lazy = Flip(spatial_axis=(0, 2), lazy=True)(image)
+    assert lazy.pending_operations
+    np.testing.assert_array_equal(lazy.affine, image.affine)
+    expected = [SHAPE[0] - 1 - SPOT[0], SPOT[1], SHAPE[2] - 1 - SPOT[2]]
+    np.testing.assert_allclose(WorldToVoxel("LPS")(point, lazy)[0], expected, atol=1e-4)
 
 
 def test_voxels_of_a_moved_grid_come_back_to_the_world() -> None:
