@@ -98,6 +98,13 @@ void clear_skipped(const TileList& list, Tensor& out) {
   }
 }
 
+void clear_map(const BlockProblem& p, int64_t tiles, Tensor& out) {
+  const bool half = out.element_size() == 2;
+  const double touched = half ? touched_share(read_view<uint16_t>(out), p.grid.batch, tiles, p.grid.tile)
+                              : touched_share(read_view<float>(out), p.grid.batch, tiles, p.grid.tile);
+  lazy_zeros(out.data_ptr(), out.numel() * out.element_size(), touched);
+}
+
 Tensor block_conv(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, const Tensor& index,
                   const std::vector<int64_t>& tile, bool zero_halo, bool packed, const std::vector<int64_t>& grid) {
   const char* op = "block_conv";
@@ -107,7 +114,7 @@ Tensor block_conv(const Tensor& x, const Tensor& weight, const std::optional<Ten
   const TileList list = tile_list(op, index, p.grid);
   Tensor out = empty_map(x, block_shape(p, index.numel(), packed), x.scalar_type(), is_channels_last(x));
   if (packed) clear_skipped(list, out);
-  else lazy_zeros(out.data_ptr(), out.numel() * out.element_size());
+  else clear_map(p, list.number.size(), out);
   const Forward f{p, list, zero_halo, packed};
   switch (x.scalar_type()) {
     case ScalarType::Double: run<double, double>(f, x, weight, bias, out); break;

@@ -18,6 +18,7 @@ struct Backward {
   const BlockProblem& problem;
   const TileList& list;
   bool zero_halo, packed;
+  bool fresh = false;  // the pages of dx are still to be faulted in
 };
 
 // The gradient of a tile's voxels inside the map, `line` values a pixel; read in place where they lie like that.
@@ -63,7 +64,7 @@ void spread_tile(const Backward& b, const ConvTable<T>& table, const PanelMatrix
       w.extent[axis] = box.extent[axis];
     }
   }
-  add_window(table, dx, w, part, scratch[2]);
+  add_window(table, dx, w, part, b.fresh, scratch[2]);
 }
 
 template <class S, class T>
@@ -152,7 +153,7 @@ struct Needs {
 };
 
 template <class S, class T>
-TensorTriple run(const Backward& b, const Tensor& grad, const Tensor& x, const Tensor& weight, const Needs& need) {
+TensorTriple run(Backward b, const Tensor& grad, const Tensor& x, const Tensor& weight, const Needs& need) {
   constexpr ScalarType type = std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Float;
   const std::vector<int64_t> nothing{0};
   Tensor dx = need.x ? empty_map(x, full_shape(x), type, is_channels_last(x)) : torch::stable::new_empty(x, nothing);
@@ -160,7 +161,9 @@ TensorTriple run(const Backward& b, const Tensor& grad, const Tensor& x, const T
   Tensor dweight = torch::stable::new_empty(x, need.weight ? full_shape(weight) : nothing, type);
   Tensor dbias = torch::stable::new_empty(x, sums ? std::vector<int64_t>{b.problem.out} : nothing, type);
   if (need.x) {
-    lazy_zeros(dx.data_ptr(), dx.numel() * sizeof(T));
+    const Window reach = tile_window(b.problem, 0, true);
+    const double touched = touched_share(read_view<T>(dx), x.size(0), b.list.number.size(), reach.extent);
+    b.fresh = lazy_zeros(dx.data_ptr(), dx.numel() * sizeof(T), touched);
     data_gradient<S, T>(b, grad, values_as<T>(weight), dx);
   }
   if (sums) weight_gradient<S, T>(b, grad, x, need.weight, dweight, dbias);

@@ -1,7 +1,6 @@
 // Zeroing by page where the system can.
 #include "lazy_zeros.h"
 
-#include <cstdint>
 #include <cstring>
 
 #if defined(__linux__)
@@ -10,11 +9,28 @@
 #endif
 
 namespace medseg::cpu {
-
-bool lazy_zeros(void* data, size_t bytes) {
 #if defined(__linux__)
-  // Below this the pages are likely to be written soon anyway, and a fault costs more than clearing a page.
-  constexpr size_t kLeast = 1 << 20;
+namespace {
+
+// Whether most of a sample of the pages is in memory, which fresh pages are not.
+bool mostly_resident(char* first, size_t bytes, size_t page) {
+  constexpr size_t kSamples = 8;
+  int resident = 0;
+  for (size_t i = 0; i < kSamples; ++i) {
+    unsigned char state = 1;
+    mincore(first + bytes / page * i / kSamples * page, page, &state);
+    resident += state & 1;
+  }
+  return resident * 2 > (int)kSamples;
+}
+
+}  // namespace
+#endif
+
+bool lazy_zeros(void* data, size_t bytes, [[maybe_unused]] double touched) {
+#if defined(__linux__)
+  constexpr size_t kLeast = 1 << 20;         // below this a pass is cheaper than asking
+  constexpr double kHugePagesFrom = 0.2;     // a huge page costs about a quarter of the small ones in it
   static const size_t page = (size_t)sysconf(_SC_PAGESIZE);
   if (bytes >= kLeast) {
     char* const begin = static_cast<char*>(data);
@@ -22,7 +38,8 @@ bool lazy_zeros(void* data, size_t bytes) {
     char* const first = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page);
     char* const last = reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(end) / page * page);
     // On Linux, private anonymous memory (what allocators hand out) reads as zero after MADV_DONTNEED.
-    if (madvise(first, last - first, MADV_DONTNEED) == 0) {
+    if (!mostly_resident(first, last - first, page) && madvise(first, last - first, MADV_DONTNEED) == 0) {
+      if (touched >= kHugePagesFrom) madvise(first, last - first, MADV_HUGEPAGE);
       std::memset(begin, 0, first - begin);
       std::memset(last, 0, end - last);
       return true;

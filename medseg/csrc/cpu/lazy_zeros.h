@@ -1,13 +1,25 @@
-// Memory that reads as zero without being written.
+// Large outputs of which few pages are written: zeros without a pass over the whole map.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace medseg::cpu {
 
-// Makes freshly allocated private memory read as zero. A map of which few tiles are written must not cost a pass over the
-// whole map: the pages inside are handed back to the system, which supplies zeros when a page is first touched. Only the
-// edges that share a page with other data are cleared by hand; so is everything where the system refuses or little is gained.
-// Returns whether pages were handed back.
-bool lazy_zeros(void* data, size_t bytes);
+// Makes freshly allocated private memory read as zero; `touched` is the share of its pages that will be written.
+//
+// Fresh pages of the system read as zero already, and clearing them would cost a fault a page: they are handed back to the
+// system, which supplies zeros when a page is first touched, in huge pages where most are touched. Memory that the allocator
+// has used before is cleared by hand: giving its pages back and faulting them in again is slower than writing them.
+// Returns whether the pages are still to be faulted in.
+bool lazy_zeros(void* data, size_t bytes, double touched);
+
+constexpr uintptr_t kPage = 4096;
+
+// A page that is first read and then written faults twice. This writes without changing the value.
+inline void touch_page(void* at) { __atomic_fetch_or(static_cast<unsigned char*>(at), 0, __ATOMIC_RELAXED); }
+
+inline bool same_page(const void* a, const void* b) {
+  return reinterpret_cast<uintptr_t>(a) / kPage == reinterpret_cast<uintptr_t>(b) / kPage;
+}
 
 }  // namespace medseg::cpu

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "conv_table.h"
+#include "lazy_zeros.h"
 #include "../common/op_inputs.h"
 
 namespace medseg::cpu {
@@ -148,31 +149,56 @@ void store_window(const ConvTable<T>& table, const MapView<S>& map, const Window
                       pixels + ((z * w.extent[1] + y) * w.extent[2] + clip.low[2]) * line, line, spare);
 }
 
+// `above`: the row before lies in the same window, so that the pages it shares with this one are in memory. Rows of maps
+// whose pages are `fresh` are touched before they are read.
 template <class T>
-void add_row(const ConvTable<T>& table, const MapView<T>& map, T* row, int64_t n, const T* pixels, int64_t line,
-             std::vector<T>& spare) {
-  const int64_t c = map.channels, step = map.stride[2], plane = map.channel_stride;
+void add_row(const ConvTable<T>& table, const MapView<T>& map, T* row, int64_t n, const T* pixels, int64_t line, bool above,
+             bool fresh, std::vector<T>& spare) {
+  const int64_t c = map.channels, step = map.stride[2], plane = map.channel_stride, up = above ? map.stride[1] : 0;
+  const auto prepare = [&](T* begin, T* last) {
+    if (!fresh) return;
+    if (!above || !same_page(begin, begin - up)) touch_page(begin);
+    for (char* p = reinterpret_cast<char*>(begin) + kPage; p < reinterpret_cast<char*>(last); p += kPage) touch_page(p);
+    if (!same_page(begin, last)) touch_page(last);
+  };
   if (plane == 1) {
+    prepare(row, row + (n - 1) * step + c - 1);
     for (int64_t p = 0; p < n; ++p)
       for (int64_t i = 0; i < c; ++i) row[p * step + i] += pixels[p * line + i];
     return;
   }
   spare.resize(std::max<size_t>(spare.size(), c * n));
   table.to_planes(pixels, line, c, n, spare.data(), n);
-  for (int64_t i = 0; i < c; ++i)
-    for (int64_t p = 0; p < n; ++p) row[i * plane + p * step] += spare[i * n + p];
+  for (int64_t i = 0; i < c; ++i) {
+    T* const own = row + i * plane;
+    prepare(own, own + (n - 1) * step);
+    for (int64_t p = 0; p < n; ++p) own[p * step] += spare[i * n + p];
+  }
 }
 
 // Scratch pixels are added to the part of the window inside the map.
 template <class T>
-void add_window(const ConvTable<T>& table, const MapView<T>& map, const Window& w, const Pixels<const T>& pixels,
+void add_window(const ConvTable<T>& table, const MapView<T>& map, const Window& w, const Pixels<const T>& pixels, bool fresh,
                 std::vector<T>& spare) {
   const Clip clip(map, w);
   if (clip.low[2] == clip.high[2]) return;
   for (int64_t z = clip.low[0]; z < clip.high[0]; ++z)
     for (int64_t y = clip.low[1]; y < clip.high[1]; ++y)
       add_row(table, map, window_row(map, w, z, y, clip.low[2]), clip.high[2] - clip.low[2],
-              pixels.data + z * pixels.plane + y * pixels.row + clip.low[2] * pixels.line, pixels.line, spare);
+              pixels.data + z * pixels.plane + y * pixels.row + clip.low[2] * pixels.line, pixels.line, y > clip.low[1], fresh,
+              spare);
+}
+
+// Estimated share of the map's pages that `count` windows of the given extent lie on.
+template <class S>
+double touched_share(const MapView<S>& map, int64_t batch, int64_t count, const int64_t extent[3]) {
+  const double page = kPage / (double)sizeof(S);
+  double pieces = (double)count * extent[0], span = (double)extent[2] * map.stride[2];
+  if (map.channel_stride != 1) pieces *= map.channels;
+  if (map.stride[1] < page) span = (double)extent[1] * map.stride[1];
+  else pieces *= extent[1];
+  const double all = (double)batch * map.channels * map.size[0] * map.size[1] * map.size[2] / page;
+  return std::min(1.0, pieces * (span / page + 1) / std::max(all, 1.0));
 }
 
 }  // namespace medseg::cpu
