@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from medseg.datasets.lidc.clusters import cluster_annotations
-from medseg.datasets.lidc.consensus import Nodule, build_nodules, consensus_mask, dice
-from medseg.datasets.lidc.database import database_path, read_database, slice_positions
+from medseg.datasets.lidc.consensus import Nodule, build_nodules, consensus_mask, dice, nodules_on_slices
+from medseg.datasets.lidc.crops import NoduleSlice, ShapeCase, crop_mask, labelled_shapes, largest_slice
+from medseg.datasets.lidc.database import Scan, database_path, read_all_scans, read_database, slice_positions
+from medseg.datasets.lidc.malignancy import MalignancyPolicy, malignancy_scores
 from medseg.datasets.lidc.masks import annotation_mask
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading
 from medseg.datasets.lidc.xml import find_reading, read_xml
@@ -13,16 +15,26 @@ __all__ = [
     "RATING_RANGES",
     "Annotation",
     "Contour",
+    "MalignancyPolicy",
     "Nodule",
+    "NoduleSlice",
     "PointMark",
     "Reading",
+    "Scan",
+    "ShapeCase",
     "annotation_mask",
     "build_nodules",
     "cluster_annotations",
     "consensus_mask",
+    "crop_mask",
     "database_path",
     "dice",
     "find_reading",
+    "labelled_shapes",
+    "largest_slice",
+    "malignancy_scores",
+    "nodules_on_slices",
+    "read_all_scans",
     "read_database",
     "read_xml",
     "slice_positions",

