@@ -4,14 +4,22 @@
 ``get_pool_layer(("sparse", {"channels": 16, "patch": 4}), spatial_dims=2)`` builds one. It fits where a network takes a
 pooling by name together with its arguments, or a module; blocks that call a named pooling with ``kernel_size`` alone
 cannot give it its channels.
+
+``Conv["quadtree", d]`` takes the arguments of a convolution and returns a `QuadtreeConv` in its place:
+``Conv["quadtree", 2](16, 32, kernel_size=3, padding=1, rounds=2)``. It fits where code builds its convolutions from a
+name or a constructor, with stride 1 and padding that keeps the size. MONAI's own blocks (`Convolution`, `ResidualUnit`,
+those of `UNet` and `BasicUNet`) name the plain convolution themselves: swap theirs with `medseg.networks.adapt`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-from monai.networks.layers.factories import Pool
+from monai.networks.layers.factories import Conv, Pool
 
+from medseg.layers.quadtree_conv import QuadtreeConv
 from medseg.layers.sparse_downsample import SparseDownsample
 
 __all__: list[str] = []
@@ -20,3 +28,43 @@ __all__: list[str] = []
 @Pool.factory_function("sparse")
 def _sparse_pool(dim: int) -> partial[SparseDownsample]:
     return partial(SparseDownsample, dim)
+
+
+@Conv.factory_function("quadtree")
+def _quadtree_conv(dim: int) -> Callable[..., QuadtreeConv]:
+    return partial(_quadtree_in_place_of_convolution, dim)
+
+
+def _quadtree_in_place_of_convolution(
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] | None = None,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    **options: Any,
+) -> QuadtreeConv:
+    """A `QuadtreeConv` from the arguments of a convolution; a root kernel of side 1 where the channels differ."""
+    side = _one("kernel_size", kernel_size)
+    for name, value, expected in (
+        ("stride", _one("stride", stride), 1),
+        ("dilation", _one("dilation", dilation), 1),
+        ("groups", groups, 1),
+        ("padding", None if padding in (None, "same") else _one("padding", padding), side // 2),  # type: ignore[arg-type]
+    ):
+        if value not in (None, expected):
+            raise ValueError(
+                f"Conv['quadtree', {spatial_dims}]: {name} is {value}; expected {expected}: the layer keeps the size"
+            )
+    options.setdefault("root_kernel", None if in_channels == out_channels else 1)
+    return QuadtreeConv(spatial_dims, in_channels, out_channels, kernel_size=side, bias=bias, **options)
+
+
+def _one(name: str, value: int | Sequence[int]) -> int:
+    values = {value} if isinstance(value, int) else set(value)
+    if len(values) != 1:
+        raise ValueError(f"Conv['quadtree']: {name} is {value}; expected the same along every axis")
+    return int(values.pop())

@@ -1,0 +1,234 @@
+"""Adaptive quadtree (2-D) and octree (3-D) convolution: rounds of convolutions where the image varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from monai.data import MetaTensor
+from monai.networks.layers.factories import split_args
+from torch import Tensor
+
+from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
+from medseg.layers.conv_rounds import ConvRounds, Named
+from medseg.ops.quadtree_conv import quadtree_conv
+from medseg.partition import BlockPlan, PlanSettings, Quadtree, active_voxels, block_layout, make_plan
+
+__all__ = ["AnyPlan", "QuadtreeConv"]
+
+AnyPlan = BlockPlan | EvaluatedPlan | Quadtree
+LEARNED = "learned"
+_OP_ACTIVATIONS = {None: None, "relu": "relu", "leakyrelu": "leaky_relu"}
+
+
+class QuadtreeConv(ConvRounds):
+    """Convolves a map in rounds, each on the blocks of a nested partition that follows the image.
+
+    With y_0 = W_0 * x (or x) and z_r = act(norm(W_r * y + b_r)), in the blocks Omega_r of round r
+
+        sum        y_r = y_{r-1} + z_r, z_r from y_{r-1}
+        replace    y_r = z_r, z_r from y_{r-1}
+        parallel   y_r = y_{r-1} + z_r, z_r from y_0
+
+    and y_r = y_{r-1} elsewhere. The sets are nested, the blocks of every round half as large as those of the round
+    before. This is a masked dense convolution in every round at the cost of the active blocks: kernels read true values
+    beyond a block's border, and outside the image 0. Statistics of a normalisation run over the active positions.
+
+    The partition is made once for an image and handed to every layer that runs on it, at any scale with whole tiles. A
+    layer that is called without one makes its own, from ``guide`` or from its input.
+
+    With ``evaluator="learned"`` a small network scores the blocks on the detached y_0. Its gradient comes through the
+    active blocks and a few rejected ones (``explore``), never through a dense convolution. With learned thresholds its
+    cost penalty belongs into the loss:
+
+        plan = layer.own_plan(x)
+        loss = criterion(layer(x, plan)) + 0.1 * layer.evaluator.cost_penalty(plan.kept)
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output and of all rounds.
+        rounds: number of rounds, 1 to 8.
+        kernel_size: side of the rounds' kernels, 1, 3 or 5.
+        mode: ``"sum"``, ``"replace"`` or ``"parallel"``.
+        root_kernel: side of the kernel W_0 on the whole map (1, 3 or 5), necessary when channels differ; 1 is cheap.
+            None: y_0 = x. No normalisation or activation follows it.
+        root: root blocks along each axis; round 1 has twice as many. None: see `medseg.partition.PlanSettings`.
+        budget: share of the blocks kept in each round, falling or equal. None: 0.5, 0.25, 0.125, ... unless there is a
+            threshold.
+        threshold: variation above which a block is kept, one number or one per round.
+        evaluator: how blocks are scored: ``"gradient"``, ``"variance"``, ``"range"``, ``"entropy"``, ``"random"`` (new
+            blocks in each call: a control), or ``"learned"``, or a pair of it and further arguments of
+            `LearnedEvaluator`, such as ``("learned", {"select": "threshold"})``.
+        reduce: ``"max"`` or ``"mean"`` of a block's cells.
+        act: ``"relu"``, ``"leakyrelu"`` (with options as MONAI's pair) or None, after each round.
+        norm: None, ``"batch"`` or ``"instance"`` (or a pair with options), after each round, see `ActiveNorm`.
+        bias: whether root and rounds have a bias.
+        explore: share of the rejected blocks that a learned evaluator tries in training, 0 to 1.
+        temperature: of the sigmoid that turns a learned score into a gate, above 0.
+        spacing: side of a voxel along each axis in mm, for the partitions that the layer makes itself.
+
+    Raises:
+        ValueError: for values outside of these.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        rounds: int = 3,
+        kernel_size: int = 3,
+        mode: str = "sum",
+        root_kernel: int | None = None,
+        root: int | Sequence[int] | None = None,
+        budget: Sequence[float] | None = None,
+        threshold: float | Sequence[float] | None = None,
+        evaluator: str | tuple[str, dict[str, Any]] = "gradient",
+        reduce: str = "max",
+        act: Named = "relu",
+        norm: Named = None,
+        bias: bool = True,
+        explore: float = 0.05,
+        temperature: float = 1.0,
+        spacing: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            spatial_dims, in_channels, out_channels, rounds, kernel_size, mode, root_kernel, act, norm, bias
+        )
+        self.scored_by, options = split_args(evaluator)
+        self.settings = PlanSettings(
+            rounds=rounds,
+            root=root,  # type: ignore[arg-type]
+            budget=budget,  # type: ignore[arg-type]
+            threshold=threshold,  # type: ignore[arg-type]
+            metric="gradient" if self.scored_by == LEARNED else self.scored_by,
+            reduce=reduce,
+            spacing=spacing,  # type: ignore[arg-type]
+        )
+        self.evaluator: LearnedEvaluator | None = None
+        if self.scored_by == LEARNED:
+            if threshold is not None:
+                raise ValueError(
+                    "QuadtreeConv: a learned evaluator has no fixed threshold; give budget (with "
+                    "evaluator=('learned', {'select': 'threshold'}) it is the target of learned thresholds)"
+                )
+            common: dict[str, Any] = {"explore": explore, "temperature": temperature}
+            self.evaluator = LearnedEvaluator(spatial_dims, out_channels, self.settings, **{**common, **options})
+        elif options:
+            raise ValueError(f"QuadtreeConv: evaluator {self.scored_by!r} has no option {', '.join(options)}")
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None, guide: Tensor | None = None) -> Tensor:
+        """Runs root and rounds.
+
+        Args:
+            x: ``[B, in_channels, *S]``, contiguous or channels-last.
+            plan: partition of the image behind x, see `medseg.partition`, or what a `LearnedEvaluator` returns; its
+                tiles must be whole on this map. None: the layer makes its own.
+            guide: ``[B, any, *S]``, what the layer's own partition is made of. None: x.
+
+        Returns:
+            ``[B, out_channels, *S]``.
+
+        Raises:
+            ValueError: for shapes that do not fit, or a plan of another batch, scale or number of rounds.
+        """
+        self.check_input(x)
+        if isinstance(x, MetaTensor):
+            out = self.forward(x.as_tensor(), plan, guide)
+            return MetaTensor(out, meta=x.meta, applied_operations=x.applied_operations)
+        y = x if self.root_conv is None else self.root_conv(x)
+        if plan is not None and guide is not None:
+            raise ValueError("QuadtreeConv: plan and guide are both given; a guide only serves to make a plan")
+        rows: list[int] | None = None
+        if plan is None:
+            plan = self._plan_of(y, x, guide)
+            if x.device.type != "cpu" and self.evaluator is None:
+                rows = block_layout(x.shape[2:], self.settings).rows(x.shape[0])
+        return self._run(y, self._checked(plan, x), plan if isinstance(plan, EvaluatedPlan) else None, rows)
+
+    def own_plan(self, x: Tensor, guide: Tensor | None = None) -> BlockPlan | EvaluatedPlan:
+        """The partition that the layer makes of its input or of a guide; an `EvaluatedPlan` if it is learned."""
+        self.check_input(x)
+        return self._plan_of(x if self.root_conv is None or self.evaluator is None else self.root_conv(x), x, guide)
+
+    def macs(self, plan: AnyPlan, size: Sequence[int]) -> int:
+        """Multiply-adds on a batch of maps of spatial size ``size`` under a plan: root kernel and active positions.
+
+        Positions of tiles that lie outside of the map are not counted; nor is the work of a learned evaluator.
+        """
+        blocks = plan if isinstance(plan, BlockPlan) else plan.plan
+        active, size = int(active_voxels(blocks, size).sum()), tuple(size)
+        return blocks.batch * self.root_macs(size) + active * (self.round_macs(size) // math.prod(size))
+
+    def _plan_of(self, y: Tensor, x: Tensor, guide: Tensor | None) -> BlockPlan | EvaluatedPlan:
+        if self.evaluator is None:
+            source = x if guide is None else guide
+            return make_plan(source.as_tensor() if isinstance(source, MetaTensor) else source.detach(), self.settings)
+        if guide is not None:
+            raise ValueError("QuadtreeConv: a learned evaluator reads the layer's own features; call it without guide")
+        return self.evaluator(y)
+
+    def _run(self, y: Tensor, plan: BlockPlan, evaluated: EvaluatedPlan | None, rows: list[int] | None) -> Tensor:
+        norm, weight, bias = self.norm, self.kernels(), self.bias
+        if norm.kind == "batch" and not norm.measures:
+            weight, bias = norm.fold(weight, bias)
+        if rows is None and y.device.type != "cpu":
+            rows = [plan.index.shape[1]] * self.rounds  # count stays on the device: nothing waits for it
+        out, stats = quadtree_conv(
+            y,
+            weight,
+            bias,
+            norm.scale if norm.measures else None,
+            norm.shift if norm.measures else None,
+            None if evaluated is None else evaluated.gate,
+            index=plan.index,
+            count=plan.count,
+            explore=None if evaluated is None else evaluated.explore,
+            grid=plan.grid,
+            rows=rows,
+            mode=self.mode,
+            activation=_OP_ACTIVATIONS[self.activation],
+            slope=self.slope,
+            norm=norm.kind if norm.measures else None,
+            eps=norm.eps,
+        )
+        if norm.kind == "batch" and norm.measures:
+            norm.remember(stats, active_voxels(plan, y.shape[2:]).sum(1))
+        return out
+
+    def _checked(self, plan: AnyPlan, x: Tensor) -> BlockPlan:
+        """The plan as tensors; raises ValueError if it does not fit the layer and its input."""
+        blocks = plan if isinstance(plan, BlockPlan) else plan.plan
+        size = tuple(x.shape[2:])
+        if blocks.batch != x.shape[0]:
+            raise ValueError(f"QuadtreeConv: the plan is for a batch of {blocks.batch}, x has {x.shape[0]} samples")
+        if blocks.rounds != self.rounds:
+            raise ValueError(f"QuadtreeConv: the plan has {blocks.rounds} rounds, the layer {self.rounds}")
+        if len(blocks.grid) != len(size) or any(g > s for g, s in zip(blocks.grid, size, strict=True)):
+            raise ValueError(
+                f"QuadtreeConv: a plan of {list(blocks.grid)} tiles does not fit a map of size {list(size)}; "
+                "expected at least one voxel a tile: fewer rounds, a smaller root, or a finer map"
+            )
+        if isinstance(plan, Quadtree):
+            _check_scale(plan.size, blocks.grid, size)
+        return blocks
+
+    def extra_repr(self) -> str:
+        """What the layer was made with, for ``print``."""
+        share = f"budget={self.settings.budget}" if self.settings.budget else f"threshold={self.settings.threshold}"
+        return f"{super().extra_repr()}, {share}, evaluator={self.scored_by}"
+
+
+def _check_scale(image: tuple[int, ...], grid: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """Raises ValueError unless the tiles of the image cover the same ground as those of the map."""
+    scales = set()
+    for s, g, m in zip(image, grid, size, strict=True):
+        at_image, at_map = -(-s // g), -(-m // g)
+        scales.add(at_image // at_map if at_image % at_map == 0 and -(-s // (at_image // at_map)) == m else 0)
+    if 0 in scales:
+        raise ValueError(
+            f"QuadtreeConv: the plan was made for an image of size {list(image)} with {list(grid)} tiles, the map has "
+            f"size {list(size)}; expected the image's size divided by a whole number that divides its tiles"
+        )
