@@ -1,0 +1,63 @@
+"""The account of what `adapt` changed in a network, what it kept, and what it left alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["AdaptReport", "AdaptRow"]
+
+
+class AdaptRow(NamedTuple):
+    """One layer that was looked at.
+
+    Attributes:
+        name: its dotted name in the network; several names where one module stands in several places.
+        before: what stood there.
+        after: what stands there now; the same as ``before`` if it was left alone.
+        kept: ``"yes"``, ``"no"`` or ``"-"`` (it had no weights, or was left alone).
+        note: why; for a changed layer also whether the function is the same at the start.
+    """
+
+    name: str
+    before: str
+    after: str
+    kept: str
+    note: str
+
+    @property
+    def changed(self) -> bool:
+        """Whether the layer was swapped."""
+        return self.before != self.after
+
+
+class AdaptReport(NamedTuple):
+    """What `adapt` did (or, as a dry run, would do); ``print`` shows it as a table.
+
+    Attributes:
+        rows: one for every layer that was swapped, or that matched and could not be swapped.
+        warnings: what to know about the network as a whole.
+        dry_run: True if nothing was changed.
+    """
+
+    rows: tuple[AdaptRow, ...]
+    warnings: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def changed(self) -> tuple[AdaptRow, ...]:
+        """The rows of swapped layers."""
+        return tuple(row for row in self.rows if row.changed)
+
+    @property
+    def skipped(self) -> tuple[AdaptRow, ...]:
+        """The rows of layers that matched but were left alone."""
+        return tuple(row for row in self.rows if not row.changed)
+
+    def __str__(self) -> str:
+        head = ("layer", "before", "after", "weights kept", "note")
+        lines = [head, *((r.name, r.before, r.after if r.changed else "left alone", r.kept, r.note) for r in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(4)]
+        table = ["  ".join([*(t.ljust(w) for t, w in zip(line, widths, strict=False)), line[4]]) for line in lines]
+        verb = "would be swapped" if self.dry_run else "swapped"
+        total = f"{len(self.changed)} {verb}, {len(self.skipped)} left alone"
+        return "\n".join([*table, total, *(f"note: {text}" for text in self.warnings)])
