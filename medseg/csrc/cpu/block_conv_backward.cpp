@@ -64,7 +64,7 @@ void spread_tile(const Backward& b, const ConvTable<T>& table, const PanelMatrix
       w.extent[axis] = box.extent[axis];
     }
   }
-  add_window(table, dx, w, part, b.fresh, scratch[2]);
+  add_window(table, dx, w, part, scratch[2], b.fresh);
 }
 
 template <class S, class T>

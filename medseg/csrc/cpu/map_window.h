@@ -178,8 +178,8 @@ void add_row(const ConvTable<T>& table, const MapView<T>& map, T* row, int64_t n
 
 // Scratch pixels are added to the part of the window inside the map.
 template <class T>
-void add_window(const ConvTable<T>& table, const MapView<T>& map, const Window& w, const Pixels<const T>& pixels, bool fresh,
-                std::vector<T>& spare) {
+void add_window(const ConvTable<T>& table, const MapView<T>& map, const Window& w, const Pixels<const T>& pixels,
+                std::vector<T>& spare, bool fresh = false) {
   const Clip clip(map, w);
   if (clip.low[2] == clip.high[2]) return;
   for (int64_t z = clip.low[0]; z < clip.high[0]; ++z)
