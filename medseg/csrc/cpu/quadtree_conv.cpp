@@ -3,6 +3,7 @@
 #include "quadtree_conv.h"
 
 #include "../common/last_backend.h"
+#include "huge_pages.h"
 #include "quadtree_output.h"
 
 namespace medseg::cpu {
@@ -52,13 +53,17 @@ class Forward {
         const TileBox box = tile_box(p_.grid, tile);
         if (!is_whole(box, p_.grid)) clear_row(row);
         const Pixels<const T> patch = from.patch(table_, box, scratch.patch.data(), scratch.spare);
-        const Pixels<T> u = tile_pixels(p_, scratch.values.data(), w.width);
+        const Pixels<T> u = tile_pixels(p_, in_place(w.width) ? own_row(row) : scratch.values.data(), w.width);
         convolve_window(table_, w, p_.kernel, c_, bias.empty() ? nullptr : bias.data(), patch, box.extent, u);
         if (p_.settings.norm == kNoNorm) finish_tile(tile, row, box, u, scratch);
         else keep_for_norm(row, box, u, partial_.data() + i * 2 * c_);
       }
     });
   }
+
+  // Whether a row of the store serves as the room for the convolution.
+  bool in_place(int64_t width) const { return std::is_same_v<E, T> && width == c_ && p_.settings.norm == kNoNorm; }
+  T* own_row(int64_t row) const { return reinterpret_cast<T*>(store_ + row * row_size_); }
 
   void clear_row(int64_t row) {
     std::memset((void*)(store_ + row * row_size_), 0, row_size_ * sizeof(E));
@@ -82,7 +87,7 @@ class Forward {
         T* v = pixel_line(u, z, y);
         const int64_t n = box.extent[2] * u.line;
         if (!linear)
-          for (int64_t i = 0; i < n; ++i) v[i] = v[i] > T(0) ? v[i] : v[i] * slope;
+          for (int64_t i = 0; i < n; ++i) v[i] = activate(v[i], slope);
         if (adds) {
           T* old = scratch.other.data();
           before.read_tile_line(table_, box, row_[tile], z, y, old, u.line, scratch.spare);
@@ -93,6 +98,7 @@ class Forward {
   }
 
   void compact(const T* v, int64_t pixels, int64_t ld, E* to) const {
+    if ((const void*)v == (const void*)to) return;
     if (ld == c_) return copy_values(v, pixels * c_, to);
     for (int64_t i = 0; i < pixels; ++i) copy_values(v + i * ld, c_, to + i * c_);
   }
@@ -207,6 +213,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> quadtree_conv(
   } else if (settings.keeps_signs()) {
     pre = torch::stable::new_empty(x, {p.rows(), p.sign_bytes()}, ScalarType::Byte);
   }
+  for (Tensor* t : {&out, &store, &pre}) prefer_huge_pages(t->data_ptr(), t->numel() * t->element_size());
   if (type == ScalarType::Double) run_forward<double, double>(p, in, out, store, pre, stats);
   else if (type == ScalarType::Float) run_forward<float, float>(p, in, out, store, pre, stats);
   else run_forward<torch::headeronly::BFloat16, float>(p, in, out, store, pre, stats);

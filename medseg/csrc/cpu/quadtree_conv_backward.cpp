@@ -1,6 +1,9 @@
 // medseg::quadtree_conv on the CPU, backward. The gradient map starts as a copy of the gradient of the output, the one
 // pass over the whole map; the rounds are undone in reverse order on it, each on its own tiles.
+#include <memory>
+
 #include "../common/last_backend.h"
+#include "huge_pages.h"
 #include "quadtree_gradient.h"
 
 namespace medseg::cpu {
@@ -16,12 +19,15 @@ class Backward {
         tile_size_(problem.row_volume() * width_), factors_(sign_factors<T>((T)problem.settings.negative_slope())) {}
 
   void run() {
+    size_t most = 0;
+    for (const std::vector<int32_t>& list : p_.active) most = std::max(most, list.size());
+    values_.reset(new T[most * tile_size_]);  // not initialised: every round writes what it reads
+    prefer_huge_pages(values_.get(), most * tile_size_ * sizeof(T));
     for (int64_t r = p_.rounds - 1; r >= 0; --r) {
       for (size_t i = 0; i < p_.active[r].size(); ++i)  // now row_ tells what round r read
         if (p_.active[r][i] >= 0) row_[p_.active[r][i]] = p_.previous[p_.first_row[r] + i];
       const RoundMaps<T> maps(p_, parameters_, saved_.stats, r);
       if (to_.gate != nullptr) explore(r, maps);
-      values_.assign(p_.active[r].size() * tile_size_, T(0));
       gather(r, maps);
       if (p_.settings.norm != kNoNorm) through_norm(r, maps);
       if (to_.weight != nullptr) weight_gradient(r);
@@ -65,7 +71,8 @@ class Backward {
         convolve_window(table_, w, p_.kernel, c_, bias.empty() ? nullptr : bias.data(), patch, box.extent, z);
         for_pixels(z, box, [&](T* v, int64_t) {
           if (p_.settings.norm != kNoNorm) maps.of(tile).apply(v, c_);
-          for (int64_t c = 0; c < c_; ++c) v[c] = activate(v[c], linear(), slope());
+          if (!linear())
+            for (int64_t c = 0; c < c_; ++c) v[c] = activate(v[c], slope());
         });
         if (p_.settings.mode == kReplace) {
           read_before(before, row_[tile], box, g, scratch);
@@ -105,7 +112,7 @@ class Backward {
         if (tile < 0) continue;
         const int64_t row = p_.first_row[r] + i;
         const TileBox box = tile_box(p_.grid, tile);
-        const Pixels<T> g = tile_pixels(p_, values_.data() + i * tile_size_, width_);
+        const Pixels<T> g = tile_pixels(p_, values_.get() + i * tile_size_, width_);
         read_gradient(box, g, scratch.spare);
         if (to_.gate != nullptr) to_.gate[r * p_.tiles + tile] = change(before, row, tile, box, g, scratch);
         if (p_.settings.mode == kReplace) clear_gradient(box, scratch);
@@ -138,19 +145,20 @@ class Backward {
       return for_pixels(g, box, [&](T* v, int64_t p) { scale_by_signs(v, c_, p * c_, bits, factors_.data()); });
     }
     const E* z = row_data(row);
+    const T factor = slope();
     for_pixels(g, box, [&](T* v, int64_t p) {
-      for (int64_t c = 0; c < c_; ++c) v[c] = static_cast<T>(z[p * c_ + c]) > T(0) ? v[c] : v[c] * slope();
+      for (int64_t c = 0; c < c_; ++c) v[c] = activate_back(static_cast<T>(z[p * c_ + c]), v[c], factor);
     });
   }
 
   // Through activation, scale and shift; the sums of the tile that normalisation needs go to `partial`.
   void through_affine(const Affine<T>& map, int64_t row, const TileBox& box, const Pixels<T>& g, T* partial) const {
     const E* u = saved_.pre_rows() + row * p_.row_volume() * c_;
+    const T factor = linear() ? T(1) : slope();
     for_pixels(g, box, [&](T* v, int64_t p) {
       for (int64_t c = 0; c < c_; ++c) {
         const T centred = static_cast<T>(u[p * c_ + c]) - map.mean[c];
-        const bool above = linear() || centred * map.factor[c] + map.shift[c] > T(0);
-        v[c] = above ? v[c] : v[c] * slope();
+        v[c] = activate_back(centred * map.factor[c] + map.shift[c], v[c], factor);
         partial[c] += v[c];
         partial[c_ + c] += v[c] * (centred * map.rstd[c]);
       }
@@ -169,7 +177,7 @@ class Backward {
         const Affine<T>& map = maps.of(tile);
         const T* mean = sums.means(p_.group_of(tile));
         const E* u = saved_.pre_rows() + (p_.first_row[r] + i) * p_.row_volume() * c_;
-        for_pixels(tile_pixels(p_, values_.data() + i * tile_size_, width_), tile_box(p_.grid, tile), [&](T* v, int64_t p) {
+        for_pixels(tile_pixels(p_, values_.get() + i * tile_size_, width_), tile_box(p_.grid, tile), [&](T* v, int64_t p) {
           for (int64_t c = 0; c < c_; ++c) {
             const T normal = (static_cast<T>(u[p * c_ + c]) - map.mean[c]) * map.rstd[c];
             v[c] = map.factor[c] * (v[c] - mean[c] - normal * mean[c_ + c]);
@@ -193,7 +201,7 @@ class Backward {
           const int32_t tile = p_.active[r][i];
           if (tile < 0) continue;
           const TileBox box = tile_box(p_.grid, tile);
-          const Pixels<T> g = tile_pixels(p_, values_.data() + i * tile_size_, width_);
+          const Pixels<T> g = tile_pixels(p_, values_.get() + i * tile_size_, width_);
           const Pixels<const T> patch = from.patch(table_, box, scratch.patch.data(), scratch.spare);
           correlate_window(table_, p_.kernel, c_, patch, read_only(g), box.extent, dw, width_);
           if (to_.bias != nullptr) for_pixels(g, box, [&](T* v, int64_t) { for (int64_t c = 0; c < c_; ++c) db[c] += v[c]; });
@@ -229,7 +237,7 @@ class Backward {
         TileScratch<T> scratch(p_, box_size, 0);
         for (int64_t i = begin; i < end; ++i) {
           const TileBox box = tile_box(p_.grid, p_.active[r][colour[i]]);
-          const Pixels<T> g = tile_pixels(p_, values_.data() + colour[i] * tile_size_, width_);
+          const Pixels<T> g = tile_pixels(p_, values_.get() + colour[i] * tile_size_, width_);
           Window w_box = tile_window(box);
           for (int axis = 0; axis < 3; ++axis) {
             w_box.start[axis] -= p_.halo[axis];
@@ -237,7 +245,7 @@ class Backward {
           }
           const Pixels<T> spread = dense_pixels(scratch.patch.data(), w_box.extent, width_);
           spread_window(table_, w, p_.kernel, c_, read_only(g), box.extent, spread);
-          add_window(table_, to_.map, w_box, read_only(spread), scratch.spare);
+          add_window(table_, to_.map, w_box, read_only(spread), false, scratch.spare);
         }
       });
   }
@@ -249,7 +257,8 @@ class Backward {
   const QuadtreeSaved<E, T>& saved_;
   const QuadtreeGradients<T>& to_;
   std::vector<int32_t> row_;
-  std::vector<T> values_, partial_;
+  std::unique_ptr<T[]> values_;  // gradient tiles of a round
+  std::vector<T> partial_;
   const int64_t c_, width_, tile_size_;
   const std::vector<T> factors_;
 };
@@ -281,6 +290,7 @@ Gradients run_backward(const QuadtreeProblem& p, const QuadtreeInputs& in, const
   const ScalarType kind = std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Float;
   const Tensor grad = as_type(grad_in, kind);
   Tensor map = empty_map(in.x, full_shape(in.x), kind, is_channels_last(in.x));
+  prefer_huge_pages(map.data_ptr(), map.numel() * sizeof(T));
   torch::stable::copy_(map, grad);
   const std::optional<Tensor> weight = in.weight;
   Tensor dweight = zeros_or_nothing(in.x, weight, need.weight, kind), dbias = zeros_or_nothing(in.x, in.bias, need.weight, kind);

@@ -9,9 +9,18 @@
 
 namespace medseg::cpu {
 
+// Both sides are computed before the choice: the compiler then makes vectors of it instead of branches.
 template <class T>
-inline T activate(T v, bool linear, T slope) {
-  return v > T(0) || linear ? v : v * slope;
+inline T activate(T v, T slope) {
+  const T below = v * slope;
+  return v > T(0) ? v : below;
+}
+
+// Its gradient: g where the value is above zero, g times slope elsewhere.
+template <class T>
+inline T activate_back(T value, T g, T slope) {
+  const T below = g * slope;
+  return value > T(0) ? g : below;
 }
 
 // Bits of v[0..8) above zero.
