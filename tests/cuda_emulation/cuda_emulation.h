@@ -117,5 +117,6 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, Kernel kernel) {
 
 }  // namespace medseg_emulation
 
+#include "emulated_atomics.h"
 #include "emulated_types.h"
 #include "emulated_warp.h"
