@@ -1,0 +1,1 @@
+"""Parts of the classification study: data, rows, network, training, statistics and report."""

@@ -1,0 +1,138 @@
+"""The tables of the study, from the record of its runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks._classification.data import describe
+from benchmarks._classification.record import Record
+from benchmarks._classification.rows import BASELINE
+from benchmarks._classification.statistics import METRICS, Interval, difference, interval
+
+MOST_CAPPED = 0.2
+WHY_3D = (
+    "28^3 volumes padded to 32^3 have four halvings, not six, and a step costs several times as much: only the plain "
+    "CNN, 4SD and the Recipe are run. Patch sides 8, 4, 2, 1 keep 64 patches at every halving (p = 1 at the last)."
+)
+
+
+def report(data: str, record: Record, command: str) -> str:
+    """Everything about a data set as Markdown.
+
+    Args:
+        data: its name.
+        record: its runs.
+        command: makes the runs again.
+    """
+    names = record.row_names()
+    if not names:
+        return f"{data}: no finished run yet; {command}"
+    parts = [f"### {data}", "", f"{describe(data)}.", "", f"`{command}`", "", *_main_table(record, names)]
+    parts += ["", *_seed_table(record, names), "", *_health_table(record, names), "", *_notes(data, record)]
+    return "\n".join(parts)
+
+
+def _main_table(record: Record, names: Sequence[str]) -> list[str]:
+    lines = _head(
+        ["row", "n", "accuracy %", "minus max pool", "AUC %", "minus max pool", "parameters", "MMAC", "s", "epochs"]
+    )
+    for name in names:
+        runs, seeds = record.runs(name), record.predictions(name)
+        cells = [name, str(len(runs))]
+        for metric in METRICS:
+            cells += [_percent(interval(seeds, metric)), _against_baseline(record, name, metric)]
+        cells += [
+            _number(runs, "parameters", 1, "{:.0f}"),
+            _number(runs, "macs", 1e-6, "{:.2f}"),
+            _number(runs, "cpu_seconds", 1, "{:.0f}"),
+            _number(runs, "epochs", 1, "{:.0f}"),
+        ]
+        lines.append(_line(cells))
+    return lines
+
+
+def _against_baseline(record: Record, name: str, metric: str) -> str:
+    shared = {run["seed"] for run in record.runs(name)} & {run["seed"] for run in record.runs(BASELINE)}
+    if name == BASELINE or not shared:
+        return "-"
+    seeds = sorted(shared)
+    found = difference(record.predictions(name, seeds), record.predictions(BASELINE, seeds), metric)
+    return _percent(found, sign=True)
+
+
+def _seed_table(record: Record, names: Sequence[str]) -> list[str]:
+    seeds = sorted({line["seed"] for line in record.lines if line["kind"] == "run"})
+    lines = ["Accuracy / AUC in % for each seed:", "", *_head(["row", *map(str, seeds), "mean", "sd"])]
+    for name in names:
+        by_seed = dict(zip([run["seed"] for run in record.runs(name)], record.predictions(name), strict=True))
+        values = {
+            seed: [100 * function(found.scores, found.labels) for function in METRICS.values()]
+            for seed, found in by_seed.items()
+        }
+        cells = [_pair(values[seed]) if seed in values else "" for seed in seeds]
+        columns = list(zip(*values.values(), strict=True))
+        spread = [statistics.stdev(column) if len(column) > 1 else float("nan") for column in columns]
+        lines.append(_line([name, *cells, _pair([statistics.fmean(c) for c in columns]), _pair(spread)]))
+    return lines
+
+
+def _health_table(record: Record, names: Sequence[str]) -> list[str]:
+    kinds = list(dict.fromkeys(k for name in names for run in record.runs(name) for k in run.get("health", {})))
+    if not kinds:
+        return []
+    lines = ["What was chosen, mean over seeds (a list: one value a layer or round):", "", *_head(["row", *kinds])]
+    for name in names:
+        cells = [_mean_health([run["health"][k] for run in record.runs(name) if k in run["health"]]) for k in kinds]
+        if any(cells):
+            lines.append(_line([name, *cells]))
+    return lines
+
+
+def _mean_health(values: Sequence[Any]) -> str:
+    if not values:
+        return ""
+    if isinstance(values[0], list):
+        return " ".join(f"{statistics.fmean(column):.2f}" for column in zip(*values, strict=True))
+    return f"{statistics.fmean(values):.2f}"
+
+
+def _notes(data: str, record: Record) -> list[str]:
+    runs = [line for line in record.lines if line["kind"] == "run"]
+    trained = [run for run in runs if "epochs" in run]
+    capped = [run for run in trained if run["capped"]]
+    notes = [
+        "Accuracy and AUC: mean over seeds, in brackets the 95 % bootstrap interval over test cases (patients where "
+        "there are patients); differences are paired. MMAC: counted multiply-adds of one test image; s: processor "
+        "seconds of training on one thread.",
+        f"{len(runs)} runs, {sum(run['cpu_seconds'] for run in runs) / 3600:.2f} core hours; {len(capped)} of "
+        f"{len(trained)} trained runs hit the cap of epochs"
+        + ("." if len(capped) <= MOST_CAPPED * len(trained) else ": MORE THAN A FIFTH, NOT FINISHED."),
+    ]
+    notes += [f"capped: {run['row']}, seed {run['seed']}" for run in capped]
+    if data == "adrenal":
+        notes.append(WHY_3D)
+    return [f"- {note}" for note in notes]
+
+
+def _percent(found: Interval, sign: bool = False) -> str:
+    form = "{:+.1f} ({:+.1f}, {:+.1f})" if sign else "{:.1f} ({:.1f}, {:.1f})"
+    return form.format(100 * found.mean, 100 * found.low, 100 * found.high)
+
+
+def _pair(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
+
+
+def _number(runs: Sequence[dict[str, Any]], key: str, scale: float, form: str) -> str:
+    values = [run[key] for run in runs if key in run]
+    return form.format(scale * statistics.fmean(values)) if values else "-"
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_line(cells), _line(["---"] * len(cells))]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

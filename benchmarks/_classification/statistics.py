@@ -1,0 +1,110 @@
+"""Accuracy, area under the ROC curve, and bootstrap intervals over patients or images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+RESAMPLES = 1000
+
+
+class Predictions(NamedTuple):
+    """Test outputs of one seed.
+
+    Attributes:
+        scores: logit of class 1 against class 0 for each case; above 0 predicts class 1.
+        labels: 0 or 1 for each case.
+        groups: what is drawn together, for each case; the same number in another seed is the same group.
+    """
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+class Interval(NamedTuple):
+    """Mean over seeds, with the 2.5 and 97.5 percentiles of its bootstrap distribution."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def predictions(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> Predictions:
+    """Predictions from plain lists, as they are stored."""
+    return Predictions(np.asarray(scores, np.float64), np.asarray(labels, np.int64), np.asarray(groups, np.int64))
+
+
+def accuracy(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Share of cases on the right side of 0."""
+    return float(np.mean((scores > 0) == (labels == 1)))
+
+
+def auc(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Area under the ROC curve (Mann-Whitney; ties count one half); NaN if one class is missing."""
+    positives = labels == 1
+    p, n = int(positives.sum()), int((~positives).sum())
+    if not p or not n:
+        return float("nan")
+    return float((rankdata(scores)[positives].sum() - p * (p + 1) / 2) / (p * n))
+
+
+METRICS = {"accuracy": accuracy, "AUC": auc}
+
+
+def interval(seeds: Sequence[Predictions], metric: str, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """A metric, averaged over seeds, with its bootstrap interval.
+
+    Groups are drawn with replacement from all groups of all seeds; a group drawn k times counts k times in every seed
+    that tested it. The interval therefore holds the choice of test cases; the seeds' own spread is quoted beside it.
+    """
+    draws = _draws(seeds, resamples, seed)
+    values = np.array([_mean(seeds, metric, weights) for weights in draws])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Interval(_mean(seeds, metric, None), float(low), float(high))
+
+
+def difference(
+    ours: Sequence[Predictions], theirs: Sequence[Predictions], metric: str, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """A metric of ours minus that of theirs on the same cases, with its paired bootstrap interval.
+
+    Raises:
+        ValueError: if the two were not tested on the same cases.
+    """
+    same = len(ours) == len(theirs) and all(
+        np.array_equal(a.groups, b.groups) and np.array_equal(a.labels, b.labels)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+    if not same:
+        raise ValueError("the two sets of predictions are of different cases; pair runs of the same seeds and data")
+    values = [
+        _mean(ours, metric, weights) - _mean(theirs, metric, weights) for weights in _draws(ours, resamples, seed)
+    ]
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Interval(_mean(ours, metric, None) - _mean(theirs, metric, None), float(low), float(high))
+
+
+def _draws(seeds: Sequence[Predictions], resamples: int, seed: int) -> list[list[NDArray[np.int64]]]:
+    """For every resample and seed, the case numbers drawn."""
+    groups = np.unique(np.concatenate([item.groups for item in seeds]))
+    places = [np.searchsorted(groups, item.groups) for item in seeds]
+    rng = np.random.default_rng(seed)
+    result = []
+    for _ in range(resamples):
+        counts = np.bincount(rng.integers(0, len(groups), len(groups)), minlength=len(groups))
+        result.append([np.repeat(np.arange(len(place)), counts[place]) for place in places])
+    return result
+
+
+def _mean(seeds: Sequence[Predictions], metric: str, cases: Sequence[NDArray[np.int64]] | None) -> float:
+    function = METRICS[metric]
+    values = [
+        function(item.scores, item.labels) if cases is None else function(item.scores[cases[i]], item.labels[cases[i]])
+        for i, item in enumerate(seeds)
+    ]
+    return float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
