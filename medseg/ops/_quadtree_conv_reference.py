@@ -79,7 +79,9 @@ def statistics(u: Tensor, mask: Tensor, norm: int, eps: float) -> tuple[Tensor, 
 
 def activate(v: Tensor, activation: int, slope: float) -> Tensor:
     """0 none, 1 ReLU, 2 leaky ReLU."""
-    return v if activation == 0 else torch.where(v > 0, v, v * (slope if activation == 2 else 0.0))
+    if activation == 0:
+        return v
+    return v.clamp(min=0) if activation == 1 else torch.where(v > 0, v, v * slope)
 
 
 def per_channel(p: Tensor, ndim: int) -> Tensor:

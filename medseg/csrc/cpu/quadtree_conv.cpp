@@ -86,8 +86,7 @@ class Forward {
       for (int64_t y = 0; y < box.extent[1]; ++y) {
         T* v = pixel_line(u, z, y);
         const int64_t n = box.extent[2] * u.line;
-        if (!linear)
-          for (int64_t i = 0; i < n; ++i) v[i] = activate(v[i], slope);
+        if (!linear) activate(v, n, slope);
         if (adds) {
           T* old = scratch.other.data();
           before.read_tile_line(table_, box, row_[tile], z, y, old, u.line, scratch.spare);

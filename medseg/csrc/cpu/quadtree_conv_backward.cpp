@@ -71,8 +71,7 @@ class Backward {
         convolve_window(table_, w, p_.kernel, c_, bias.empty() ? nullptr : bias.data(), patch, box.extent, z);
         for_pixels(z, box, [&](T* v, int64_t) {
           if (p_.settings.norm != kNoNorm) maps.of(tile).apply(v, c_);
-          if (!linear())
-            for (int64_t c = 0; c < c_; ++c) v[c] = activate(v[c], slope());
+          if (!linear()) activate(v, c_, slope());
         });
         if (p_.settings.mode == kReplace) {
           read_before(before, row_[tile], box, g, scratch);
@@ -147,7 +146,7 @@ class Backward {
     const E* z = row_data(row);
     const T factor = slope();
     for_pixels(g, box, [&](T* v, int64_t p) {
-      for (int64_t c = 0; c < c_; ++c) v[c] = activate_back(static_cast<T>(z[p * c_ + c]), v[c], factor);
+      for (int64_t c = 0; c < c_; ++c) v[c] *= activation_factor(static_cast<T>(z[p * c_ + c]), factor);
     });
   }
 
@@ -158,7 +157,7 @@ class Backward {
     for_pixels(g, box, [&](T* v, int64_t p) {
       for (int64_t c = 0; c < c_; ++c) {
         const T centred = static_cast<T>(u[p * c_ + c]) - map.mean[c];
-        v[c] = activate_back(centred * map.factor[c] + map.shift[c], v[c], factor);
+        v[c] *= activation_factor(centred * map.factor[c] + map.shift[c], factor);
         partial[c] += v[c];
         partial[c_ + c] += v[c] * (centred * map.rstd[c]);
       }
@@ -245,7 +244,7 @@ class Backward {
           }
           const Pixels<T> spread = dense_pixels(scratch.patch.data(), w_box.extent, width_);
           spread_window(table_, w, p_.kernel, c_, read_only(g), box.extent, spread);
-          add_window(table_, to_.map, w_box, read_only(spread), false, scratch.spare);
+          add_window(table_, to_.map, w_box, read_only(spread), scratch.spare);
         }
       });
   }

@@ -9,18 +9,25 @@
 
 namespace medseg::cpu {
 
-// Both sides are computed before the choice: the compiler then makes vectors of it instead of branches.
+// (Leaky) ReLU of n values, NaN stays NaN. Written so that the compiler makes vectors of it: a branch on the sign of every
+// value would take longer than the convolution.
 template <class T>
-inline T activate(T v, T slope) {
-  const T below = v * slope;
-  return v > T(0) ? v : below;
+void activate(T* v, int64_t n, T slope) {
+  const T zero(0);
+  if (slope == zero) {
+    for (int64_t i = 0; i < n; ++i) v[i] = zero > v[i] ? zero : v[i];
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const T up = zero > v[i] ? zero : v[i], down = zero > v[i] ? v[i] : zero;
+    v[i] = up + down * slope;
+  }
 }
 
-// Its gradient: g where the value is above zero, g times slope elsewhere.
+// Factor of its gradient.
 template <class T>
-inline T activate_back(T value, T g, T slope) {
-  const T below = g * slope;
-  return value > T(0) ? g : below;
+inline T activation_factor(T value, T slope) {
+  return value > T(0) ? T(1) : slope;
 }
 
 // Bits of v[0..8) above zero.
