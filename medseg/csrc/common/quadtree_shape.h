@@ -68,4 +68,13 @@ MS_HD void cell_range(const QuadtreeShape& s, int axis, int64_t t, int64_t k, in
   *end = last;
 }
 
+// For metrics that look at whole tiles.
+MS_HD QuadtreeShape without_cells(QuadtreeShape s) {
+  for (int a = 0; a < 3; ++a) {
+    s.cell[a] = s.tile[a];
+    s.cells[a] = 1;
+  }
+  return s;
+}
+
 }  // namespace medseg

@@ -171,15 +171,6 @@ void merge_levels(const QuadtreeShape& s, Metric metric, const std::vector<int64
   }
 }
 
-// Cells are for kGradientMax; every other metric looks at whole tiles.
-inline QuadtreeShape without_cells(QuadtreeShape s) {
-  for (int a = 0; a < 3; ++a) {
-    s.cell[a] = s.tile[a];
-    s.cells[a] = 1;
-  }
-  return s;
-}
-
 template <class T, Metric M>
 void metric_scores(const QuadtreeShape& shape, const RowTable<T>& table, const std::vector<Volume<T>>& maps, const double* spacing, T* score) {
   const QuadtreeShape s = M == Metric::kGradientMax ? shape : without_cells(shape);
