@@ -20,6 +20,7 @@ struct Memory {
     fill(held.back().get(), 0xff, count * (int64_t)sizeof(T));
     return reinterpret_cast<T*>(held.back().get());
   }
+  Memory fresh() const { return {}; }
   void fill(void* p, int byte, int64_t bytes) { std::memset(p, byte, bytes); }
 };
 

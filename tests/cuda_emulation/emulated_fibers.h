@@ -2,13 +2,17 @@
 #pragma once
 #include <ucontext.h>
 
+#include <map>
+
 namespace medseg_emulation {
+
+constexpr size_t kStack = 64 << 10;
 
 enum class Wait { none, block, warp };
 
 struct Fiber : Thread {
   ucontext_t context;
-  std::vector<char> stack = std::vector<char>(64 << 10);
+  std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStack);
   Wait waits = Wait::none;
   int line = 0;  // of the barrier it waits at
   bool done = false;
@@ -64,8 +68,8 @@ inline void start(Fiber& f, unsigned number) {
   f.done = false;
   f.waits = Wait::none;
   getcontext(&f.context);
-  f.context.uc_stack.ss_sp = f.stack.data();
-  f.context.uc_stack.ss_size = f.stack.size();
+  f.context.uc_stack.ss_sp = f.stack.get();
+  f.context.uc_stack.ss_size = kStack;
   f.context.uc_link = nullptr;
   makecontext(&f.context, fiber_main, 0);
 }
@@ -89,7 +93,9 @@ template <class Kernel>
 void run_grid(dim3 grid, dim3 block, const Kernel& kernel) {
   std::function<void()> call = kernel;
   body = &call;
-  std::vector<Fiber> fibers(block.x * block.y * block.z);
+  static std::map<unsigned, std::vector<Fiber>> pools;  // by size: a launch shall not have to touch new stacks
+  std::vector<Fiber>& fibers = pools[block.x * block.y * block.z];
+  if (fibers.empty()) fibers = std::vector<Fiber>(block.x * block.y * block.z);
   for_each_block(grid, [&] { run_block(fibers); });
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,8 +109,9 @@ SCORE_SHAPES = [(1, 1, 1, 1, True), (2, 70, 33, 3, True), (1, 600, 10, 17, True)
 SELECT_SHAPES = [(1, 1, 8, 8), (2, 5, 12, 8), (1, 17, 4, 4, 8), (1, 3, 72, 64)]
 
 
-def _error(found: Tensor, expected: Tensor) -> float:
-    return ((found.double() - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
+def error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest value if that exceeds 1; inf for NaN."""
+    return ((found.double() - expected).abs().max() / expected.abs().max().clamp(min=1)).nan_to_num(nan=math.inf).item()
 
 
 def compare_scores(emulation: Emulation, shape: tuple[int, int, int, int, bool], dtype: torch.dtype) -> float:
@@ -125,7 +127,7 @@ def compare_scores(emulation: Emulation, shape: tuple[int, int, int, int, bool],
         return float("inf")
     gradients = emulation.score_argmax_backward(grad, keys, queries, index)
     wanted = reference_score_argmax_backward(grad.double(), keys.double(), queries.double(), index)
-    return max(_error(score, expected), *(_error(a, b) for a, b in zip(gradients, wanted, strict=True)))
+    return max(error(score, expected), *(error(a, b) for a, b in zip(gradients, wanted, strict=True)))
 
 
 def compare_selection(emulation: Emulation, shape: tuple[int, ...], dtype: torch.dtype, max_grad: bool) -> float:
@@ -147,4 +149,4 @@ def compare_selection(emulation: Emulation, shape: tuple[int, ...], dtype: torch
     expected_out = torch.ops.medseg.patch_select(x, keys, queries, patch, 0.1, max_grad)[0]
     if not torch.equal(out, expected_out):
         return float("inf")
-    return max(_error(a, b) for a, b in zip(found, wanted, strict=True))
+    return max(error(a, b) for a, b in zip(found, wanted, strict=True))

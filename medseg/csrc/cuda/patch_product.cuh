@@ -1,6 +1,6 @@
 // Products with the matrix of patches P [patches, entries] of a map, read in place: P @ a and P^T @ v.
 #pragma once
-#include "launch.cuh"
+#include "sum_splits.cuh"
 
 namespace medseg {
 
@@ -60,16 +60,6 @@ __global__ void __launch_bounds__(256) patch_product_kernel(const T* data, int64
         const int64_t row = i0 + ty + 16 * i, column = j0 + tx + 16 * j;
         if (row < rows && column < columns) out[(part * rows + row) * columns + column] = acc[i][j];
       }
-  }
-}
-
-// out[i] = sum of the splits, in order.
-template <class T>
-__global__ void __launch_bounds__(256) sum_splits_kernel(const T* parts, int64_t splits, int64_t count, T* out) {
-  for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (int64_t)gridDim.x * blockDim.x) {
-    T sum = 0;
-    for (int64_t s = 0; s < splits; ++s) sum += parts[s * count + i];
-    out[i] = sum;
   }
 }
 

@@ -33,6 +33,9 @@ class Workspace {
     return static_cast<T*>(held_.back().data_ptr());
   }
 
+  // Another one; its memory goes back when it leaves its scope.
+  Workspace fresh() const { return Workspace(like_, stream_); }
+
   void fill(void* pointer, int byte, int64_t bytes) { STD_CUDA_CHECK(cudaMemsetAsync(pointer, byte, bytes, stream_)); }
 
  private:
