@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from tests.cuda_emulation import toolchain
+from tests.cuda_emulation import block_conv, quadtree_conv, toolchain
 from tests.cuda_emulation.emulation import (
     ORDERS,
     SCORE_SHAPES,
@@ -67,21 +67,35 @@ def check_link(_: Path) -> str:
     return "built and loaded"
 
 
+def comparisons(emulation: Emulation) -> dict[str, tuple[float, float]]:
+    """Error and limit of every shape and dtype of every op, in one order."""
+    found: dict[str, tuple[float, float]] = {}
+    for dtype, limit in TOLERANCE.items():
+        for shape in SCORE_SHAPES:
+            found[f"score_argmax {shape} {dtype}"] = compare_scores(emulation, shape, dtype), limit
+        for selected in SELECT_SHAPES:
+            for max_grad in (True, False):
+                error = compare_selection(emulation, selected, dtype, max_grad)
+                found[f"patch_select {selected} {max_grad} {dtype}"] = error, limit
+    for dtype, limit in block_conv.LIMIT.items():
+        for case in block_conv.CASES:
+            found[f"{case} {dtype}"] = max(block_conv.compare(emulation, case, dtype).values()), limit
+    for dtype, limit in quadtree_conv.LIMIT.items():
+        for rounds in quadtree_conv.CASES:
+            found[f"{rounds} {dtype}"] = max(quadtree_conv.compare(emulation, rounds, dtype).values()), limit
+    return found
+
+
 def check_emulation(folder: Path) -> str:
     """Every shape, dtype and order against plain PyTorch."""
     emulation = Emulation(toolchain.build_emulation(folder, "library"))
     count = 0
     for order in ORDERS:
         emulation.set_order(order)
-        for dtype, limit in TOLERANCE.items():
-            errors = {f"score_argmax {s}": compare_scores(emulation, s, dtype) for s in SCORE_SHAPES}
-            for shape in SELECT_SHAPES:
-                for max_grad in (True, False):
-                    errors[f"patch_select {shape} {max_grad}"] = compare_selection(emulation, shape, dtype, max_grad)
-            bad = [f"{case} {dtype} {order}: error {e:.1e}" for case, e in errors.items() if not e < limit]
-            if bad:
-                raise RuntimeError("; ".join(bad))
-            count += len(errors)
+        for case, (error, limit) in comparisons(emulation).items():
+            if not error < limit:
+                raise RuntimeError(f"{case}, {order} order: error {error:.1e}")
+            count += 1
     x = torch.arange(256.0)
     sums = set()
     for order in ORDERS:

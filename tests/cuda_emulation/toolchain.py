@@ -18,7 +18,7 @@ CEILINGS = HERE / "ceilings.txt"
 ARCHITECTURES = ("sm_80", "sm_90")
 SHARED_LIMIT = 48 * 1024
 FLAVOURS = {
-    "library": ["-O2"],
+    "library": ["-O1"],
     "thread": ["-DEMULATION_MAIN", "-DEMU_THREADS", "-O1", "-g", "-fsanitize=thread"],
     "address": [
         "-DEMULATION_MAIN",
