@@ -47,9 +47,27 @@ class EvaluatedPlan(NamedTuple):
 def evaluator_cell(tile: Sequence[int]) -> tuple[int, ...]:
     """Side of an evaluator's cell along each axis.
 
-    The smallest divisor of the tile's side that is at least 2 and leaves at most 4 cells; 1 for tiles of one voxel.
+    The smallest divisor of the tile's side that leaves at most 4 cells and is at least 4 voxels (in tiles below 8: half
+    a tile); 1 for tiles of one voxel.
     """
-    return tuple(next((c for c in range(2, t + 1) if t % c == 0 and t // c <= 4), 1) for t in tile)
+    return tuple(next((c for c in range(min(4, max(2, t // 2)), t + 1) if t % c == 0 and t // c <= 4), 1) for t in tile)
+
+
+def cell_means(x: Tensor, cell: Sequence[int]) -> Tensor:
+    """Mean of every cell of a map ``[B, C, *S]``: ``[B, C, *ceil(S / cell)]``; border cells hold what lies in the map.
+
+    Whole cells are summed slice by slice: on a CPU that runs at the speed of the memory, average pooling does not.
+    """
+    d = x.ndim - 2
+    if any(s % c for s, c in zip(x.shape[2:], cell, strict=True)) or not x.is_contiguous():
+        pool = Pool[Pool.AVG, d](tuple(cell), tuple(cell), ceil_mode=True, count_include_pad=False)
+        return pool(x)
+    for axis, c in enumerate(cell, 2):
+        slices = x.unflatten(axis, (-1, c)).unbind(axis + 1)
+        x = slices[0]
+        for i, more in enumerate(slices[1:]):
+            x = x + more if i == 0 else x.add_(more)
+    return x / math.prod(cell)
 
 
 class LearnedEvaluator(nn.Module):
@@ -149,8 +167,7 @@ class LearnedEvaluator(nn.Module):
     def cell_scores(self, x: Tensor, layout: BlockLayout) -> Tensor:
         """One value per cell, ``[B, 1, *ceil(S / cell)]``."""
         cell = evaluator_cell(layout.tile)
-        pool = Pool[Pool.AVG, self.spatial_dims](cell, cell, ceil_mode=True, count_include_pad=False)
-        return self.net(pool(x.detach()))
+        return self.net(cell_means(x.detach(), cell))
 
     def cost_penalty(self, kept: Tensor) -> Tensor:
         """Mean squared relative distance of the kept shares from the budget: add it to the loss, times a weight.
