@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from medseg.transforms import intensity, spatial, weights
+from medseg.transforms import intensity, spatial, texture, weights
 from medseg.transforms.intensity import *  # noqa: F403
 from medseg.transforms.spatial import *  # noqa: F403
+from medseg.transforms.texture import *  # noqa: F403
 from medseg.transforms.weights import *  # noqa: F403
 
-__all__ = [*intensity.__all__, *spatial.__all__, *weights.__all__]
+__all__ = [*intensity.__all__, *spatial.__all__, *texture.__all__, *weights.__all__]

@@ -39,6 +39,7 @@ class MenuCase:
         key: the item that is transformed.
         second: items that the array form takes as further arguments, always given as MetaTensors.
         output: the dictionary's item that holds the result; ``key`` unless named.
+        beside: further items that the dictionary form adds.
         dtype: type of the result.
         atol: tolerance of the known result.
         containers: those that the transform takes.
@@ -52,6 +53,7 @@ class MenuCase:
     key: str = "image"
     second: tuple[str, ...] = ()
     output: str = ""
+    beside: tuple[str, ...] = ()
     dtype: torch.dtype = torch.float32
     atol: float = 1e-6
     containers: tuple[str, ...] = tuple(CONTAINERS)
@@ -143,7 +145,7 @@ class TransformMenu:
         np.testing.assert_array_equal(values(self.case.result_of(result)), values(expected))
         assert type(self.case.result_of(result)) is type(expected)
         written = self.case.output or self.case.key
-        assert {name for name in result if result[name] is not sample.get(name)} <= {written}
+        assert {name for name in result if result[name] is not sample.get(name)} <= {written, *self.case.beside}
 
     def test_a_missing_key_raises_unless_allowed(self) -> None:
         sample = self.case.sample("metatensor")
