@@ -5,6 +5,7 @@ from __future__ import annotations
 import medseg.ops.patch_select_slots  # noqa: F401  (registers the op that serves patch_select)
 from medseg.ops._load import compiled, last_backend, status
 from medseg.ops.block_conv import block_conv
+from medseg.ops.bspline_warp import bspline_warp
 from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
 from medseg.ops.patch_select_shared import patch_select_shared
@@ -15,6 +16,7 @@ from medseg.ops.tiles import gather_tiles, scatter_tiles
 
 __all__ = [
     "block_conv",
+    "bspline_warp",
     "compiled",
     "gather_tiles",
     "last_backend",

@@ -1,0 +1,66 @@
+// Checks and shapes of medseg::bspline_warp (stable ABI; never included by a kernel), and its weights along every axis.
+#pragma once
+#include <cmath>
+
+#include "op_inputs.h"
+#include "warp_axis.h"
+
+namespace medseg {
+
+// Axes are z, y, x; a 2-D map has one plane and no displacement along z.
+struct WarpShape {
+  int64_t batch, channels, dims;
+  int64_t size[3], stride[3], points[3];
+  int64_t batch_stride, channel_stride;  // of the map
+  int64_t control_stride;                // to the control points of the next sample, 0 if they are shared
+  bool nearest, border;
+};
+
+inline WarpShape check_bspline_warp(const char* op, const Tensor& x, const Tensor& control, const std::vector<double>& origin,
+                                    const std::vector<double>& spacing, bool nearest, bool border) {
+  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
+  const int64_t d = x.dim() - 2;
+  const ScalarType type = x.scalar_type(), arithmetic = control.scalar_type();
+  require(arithmetic == ScalarType::Float || arithmetic == ScalarType::Double, op, "control must be float32 or float64");
+  const bool half = type == ScalarType::Half || type == ScalarType::BFloat16;
+  require(nearest || type == arithmetic || (half && arithmetic == ScalarType::Float), op,
+          "x must have the dtype of control, or half precision with float32 control");
+  require(control.dim() == d + 2 && control.size(1) == d && (control.size(0) == 1 || control.size(0) == x.size(0)), op,
+          "control must be [B or 1, d, *G]");
+  require((int64_t)origin.size() == d && (int64_t)spacing.size() == d, op, "origin and spacing must have one entry an axis");
+  WarpShape s{x.size(0), x.size(1), d, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, x.stride(0), x.stride(1), 0, nearest, border};
+  int64_t reach = 1, per_sample = d;
+  for (int64_t i = 0; i < d; ++i) {
+    const int64_t a = 3 - d + i;
+    s.size[a] = x.size(2 + i);
+    s.stride[a] = x.stride(2 + i);
+    s.points[a] = control.size(2 + i);
+    require(s.size[a] > 0 && s.points[a] > 0, op, "every axis needs at least one voxel and one control point");
+    require(spacing[i] > 0 && std::isfinite(spacing[i]) && std::isfinite(origin[i]), op, "spacing must be above 0");
+    reach += (s.size[a] - 1) * s.stride[a];
+    per_sample *= s.points[a];
+  }
+  require(reach < (int64_t)1 << 31 && per_sample < (int64_t)1 << 31, op, "one channel spans more than 2^31 - 1 values");
+  s.control_stride = control.size(0) == 1 ? 0 : per_sample;
+  return s;
+}
+
+// First of the four control points of a voxel, before the edge repeats, and the weights: w[j * size + voxel].
+struct AxisWeights {
+  std::vector<int32_t> first;
+  std::vector<double> weight;
+
+  AxisWeights(int64_t size, int64_t points, double origin, double spacing) : first(size), weight(4 * size) {
+    for (int64_t p = 0; p < size; ++p) {
+      const double t = ((double)p - origin) / spacing, cell = std::floor(t);
+      double at = cell - 1;  // from -3 down and from points - 1 up all four are the one at the edge
+      at = at < -3 ? -3 : at > (double)(points - 1) ? (double)(points - 1) : at;
+      first[p] = (int32_t)at;
+      double w[4];
+      cubic_bspline(t - cell, w);
+      for (int j = 0; j < 4; ++j) weight[j * size + p] = w[j];
+    }
+  }
+};
+
+}  // namespace medseg
