@@ -6,6 +6,7 @@ import medseg.ops.patch_select_slots  # noqa: F401  (registers the op that serve
 from medseg.ops._load import compiled, last_backend, status
 from medseg.ops.block_conv import block_conv
 from medseg.ops.bspline_warp import bspline_warp
+from medseg.ops.geodesic_distance import geodesic_distance
 from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
 from medseg.ops.patch_select_shared import patch_select_shared
@@ -19,6 +20,7 @@ __all__ = [
     "bspline_warp",
     "compiled",
     "gather_tiles",
+    "geodesic_distance",
     "last_backend",
     "patch_gather",
     "patch_scatter",

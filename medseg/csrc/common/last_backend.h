@@ -33,7 +33,8 @@ inline BackendRecord backend_records[] = {{"score_argmax", {nullptr}, {0}},
                                           {"quadtree_conv", {nullptr}, {0}},
                                           {"quadtree_conv_backward", {nullptr}, {0}},
                                           {"bspline_warp", {nullptr}, {0}},
-                                          {"bspline_warp_backward", {nullptr}, {0}}};
+                                          {"bspline_warp_backward", {nullptr}, {0}},
+                                          {"geodesic_distance", {nullptr}, {0}}};
 
 inline BackendRecord* backend_record(const char* op) {
   for (BackendRecord& r : backend_records)

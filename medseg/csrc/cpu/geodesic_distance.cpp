@@ -1,0 +1,88 @@
+// medseg::geodesic_distance on the CPU. Rules: medseg/ops/geodesic_distance.py.
+#include <cstring>
+
+#include "../common/last_backend.h"
+#include "geodesic_sweep.h"
+#include "isa.h"
+#include "ops.h"
+
+namespace medseg::cpu {
+namespace {
+
+template <class T>
+const GeodesicTable<T>& geodesic_table();
+template <>
+const GeodesicTable<double>& geodesic_table<double>() { return geodesic_generic64; }
+template <>
+const GeodesicTable<float>& geodesic_table<float>() {
+#if defined(__x86_64__)
+  for (const GeodesicTable<float>* t : {&geodesic_avx512, &geodesic_avx2})
+    if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
+#endif
+  return geodesic_generic;
+}
+
+// Below this many voxels in a plane the threads share out the volumes, above it the rows of every plane.
+constexpr int64_t kSmallPlane = 16384;
+
+template <class T>
+void run_geodesic(const GeodesicChoice& choice, const Tensor& image, const Tensor& seeds, Tensor& out) {
+  const int64_t batch = seeds.size(0), sets = seeds.size(1);
+  const int64_t voxels = choice.size[0] * choice.size[1] * choice.size[2];
+  const T* images = image.const_data_ptr<T>();
+  const bool* seed = seeds.const_data_ptr<bool>();
+  T* distance = out.mutable_data_ptr<T>();
+  const auto run = [&](int64_t b, int64_t first, int64_t last) {
+    GeodesicSweep<T> sweep(choice, geodesic_table<T>(), image);
+    sweep.set_image(images + b * choice.channels * voxels, voxels);
+    for (int64_t k = first; k < last; ++k)
+      sweep.run(seed + (b * sets + k) * voxels, distance + (b * sets + k) * voxels);
+  };
+  const int64_t widest = choice.size[1] * std::max(choice.size[0], choice.size[2]);
+  if (choice.size[0] == 1 || widest < kSmallPlane)
+    torch::stable::parallel_for(0, batch * sets, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end;) {
+        const int64_t b = i / sets, last = std::min(end - b * sets, sets);
+        run(b, i % sets, last);
+        i = b * sets + last;
+      }
+    });
+  else
+    for (int64_t b = 0; b < batch; ++b) run(b, 0, sets);
+}
+
+Tensor geodesic_distance(const Tensor& image_in, const Tensor& seeds_in, std::vector<double> spacing, double weight,
+                         int64_t cost, int64_t sweeps, double limit) {
+  const char* op = "geodesic_distance";
+  const int64_t dims = image_in.dim() - 2;
+  const ScalarType type = image_in.scalar_type();
+  require(dims == 2 || dims == 3, op, "image must be [B, C, H, W] or [B, C, D, H, W]");
+  require(type == ScalarType::Float || type == ScalarType::Double, op, "image must be float32 or float64");
+  require(seeds_in.scalar_type() == ScalarType::Bool && seeds_in.dim() == image_in.dim() &&
+              seeds_in.size(0) == image_in.size(0), op, "seeds must be bool [B, K, *S]");
+  require((int64_t)spacing.size() == dims && (cost == 0 || cost == 1) && sweeps >= 0, op,
+          "spacing, cost or sweeps are out of range");
+  GeodesicChoice choice{{1, 1, 1}, {1, 1, 1}, image_in.size(1), weight, cost == 1, sweeps, limit};
+  for (int64_t i = 0; i < dims; ++i) {
+    require(seeds_in.size(2 + i) == image_in.size(2 + i), op, "seeds and image differ in size");
+    choice.size[3 - dims + i] = image_in.size(2 + i);
+    choice.spacing[3 - dims + i] = spacing[i];
+  }
+  const Tensor image = torch::stable::contiguous(image_in), seeds = torch::stable::contiguous(seeds_in);
+  Tensor out = torch::stable::new_empty(image, full_shape(seeds));
+  require(choice.channels > 0 && choice.size[0] * choice.size[1] * choice.size[2] > 0, op, "image is empty");
+  if (type == ScalarType::Double) run_geodesic<double>(choice, image, seeds, out);
+  else run_geodesic<float>(choice, image, seeds, out);
+  note_backend(op, backend_name(type));
+  return out;
+}
+
+}  // namespace
+}  // namespace medseg::cpu
+
+STABLE_TORCH_LIBRARY_FRAGMENT(medseg, m) {
+  m.def("geodesic_distance(Tensor image, Tensor seeds, float[] spacing, float weight, int cost, int sweeps, float limit) "
+        "-> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(medseg, CPU, m) { m.impl("geodesic_distance", TORCH_BOX(&medseg::cpu::geodesic_distance)); }

@@ -1,0 +1,22 @@
+// Portable row loops in float64.
+#pragma GCC optimize("fp-contract=off")
+#include <cstdint>
+#define MS_T double
+#define MS_INT int64_t
+#define MS_LANES 2
+#define MS_TABLE geodesic_generic64
+#define MS_NAME "generic64"
+#include "portable_vector.h"
+
+namespace medseg {
+namespace {
+
+inline vec square_root(vec v) {
+  for (int l = 0; l < MS_LANES; ++l) v[l] = __builtin_sqrt(v[l]);
+  return v;
+}
+
+}  // namespace
+}  // namespace medseg
+
+#include "geodesic_rows.inc"
