@@ -30,7 +30,8 @@ def volume(size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     noise = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
     image = torch.nn.functional.avg_pool3d(noise, 5, 1, 2)
     seeds = torch.zeros(1, 1, *size)
-    seeds[(0, 0, *(s // 4 for s in size))] = seeds[(0, 0, *(3 * s // 4 for s in size))] = 1
+    for corner in ([s // 4 for s in size], [3 * s // 4 for s in size]):
+        seeds[0, 0][tuple(corner)] = 1
     return image / image.std(), seeds
 
 
