@@ -1,0 +1,22 @@
+"""Transforms that turn prompts into guides: simulated users, guide maps, geodesic distances, dropout of guides."""
+
+from __future__ import annotations
+
+from medseg.transforms.guidance.geodesic_distance import GeodesicDistance, GeodesicDistanced
+from medseg.transforms.guidance.guide_dropout import RandGuideDropout, RandGuideDropoutd
+from medseg.transforms.guidance.guide_map import GuideMap, GuideMapd
+from medseg.transforms.guidance.prompts import Prompts, read_prompts
+from medseg.transforms.guidance.simulate_prompts import SimulatePrompts, SimulatePromptsd
+
+__all__ = [
+    "GeodesicDistance",
+    "GeodesicDistanced",
+    "GuideMap",
+    "GuideMapd",
+    "Prompts",
+    "RandGuideDropout",
+    "RandGuideDropoutd",
+    "SimulatePrompts",
+    "SimulatePromptsd",
+    "read_prompts",
+]

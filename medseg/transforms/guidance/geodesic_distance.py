@@ -1,0 +1,164 @@
+"""Geodesic distance of every voxel to a set of seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor, get_track_meta
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+
+from medseg.geometry import spacing_of
+from medseg.ops.geodesic_distance import COSTS, Cost, geodesic_distance
+from medseg.transforms.spatial.points import affine_of
+
+__all__ = ["GeodesicDistance", "GeodesicDistanced", "Unit", "image_spacing"]
+
+Unit = Literal["mm", "voxel"]
+
+
+def image_spacing(image: NdarrayOrTensor, unit: Unit, what: str = "image") -> tuple[float, ...]:
+    """Voxel side along every spatial axis of a channel-first image: of its affine in mm, or 1 in voxels.
+
+    Raises:
+        ValueError: for "mm" and an image without an affine.
+    """
+    axes = image.ndim - 1
+    if unit == "voxel":
+        return (1.0,) * axes
+    if not isinstance(image, MetaTensor):
+        raise ValueError(
+            f"{what} is a {type(image).__name__} without spacing, expected a MetaTensor (as LoadImage makes), or "
+            "unit 'voxel'"
+        )
+    return tuple(float(s) for s in spacing_of(affine_of(image))[:axes])
+
+
+class GeodesicDistance(Transform):
+    """Length of the shortest path from a voxel to the nearest seed, where intensity edges are long steps.
+
+    A wrapper of :func:`medseg.ops.geodesic_distance`, which states the two costs. The scale of the intensities sets the
+    distances: normalise the image first. Without seeds the map is ``max_distance`` everywhere.
+
+    Args:
+        weight: λ of the intensities, 0 (length of the way) to 1 (intensities alone).
+        cost: "additive" (as FastGeodis) or "harmonic" (as GeodisTK, DeepIGeoS).
+        sweeps: raster sweeps over all axes, or None for the exact map.
+        max_distance: longer distances are cut, so that the map is finite.
+        unit: "mm" for path lengths by the spacing of the image's affine, or "voxel".
+
+    Raises:
+        ValueError: for an unknown choice or a number out of its range.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        cost: Cost = "additive",
+        sweeps: int | None = None,
+        max_distance: float = 1e3,
+        unit: Unit = "mm",
+    ) -> None:
+        if not 0 <= weight <= 1:
+            raise ValueError(f"weight is {weight}, expected 0 (way) to 1 (intensities)")
+        for name, value, allowed in (("cost", cost, COSTS), ("unit", unit, ("mm", "voxel"))):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}, expected {allowed[0]!r} or {allowed[1]!r}")
+        if sweeps is not None and sweeps < 1:
+            raise ValueError(f"sweeps is {sweeps}, expected at least 1, or None for the exact map")
+        if not (math.isfinite(max_distance) and max_distance > 0):
+            raise ValueError(f"max_distance is {max_distance}, expected a positive number")
+        self.weight, self.cost, self.sweeps = float(weight), cost, sweeps
+        self.max_distance, self.unit = float(max_distance), unit
+
+    def __call__(self, img: NdarrayOrTensor, seeds: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return the distances ``(K, *spatial)`` as float32.
+
+        Args:
+            img: image ``(C, *spatial)`` with two or three spatial axes; the norms of steps run over its channels.
+            seeds: ``(K, *spatial)``, K sets of seeds; every value that is not 0 is a seed.
+
+        Raises:
+            ValueError: for shapes that do not fit, or ``unit="mm"`` with an image that has no affine.
+        """
+        tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        marked = convert_to_tensor(seeds, track_meta=False)
+        if tensor.ndim not in (3, 4) or marked.ndim != tensor.ndim or marked.shape[1:] != tensor.shape[1:]:
+            raise ValueError(
+                f"image has shape {tuple(tensor.shape)} and seeds {tuple(marked.shape)}, expected (C, *spatial) and "
+                "(K, *spatial) with the same 2 or 3 spatial axes"
+            )
+        plain = torch.as_tensor(tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor).float()
+        distance = geodesic_distance(
+            plain[None],
+            (marked != 0).to(plain.device)[None],
+            self.weight,
+            image_spacing(img, self.unit),
+            self.cost,
+            self.sweeps,
+            self.max_distance,
+        )[0]
+        result: NdarrayOrTensor = convert_to_dst_type(distance, tensor, dtype=torch.float32)[0]
+        return result
+
+
+class GeodesicDistanced(MapTransform):
+    """Dictionary form of :class:`GeodesicDistance`: the map of ``key`` becomes the item ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        seeds_key: item with the sets of seeds ``(K, *spatial)``.
+        weight: see :class:`GeodesicDistance`.
+        cost: see :class:`GeodesicDistance`.
+        sweeps: see :class:`GeodesicDistance`.
+        max_distance: see :class:`GeodesicDistance`.
+        unit: see :class:`GeodesicDistance`.
+        postfix: appended to a key to name its map.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: for an empty postfix, which would overwrite the image.
+    """
+
+    backend = GeodesicDistance.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        seeds_key: Hashable,
+        weight: float = 1.0,
+        cost: Cost = "additive",
+        sweeps: int | None = None,
+        max_distance: float = 1e3,
+        unit: Unit = "mm",
+        postfix: str = "_geodesic",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not postfix:
+            raise ValueError("postfix is '', expected a text such as '_geodesic' that keeps the image")
+        self.seeds_key, self.postfix = seeds_key, postfix
+        self.distance = GeodesicDistance(weight, cost, sweeps, max_distance, unit)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the maps added.
+
+        Raises:
+            KeyError: without the item of the seeds.
+            ValueError: if an item of the output's name is there already.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            name = f"{key}{self.postfix}"
+            if name in data:
+                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+            if self.seeds_key not in data:
+                raise KeyError(f"no item {self.seeds_key!r} with the seeds; found {sorted(map(str, data))}")
+            result[name] = self.distance(data[key], data[self.seeds_key])
+        return result

@@ -1,0 +1,130 @@
+"""Guides left out at random, so that a network also works without them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import MapTransform, Randomizable, Transform
+from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
+
+__all__ = ["RandGuideDropout", "RandGuideDropoutd"]
+
+
+class RandGuideDropout(Randomizable, Transform):
+    """Replace a guide, all its channels together, by its null value.
+
+    Args:
+        prob: probability that all guides of a sample are dropped.
+        prob_each: probability that one guide is dropped on its own, given that not all are.
+        null: the value of a guide that says nothing: that of :class:`GuideMap` without prompts, or of a density vector
+            without a region.
+
+    Raises:
+        ValueError: for probabilities outside 0 to 1 or a null value that is not finite.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, prob: float = 0.5, prob_each: float = 0.0, null: float = 0.0) -> None:
+        for name, value in (("prob", prob), ("prob_each", prob_each)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}, expected a probability from 0 to 1")
+        if not np.isfinite(null):
+            raise ValueError(f"null is {null}, expected a number")
+        self.prob, self.prob_each, self.null = float(prob), float(prob_each), float(null)
+        self.dropped_all = self.dropped = False
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether all guides of a sample are dropped, and whether this one is."""
+        self.dropped_all = bool(self.R.random_sample() < self.prob)
+        self.randomize_one()
+
+    def randomize_one(self) -> None:
+        """Draw for a further guide of the same sample."""
+        self.dropped = bool(self.R.random_sample() < self.prob_each) or self.dropped_all
+
+    def __call__(self, guide: NdarrayOrTensor, randomize: bool = True, null: float | None = None) -> NdarrayOrTensor:
+        """Return the guide in its own shape and type, or as much of its null value.
+
+        Args:
+            guide: any array of floating values.
+            randomize: whether to draw; otherwise the last draw is used again.
+            null: null value in place of the constructor's.
+
+        Raises:
+            ValueError: for an array of whole numbers, which need not hold the null value.
+        """
+        tensor = convert_to_tensor(guide, track_meta=get_track_meta())
+        if not torch.is_floating_point(tensor):
+            raise ValueError(f"guide is {tensor.dtype}, expected floating values")
+        if randomize:
+            self.randomize()
+        result: NdarrayOrTensor = (
+            torch.full_like(tensor, self.null if null is None else null) if self.dropped else tensor
+        )
+        return result
+
+
+class RandGuideDropoutd(Randomizable, MapTransform):
+    """Dictionary form of :class:`RandGuideDropout`: guide maps and the density vector of a sample fall together.
+
+    Args:
+        keys: all guides of a sample: maps, vectors.
+        prob: probability that all of them are dropped.
+        prob_each: probability that one is dropped on its own, given that not all are.
+        null: null value, or one for every key.
+        guided_key: item that is set to True where at least one guide is left, else False; None for none. A network
+            with a learned null vector needs it, as a null guide may also be a true one.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: for probabilities outside 0 to 1, or not one null value for every key.
+    """
+
+    backend = RandGuideDropout.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.5,
+        prob_each: float = 0.0,
+        null: float | Sequence[float] = 0.0,
+        guided_key: Hashable | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.null = tuple(float(v) for v in ensure_tuple_rep(null, len(self.keys)))
+        if not np.isfinite(self.null).all():
+            raise ValueError(f"null is {null}, expected numbers")
+        self.guided_key = guided_key
+        self.dropout = RandGuideDropout(prob, prob_each)
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandGuideDropoutd:
+        """Seed the draws and return this transform."""
+        super().set_random_state(seed, state)
+        self.dropout.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the guides kept or dropped by one draw.
+
+        Raises:
+            ValueError: if the item of ``guided_key`` is there already.
+        """
+        result, first, left = dict(data), True, False
+        if self.guided_key is not None and self.guided_key in data:
+            raise ValueError(f"item {self.guided_key!r} is there already, expected a new name for guided_key")
+        for key, null in self.key_iterator(result, self.null):
+            self.dropout.randomize() if first else self.dropout.randomize_one()
+            result[key] = self.dropout(result[key], randomize=False, null=null)
+            first, left = False, left or not self.dropout.dropped
+        if self.guided_key is not None:
+            result[self.guided_key] = left
+        return result

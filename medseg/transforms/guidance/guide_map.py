@@ -1,0 +1,235 @@
+"""Guide maps: prompts drawn as channels that a network can read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from numpy.typing import NDArray
+
+from medseg.ops.geodesic_distance import Cost
+from medseg.transforms.guidance._draw import draw_boxes, draw_discs, draw_gaussians, seed_mask
+from medseg.transforms.guidance.geodesic_distance import GeodesicDistance, Unit, image_spacing
+from medseg.transforms.guidance.prompts import PromptFrame, Prompts, check_frame, move_prompts, read_prompts
+
+__all__ = ["GuideKind", "GuideMap", "GuideMapd"]
+
+GuideKind = Literal["gauss", "ellipse", "disc", "box", "edt", "geodesic", "exp_geodesic"]
+_CLASSES = {"fg": 1, "bg": 0}
+
+
+class GuideMap(Transform):
+    """Draw prompts as one map per class; several prompts combine by the maximum (of distances: the minimum).
+
+    With c the centre of a prompt and x a voxel the map g is
+
+    - ``gauss``: ``exp(-½ Σ ((x - c) / sigma)²)``, the same sigma for all prompts;
+    - ``ellipse``: the same with the prompt's own extents as sigma, at least ``min_sigma``;
+    - ``disc``: 1 where ``Σ ((x - c) / sigma)² <= 1``, else 0;
+    - ``box``: 1 within the prompt's extents, else 0;
+    - ``edt``: Euclidean distance to the nearest prompt's voxel, cut at ``max_distance`` and divided by it;
+    - ``geodesic``: the same with the geodesic distance in the image, see :class:`GeodesicDistance`;
+    - ``exp_geodesic``: ``exp(-distance / sigma)`` of the geodesic distance.
+
+    Gaussians are drawn to 5.3 sigmas, where they are below 1e-6. The result is ``low + (high - low) g`` with
+    ``value_range = (low, high)``; a class without prompts gives exactly ``low`` everywhere (``high`` for the two
+    distances: as far as can be). Prompts may lie outside of the image, as after a crop: their Gaussians, discs and
+    boxes reach into it, and they are no seeds of distances.
+
+    Args:
+        kind: see above.
+        sigma: sigma of ``gauss``, radius of ``disc`` (one number, or one per spatial axis), scale of ``exp_geodesic``.
+        unit: of ``sigma``, ``min_sigma``, ``max_distance`` and path lengths: "voxel", or "mm" by the image's affine.
+        frame: where the prompts are: "voxel" indices of this very image, or world mm in "RAS" or "LPS". World prompts
+            are brought to the image by its *present* affine, so this transform belongs after those that move the grid.
+        channels: the classes that the channels show, of "fg" and "bg"; prompts of another class are not drawn.
+        value_range: see above.
+        min_sigma: least sigma of ``ellipse``.
+        max_distance: where ``edt`` and ``geodesic`` are cut.
+        weight: λ of the intensities in geodesic distances, 0 to 1.
+        cost: see :func:`medseg.ops.geodesic_distance`.
+        sweeps: raster sweeps of geodesic distances, or None for exact ones.
+
+    Raises:
+        ValueError: for an unknown choice, or a number that is missing or out of its range.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(
+        self,
+        kind: GuideKind,
+        sigma: float | Sequence[float] | None = None,
+        unit: Unit = "voxel",
+        frame: PromptFrame = "voxel",
+        channels: Sequence[str] = ("fg", "bg"),
+        value_range: Sequence[float] = (0.0, 1.0),
+        min_sigma: float = 2.0,
+        max_distance: float | None = None,
+        weight: float = 1.0,
+        cost: Cost = "additive",
+        sweeps: int | None = None,
+    ) -> None:
+        check_frame(frame)
+        for name, value, allowed in (("kind", kind, get_args(GuideKind)), ("unit", unit, ("mm", "voxel"))):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+        if not channels or isinstance(channels, str) or not set(channels) <= set(_CLASSES):
+            raise ValueError(f"channels is {channels!r}, expected a list of 'fg' and 'bg'")
+        if len(value_range) != 2 or not all(math.isfinite(v) for v in value_range):
+            raise ValueError(f"value_range is {value_range!r}, expected two numbers (low, high)")
+        _check_numbers(kind, sigma, min_sigma, max_distance)
+        self.kind, self.unit, self.frame = kind, unit, frame
+        self.sigma = None if sigma is None else np.atleast_1d(np.asarray(sigma, dtype=np.float64))
+        self.channels, self.value_range = tuple(channels), (float(value_range[0]), float(value_range[1]))
+        self.min_sigma, self.max_distance = float(min_sigma), max_distance
+        reach = 80.0 * float(self.sigma[0]) if kind == "exp_geodesic" and self.sigma is not None else max_distance
+        self.geodesic = GeodesicDistance(weight, cost, sweeps, reach or 1.0, unit)
+
+    def __call__(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return the map ``(len(channels), *spatial)`` as float32.
+
+        Args:
+            img: image ``(C, *spatial)`` whose grid is meant; geodesic kinds read its intensities.
+            prompts: table ``(N, 1 + 2 d)``: class (1 foreground, 0 background), centre and extents along the axes.
+
+        Raises:
+            ValueError: for shapes that do not fit, or an image without an affine where one is needed.
+        """
+        tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        if tensor.ndim not in (3, 4):
+            raise ValueError(f"image has shape {tuple(tensor.shape)}, expected (C, *spatial) with 2 or 3 spatial axes")
+        moved = move_prompts(read_prompts(prompts, tensor.ndim - 1), img, self.frame, to_world=False)
+        spacing = np.asarray(image_spacing(img, self.unit))
+        maps = []
+        for name in self.channels:
+            chosen = moved.kind == _CLASSES[name]
+            own = Prompts(moved.kind[chosen], moved.centre[chosen], moved.extent[chosen])
+            maps.append(self._map(img, tuple(tensor.shape[1:]), own, spacing))
+        low, high = self.value_range
+        values = low + (high - low) * np.stack(maps)
+        result: NdarrayOrTensor = convert_to_dst_type(values.astype(np.float32), tensor, dtype=torch.float32)[0]
+        return result
+
+    def _map(
+        self, img: NdarrayOrTensor, shape: tuple[int, ...], prompts: Prompts, spacing: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        if self.kind == "ellipse":
+            return draw_gaussians(shape, prompts.centre, np.maximum(prompts.extent, self.min_sigma / spacing))
+        if self.kind == "box":
+            return draw_boxes(shape, prompts.centre, prompts.extent)
+        if self.kind in ("gauss", "disc"):
+            draw = draw_gaussians if self.kind == "gauss" else draw_discs
+            return draw(
+                shape, prompts.centre, np.broadcast_to(self._sigmas(len(shape)) / spacing, prompts.centre.shape)
+            )
+        seeds = seed_mask(shape, prompts.centre)
+        if self.kind == "edt":
+            return self._euclidean(seeds, spacing)
+        distance = np.asarray(convert_to_tensor(self.geodesic(img, seeds[None]), track_meta=False)[0].cpu(), np.float64)
+        if self.kind == "geodesic":
+            return distance / self.geodesic.max_distance
+        return np.where(distance < self.geodesic.max_distance, np.exp(-distance / self._sigmas(1)[0]), 0.0)
+
+    def _sigmas(self, axes: int) -> NDArray[np.float64]:
+        assert self.sigma is not None  # the constructor refused
+        if len(self.sigma) not in (1, axes):
+            raise ValueError(f"sigma has {len(self.sigma)} numbers, expected 1 or one for each of {axes} spatial axes")
+        return self.sigma
+
+    def _euclidean(self, seeds: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+        from scipy.ndimage import distance_transform_edt
+
+        if not seeds.any():
+            return np.ones(seeds.shape)
+        distance: NDArray[np.float64] = distance_transform_edt(~seeds, sampling=spacing)
+        return np.minimum(distance / float(self.max_distance or 1.0), 1.0)
+
+
+class GuideMapd(MapTransform):
+    """Dictionary form of :class:`GuideMap`: the map on the grid of ``key`` becomes the item ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        prompts_key: item with the table of prompts.
+        kind: see :class:`GuideMap`.
+        sigma: see :class:`GuideMap`.
+        unit: see :class:`GuideMap`.
+        frame: see :class:`GuideMap`.
+        channels: see :class:`GuideMap`.
+        value_range: see :class:`GuideMap`.
+        min_sigma: see :class:`GuideMap`.
+        max_distance: see :class:`GuideMap`.
+        weight: see :class:`GuideMap`.
+        cost: see :class:`GuideMap`.
+        sweeps: see :class:`GuideMap`.
+        postfix: appended to a key to name its map.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: for an empty postfix, which would overwrite the image.
+    """
+
+    backend = GuideMap.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prompts_key: Hashable,
+        kind: GuideKind,
+        sigma: float | Sequence[float] | None = None,
+        unit: Unit = "voxel",
+        frame: PromptFrame = "voxel",
+        channels: Sequence[str] = ("fg", "bg"),
+        value_range: Sequence[float] = (0.0, 1.0),
+        min_sigma: float = 2.0,
+        max_distance: float | None = None,
+        weight: float = 1.0,
+        cost: Cost = "additive",
+        sweeps: int | None = None,
+        postfix: str = "_guide",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not postfix:
+            raise ValueError("postfix is '', expected a text such as '_guide' that keeps the image")
+        self.prompts_key, self.postfix = prompts_key, postfix
+        self.guide = GuideMap(
+            kind, sigma, unit, frame, channels, value_range, min_sigma, max_distance, weight, cost, sweeps
+        )
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the maps added.
+
+        Raises:
+            KeyError: without the item of the prompts.
+            ValueError: if an item of the output's name is there already.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            name = f"{key}{self.postfix}"
+            if name in data:
+                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+            if self.prompts_key not in data:
+                raise KeyError(f"no item {self.prompts_key!r} with the prompts; found {sorted(map(str, data))}")
+            result[name] = self.guide(data[key], data[self.prompts_key])
+        return result
+
+
+def _check_numbers(
+    kind: str, sigma: float | Sequence[float] | None, min_sigma: float, max_distance: float | None
+) -> None:
+    if kind in ("gauss", "disc", "exp_geodesic") and sigma is None:
+        raise ValueError(f"sigma is None, expected a positive number for kind {kind!r}")
+    if kind in ("edt", "geodesic") and max_distance is None:
+        raise ValueError(f"max_distance is None, expected a positive number for kind {kind!r}")
+    for name, value in (("sigma", sigma), ("min_sigma", min_sigma), ("max_distance", max_distance)):
+        if value is not None and not (np.isfinite(value).all() and np.greater(value, 0).all()):
+            raise ValueError(f"{name} is {value}, expected positive numbers")

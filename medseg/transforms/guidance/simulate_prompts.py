@@ -1,0 +1,184 @@
+"""Prompts that a user might give, drawn from a label."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import MapTransform, Randomizable, Transform
+from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from numpy.typing import NDArray
+
+from medseg.transforms.guidance import _simulate
+from medseg.transforms.guidance.prompts import PromptFrame, Prompts, check_frame, move_prompts
+
+__all__ = ["PromptKind", "SimulatePrompts", "SimulatePromptsd"]
+
+PromptKind = Literal["ellipse_mid_slice", "clicks_dins", "clicks_deepigeos", "boxes", "scribbles"]
+_RULES: dict[str, Callable[..., Prompts]] = {
+    "ellipse_mid_slice": _simulate.ellipse_mid_slice,
+    "clicks_dins": _simulate.clicks_dins,
+    "clicks_deepigeos": _simulate.clicks_deepigeos,
+    "boxes": _simulate.boxes,
+    "scribbles": _simulate.scribbles,
+}
+_LEAST = {"sigma_jitter": 1, "most": 1, "per_click": 1}
+
+
+class SimulatePrompts(Randomizable, Transform):
+    """Draw prompts for the objects of a label, as a table that :class:`GuideMap` draws.
+
+    - ``ellipse_mid_slice``: for every object an ellipse about its middle slice (options ``centre_jitter``,
+      ``sigma_jitter``, ``min_sigma``; G-Net);
+    - ``clicks_dins``: clicks in the target and in a band around it (``most``, ``margin``, ``apart``, ``band``; DINs,
+      Zhang et al., 2021);
+    - ``clicks_deepigeos``: clicks on the errors of a prediction (``least``, ``per_click``; DeepIGeoS, Wang et al.,
+      2019);
+    - ``boxes``: the bounding box of every object, loosened (``margin``; BIFSeg, Wang et al., 2018);
+    - ``scribbles``: strokes along objects and beside them (``length``, ``margin``).
+
+    Lengths in options are voxels; :mod:`medseg.transforms.guidance` states the rules. A label without a target gives a
+    table without rows, but for false-target clicks. An object is a connected piece of the target.
+
+    Args:
+        kind: see above.
+        frame: of the result: "voxel" indices of the label, or world mm in "RAS" or "LPS" by its present affine. World
+            prompts stay right when the image is resampled, turned or cropped afterwards.
+        target: label values that count as target; None for all but 0.
+        slice_axis: spatial axis across the slices that a user looks at (3-D only); MONAI's axial images have the last.
+        options: numbers of the rule, see above.
+
+    Raises:
+        ValueError: for an unknown kind, frame or option, or a number below its least value.
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(
+        self,
+        kind: PromptKind,
+        frame: PromptFrame = "voxel",
+        target: int | Sequence[int] | None = None,
+        slice_axis: int = -1,
+        options: Mapping[str, float] | None = None,
+    ) -> None:
+        if kind not in _RULES:
+            raise ValueError(f"kind is {kind!r}, expected one of {', '.join(_RULES)}")
+        check_frame(frame)
+        if not -3 <= slice_axis < 3:
+            raise ValueError(f"slice_axis is {slice_axis}, expected a spatial axis from -3 to 2")
+        self.options = dict(options or {})
+        known = [name for name, p in inspect.signature(_RULES[kind]).parameters.items() if p.kind == p.KEYWORD_ONLY]
+        for name, value in self.options.items():
+            if name not in known:
+                raise ValueError(f"options has {name!r}, expected of {', '.join(known)} for kind {kind!r}")
+            if not (np.isfinite(value) and value >= _LEAST.get(name, 0)):
+                raise ValueError(f"options has {name} = {value}, expected a number from {_LEAST.get(name, 0)}")
+        self.kind, self.frame, self.slice_axis = kind, frame, slice_axis
+        self.target = None if target is None else np.atleast_1d(np.asarray(target))
+        self.prompts: Prompts | None = None
+
+    def randomize(self, data: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
+        """Draw for a target mask and a predicted one, both without channel axis."""
+        target, pred = data
+        axis = self.slice_axis % target.ndim if target.ndim == 3 else 0
+        self.prompts = _RULES[self.kind](target, pred, axis, self.R, **self.options)
+
+    def __call__(
+        self, label: NdarrayOrTensor, pred: NdarrayOrTensor | None = None, randomize: bool = True
+    ) -> NdarrayOrTensor:
+        """Return the table ``(N, 1 + 2 d)`` as float32: class (1 foreground, 0 background), centre, extents.
+
+        Args:
+            label: label map ``(1, *spatial)`` with two or three spatial axes.
+            pred: predicted label map of the same shape for ``clicks_deepigeos``; None for nothing found yet.
+            randomize: whether to draw; otherwise the last draw is used again.
+
+        Raises:
+            ValueError: for other shapes, or a world frame with a label that has no affine.
+        """
+        tensor = convert_to_tensor(label, track_meta=get_track_meta())
+        if tensor.ndim not in (3, 4) or tensor.shape[0] != 1:
+            raise ValueError(
+                f"label has shape {tuple(tensor.shape)}, expected one channel (1, *spatial) with 2 or 3 spatial axes"
+            )
+        if pred is not None and tuple(pred.shape) != tuple(tensor.shape):
+            raise ValueError(f"pred has shape {tuple(pred.shape)}, expected {tuple(tensor.shape)} as the label")
+        if randomize or self.prompts is None:
+            mask = self._mask(tensor)
+            self.randomize((mask, np.zeros_like(mask) if pred is None else self._mask(pred)))
+        assert self.prompts is not None  # drawn above
+        moved = move_prompts(self.prompts, label, self.frame, to_world=True)
+        result: NdarrayOrTensor = convert_to_dst_type(moved.table().astype(np.float32), tensor, dtype=torch.float32)[0]
+        return result
+
+    def _mask(self, label: NdarrayOrTensor) -> NDArray[np.bool_]:
+        values: NDArray[Any] = convert_data_type(label, output_type=np.ndarray)[0][0]
+        return values != 0 if self.target is None else np.isin(values, self.target)
+
+
+class SimulatePromptsd(Randomizable, MapTransform):
+    """Dictionary form of :class:`SimulatePrompts`: the prompts of a label become the item ``key + postfix``.
+
+    Args:
+        keys: the labels, which stay as they are; each has its own draw.
+        kind: see :class:`SimulatePrompts`.
+        frame: see :class:`SimulatePrompts`.
+        target: see :class:`SimulatePrompts`.
+        slice_axis: see :class:`SimulatePrompts`.
+        options: see :class:`SimulatePrompts`.
+        pred_key: item with the prediction, None for none.
+        postfix: appended to a key to name its prompts.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: for an empty postfix, which would overwrite the label.
+    """
+
+    backend = SimulatePrompts.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kind: PromptKind,
+        frame: PromptFrame = "voxel",
+        target: int | Sequence[int] | None = None,
+        slice_axis: int = -1,
+        options: Mapping[str, float] | None = None,
+        pred_key: Hashable | None = None,
+        postfix: str = "_prompts",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        if not postfix:
+            raise ValueError("postfix is '', expected a text such as '_prompts' that keeps the label")
+        self.pred_key, self.postfix = pred_key, postfix
+        self.simulate = SimulatePrompts(kind, frame, target, slice_axis, options)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> SimulatePromptsd:
+        """Seed the draws and return this transform."""
+        super().set_random_state(seed, state)
+        self.simulate.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the prompts added.
+
+        Raises:
+            KeyError: without the item of the prediction.
+            ValueError: if an item of the output's name is there already.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            name = f"{key}{self.postfix}"
+            if name in data:
+                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+            if self.pred_key is not None and self.pred_key not in data:
+                raise KeyError(f"no item {self.pred_key!r} with the prediction; found {sorted(map(str, data))}")
+            result[name] = self.simulate(data[key], None if self.pred_key is None else data[self.pred_key])
+        return result
