@@ -175,7 +175,7 @@ class EmulatedQuadtreeConv:
     def backward(self, p: Problem) -> list[Tensor | None]:
         """Gradients of x, weight, bias, scale, shift and gate, after `forward`."""
         rounds, channels = len(p.rows), self.case.channels
-        read = p.grad.to(self.kind)
+        read = p.grad.to(self.kind, copy=True)  # the kernels work in place
         write = read.clone() if self.case.mode == PARALLEL else read
         dweight, dgate = self._nan(p.weight.shape), self._nan(p.gate.shape)
         dbias = None if p.bias is None else self._nan(p.bias.shape)
