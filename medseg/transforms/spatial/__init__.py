@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from medseg.transforms.spatial.check_alignment import AlignmentPolicy, CheckAlignment, CheckAlignmentd
+from medseg.transforms.spatial.elastic_deform import ElasticDeform, ElasticDeformd
+from medseg.transforms.spatial.elastic_field import ElasticField
+from medseg.transforms.spatial.elastic_settings import ELASTIC_PRESETS, ElasticSettings
 from medseg.transforms.spatial.points import VoxelToWorld, VoxelToWorldd, WorldToVoxel, WorldToVoxeld
+from medseg.transforms.spatial.rand_elastic_deform import RandElasticDeform, RandElasticDeformd
 
 __all__ = [
+    "ELASTIC_PRESETS",
     "AlignmentPolicy",
     "CheckAlignment",
     "CheckAlignmentd",
+    "ElasticDeform",
+    "ElasticDeformd",
+    "ElasticField",
+    "ElasticSettings",
+    "RandElasticDeform",
+    "RandElasticDeformd",
     "VoxelToWorld",
     "VoxelToWorldd",
     "WorldToVoxel",

@@ -1,0 +1,89 @@
+"""How random elastic fields are drawn: the coarse grids of well-known papers, and one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medseg.transforms.spatial.elastic_field import ElasticField
+
+__all__ = ["ELASTIC_PRESETS", "ElasticSettings"]
+
+
+@dataclass(frozen=True)
+class ElasticSettings:
+    """Grid and size of random displacements; every control point's are independent and normally distributed.
+
+    Args:
+        std: standard deviation of a control point's displacement along every axis, in ``units``, from 0.
+        points: control points along every axis, the first and last on the image's first and last voxel; or None.
+        spacing: distance of control points in ``units``, with one beyond the image on every side; or None. Exactly one
+            of ``points`` and ``spacing`` is given.
+        units: "mm", or "voxel" of the image the field is drawn for.
+        interpolate: whether the drawn values are those of the field at the control points (bicubic / tricubic
+            interpolation), or B-spline coefficients, which give a smoother and weaker field.
+
+    Raises:
+        ValueError: for a setting that makes no grid.
+    """
+
+    std: float
+    points: int | None = None
+    spacing: float | None = None
+    units: Literal["mm", "voxel"] = "mm"
+    interpolate: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.std < np.inf:
+            raise ValueError(f"std is {self.std}, expected a number of {self.units} from 0")
+        if (self.points is None) == (self.spacing is None):
+            raise ValueError(f"points is {self.points} and spacing is {self.spacing}, expected exactly one of them")
+        if self.points is not None and (self.points != int(self.points) or self.points < 2):
+            raise ValueError(f"points is {self.points}, expected a whole number from 2")
+        if self.spacing is not None and not 0 < self.spacing < np.inf:
+            raise ValueError(f"spacing is {self.spacing}, expected a number of {self.units} above 0")
+        if self.units not in ("mm", "voxel"):
+            raise ValueError(f"units is {self.units!r}, expected 'mm' or 'voxel'")
+
+    def draw(self, random: np.random.RandomState, size: Sequence[int], affine: ArrayLike) -> ElasticField:
+        """A random field for an image.
+
+        Args:
+            random: where the numbers come from.
+            size: voxels along its 2 or 3 axes.
+            affine: 4 x 4, voxel to RAS mm.
+        """
+        matrix, d = np.asarray(affine, dtype=np.float64), len(size)
+        voxel_mm = np.sqrt((matrix[:3, :d] ** 2).sum(0))
+        unit_mm = voxel_mm if self.units == "voxel" else np.ones(d)
+        extent = np.maximum(np.array(size) - 1, 1) * voxel_mm
+        if self.points is not None:
+            counts, step, origin = [self.points] * d, extent / (self.points - 1), np.zeros(d)
+        else:
+            assert self.spacing is not None
+            step = self.spacing * unit_mm
+            counts, origin = [int(n) for n in np.ceil(extent / step - 1e-9) + 3], -step
+        values = random.normal(0.0, self.std, (d, *counts)) * unit_mm.reshape(-1, *[1] * d)
+        if self.interpolate:
+            return ElasticField.through(values, step, origin, matrix)
+        return ElasticField(values, step, origin, matrix)
+
+
+ELASTIC_PRESETS: Mapping[str, ElasticSettings] = MappingProxyType(
+    {
+        "unet": ElasticSettings(std=10.0, points=3, units="voxel", interpolate=True),
+        "unet3d": ElasticSettings(std=4.0, spacing=32.0, units="voxel"),
+        "vnet": ElasticSettings(std=15.0, points=2, units="mm"),
+    }
+)
+"""Settings by name.
+
+* "unet": 3 x 3 grid, 10 pixels, bicubic interpolation (Ronneberger et al. 2015);
+* "unet3d": a B-spline grid of 32 voxels, 4 voxels (Cicek et al. 2016);
+* "vnet": 2 x 2 x 2 control points of a B-spline (Milletari et al. 2016; the paper names no size, 15 mm is chosen here).
+"""

@@ -1,0 +1,169 @@
+"""Random elastic deformation of images, labels and points by one common field."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import InvertibleTransform, MapTransform, Randomizable, RandomizableTransform
+from monai.utils import ensure_tuple
+
+from medseg.transforms.spatial.elastic_deform import (
+    ElasticDeform,
+    Sampling,
+    as_tensor_of,
+    deform_items,
+    image_affine,
+    key_samplings,
+    push_field,
+    undeform_items,
+    unwarp_image,
+    warp_image,
+)
+from medseg.transforms.spatial.elastic_field import ElasticField
+from medseg.transforms.spatial.elastic_settings import ELASTIC_PRESETS, ElasticSettings
+
+__all__ = ["RandElasticDeform", "RandElasticDeformd"]
+
+
+class RandElasticDeform(RandomizableTransform, InvertibleTransform):
+    """Deform an image by a random field (see :class:`ElasticDeform`).
+
+    The field that was drawn last is :attr:`field` (None if the transform was not applied): use it again through
+    :class:`ElasticDeform`, and read ``field.contraction``, ``field.jacobian_bounds``, ``field.largest_mm`` and
+    ``field.scale``, the factor by which a draw was reduced to keep it from folding.
+
+    Args:
+        settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or settings of one's own.
+        prob: probability of a deformation.
+        mode: "bilinear" for images, "nearest" for labels.
+        padding_mode: outside of the image "border" repeats its edge, "constant" stands for ``fill``.
+        fill: value outside for "constant".
+        fold_limit: a draw whose contraction bound exceeds this is reduced to it, so that the image cannot fold and
+            points can be moved; above 0 and below 1. None leaves draws as they are.
+
+    Raises:
+        ValueError: for an unknown preset, mode or limit.
+    """
+
+    backend = ElasticDeform.backend
+
+    def __init__(
+        self,
+        settings: str | ElasticSettings = "unet3d",
+        prob: float = 0.1,
+        mode: str = "bilinear",
+        padding_mode: str = "border",
+        fill: float = 0.0,
+        fold_limit: float | None = 0.9,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        if isinstance(settings, str) and settings not in ELASTIC_PRESETS:
+            raise ValueError(
+                f"settings is {settings!r}, expected ElasticSettings or one of {', '.join(ELASTIC_PRESETS)}"
+            )
+        if fold_limit is not None and not 0 < fold_limit < 1:
+            raise ValueError(f"fold_limit is {fold_limit}, expected a number above 0 and below 1, or None")
+        self.settings = ELASTIC_PRESETS[settings] if isinstance(settings, str) else settings
+        self.sampling = Sampling(mode, padding_mode, fill)
+        self.fold_limit = fold_limit
+        self.field: ElasticField | None = None
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether the image is deformed, and the field.
+
+        Args:
+            data: the channel-first image whose grid the field is for.
+        """
+        super().randomize(None)
+        self.field = None
+        if self._do_transform:
+            drawn = self.settings.draw(self.R, tuple(data.shape[1:]), image_affine(data))
+            self.field = drawn if self.fold_limit is None else drawn.limited(self.fold_limit)
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Return the deformed image as a tensor of the same type.
+
+        Args:
+            img: channel-first ``(C, *spatial)`` with 2 or 3 spatial axes; left as it is.
+            randomize: whether a new field is drawn; otherwise the last one is used again.
+        """
+        check_image(img)
+        if randomize:
+            self.randomize(img)
+        result = as_tensor_of(img) if self.field is None else warp_image(img, self.field, self.sampling)
+        push_field(self, result, self.field, image_affine(img), self.sampling)
+        return result
+
+    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+        """Undo the last deformation of a MetaTensor approximately, as :class:`ElasticDeform` does."""
+        return unwarp_image(self, data)
+
+
+class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
+    """Dictionary form of :class:`RandElasticDeform`: one field is drawn, for the grid of the first key, for all keys.
+
+    Args:
+        keys: images and labels.
+        settings: see :class:`RandElasticDeform`.
+        prob: see :class:`RandElasticDeform`.
+        mode: "bilinear" or "nearest", one for all keys or one for each.
+        padding_mode: "border" or "constant", one for all keys or one for each.
+        fill: value outside for "constant", one for all keys or one for each.
+        fold_limit: see :class:`RandElasticDeform`.
+        point_keys: items with points or clicks, voxel positions in the first of ``keys``.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = ElasticDeform.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        settings: str | ElasticSettings = "unet3d",
+        prob: float = 0.1,
+        mode: str | Sequence[str] = "bilinear",
+        padding_mode: str | Sequence[str] = "border",
+        fill: float | Sequence[float] = 0.0,
+        fold_limit: float | None = 0.9,
+        point_keys: KeysCollection = (),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.transform = RandElasticDeform(settings, prob, fold_limit=fold_limit)
+        self.samplings = key_samplings(self.keys, mode, padding_mode, fill)
+        self.point_keys = ensure_tuple(point_keys)
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandElasticDeformd:
+        """Seed the draws and return this transform."""
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw for the given image."""
+        self.transform.randomize(data)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` in which all keys are deformed by one common draw."""
+        first = next(iter(self.key_iterator(data)), None)
+        if first is None:
+            return dict(data)
+        check_image(data[first])
+        self.randomize(data[first])
+        return deform_items(self, self.transform.field, data, self.samplings, self.point_keys)
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` in which every key's last deformation is undone approximately."""
+        return undeform_items(self, data, self.point_keys)
+
+
+def check_image(img: Any) -> None:
+    """Raises ValueError unless the image is channel-first with two or three spatial axes."""
+    if img.ndim not in (3, 4) or 0 in img.shape[1:]:
+        raise ValueError(f"image has shape {tuple(img.shape)}, expected channel-first (C, y, x) or (C, z, y, x)")
