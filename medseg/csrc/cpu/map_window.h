@@ -149,6 +149,24 @@ void store_window(const ConvTable<T>& table, const MapView<S>& map, const Window
                       pixels + ((z * w.extent[1] + y) * w.extent[2] + clip.low[2]) * line, line, spare);
 }
 
+// Zeros in the part of the window inside the map.
+template <class S>
+void clear_window(const MapView<S>& map, const Window& w) {
+  const Clip clip(map, w);
+  const int64_t n = clip.high[2] - clip.low[2], c = map.channels, step = map.stride[2], plane = map.channel_stride;
+  if (n <= 0) return;
+  for (int64_t z = clip.low[0]; z < clip.high[0]; ++z)
+    for (int64_t y = clip.low[1]; y < clip.high[1]; ++y) {
+      S* const row = window_row(map, w, z, y, clip.low[2]);
+      if (plane == 1 && step == c) std::fill_n(row, n * c, S(0));
+      else if (plane == 1) for (int64_t p = 0; p < n; ++p) std::fill_n(row + p * step, c, S(0));
+      else if (step == 1) for (int64_t i = 0; i < c; ++i) std::fill_n(row + i * plane, n, S(0));
+      else
+        for (int64_t i = 0; i < c; ++i)
+          for (int64_t p = 0; p < n; ++p) row[i * plane + p * step] = S(0);
+    }
+}
+
 // `above`: the row before lies in the same window, so that the pages it shares with this one are in memory. Rows of maps
 // whose pages are `fresh` are touched before they are read.
 template <class T>
@@ -172,7 +190,9 @@ void add_row(const ConvTable<T>& table, const MapView<T>& map, T* row, int64_t n
   for (int64_t i = 0; i < c; ++i) {
     T* const own = row + i * plane;
     prepare(own, own + (n - 1) * step);
-    for (int64_t p = 0; p < n; ++p) own[p * step] += spare[i * n + p];
+    const T* const more = spare.data() + i * n;
+    if (step == 1) for (int64_t p = 0; p < n; ++p) own[p] += more[p];  // the common case, which becomes vectors
+    else for (int64_t p = 0; p < n; ++p) own[p * step] += more[p];
   }
 }
 

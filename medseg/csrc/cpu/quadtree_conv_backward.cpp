@@ -114,7 +114,8 @@ class Backward {
         const Pixels<T> g = tile_pixels(p_, values_.get() + i * tile_size_, width_);
         read_gradient(box, g, scratch.spare);
         if (to_.gate != nullptr) to_.gate[r * p_.tiles + tile] = change(before, row, tile, box, g, scratch);
-        if (p_.settings.mode == kReplace) clear_gradient(box, scratch);
+        // What the round replaced passes no gradient on.
+        if (p_.settings.mode == kReplace) clear_window(to_.map, tile_window(box));
         if (norm) through_affine(maps.of(tile), row, box, g, partial_.data() + i * 2 * c_);
         else if (!linear()) through_activation(row, box, g);
       }
@@ -129,13 +130,6 @@ class Backward {
     read_before(before, row_[tile], box, old, scratch);
     for_both(now, old, box, [&](T* v, T* o) { for (int64_t c = 0; c < c_; ++c) v[c] -= o[c]; });
     return dot(now, g, box);
-  }
-
-  // What the round replaced passes no gradient on.
-  void clear_gradient(const TileBox& box, TileScratch<T>& scratch) const {
-    std::fill(scratch.other.begin(), scratch.other.end(), T(0));
-    const Window w = tile_window(box);
-    store_window<T, T>(table_, to_.map, w, scratch.other.data(), c_, scratch.spare);
   }
 
   void through_activation(int64_t row, const TileBox& box, const Pixels<T>& g) const {
