@@ -63,7 +63,7 @@ def header(threads: int | None, allocation: str, **versions: str) -> Row:
 
 
 def time_interleaved(
-    functions: Mapping[str, Callable[[], object]], repeats: int, most_seconds: float
+    functions: Mapping[str, Callable[[], object]], repeats: int, most_seconds: float, *, settle: bool = False
 ) -> dict[str, Timing]:
     """Times functions in turn, so that a change of the machine's load hits all of them.
 
@@ -71,6 +71,9 @@ def time_interleaved(
         functions: what to time, by name; each is called once beforehand.
         repeats: rounds at most, at least 3 are made.
         most_seconds: no new round starts after this time.
+        settle: calls each function once untimed right before every timed call, so that it finds caches and free
+            memory as its own last call left them, as in a loop, not as another function did. Memory that lay idle
+            while the others ran is dear on a virtual machine that hands idle pages back to its host.
 
     Returns:
         Timing by name.
@@ -83,6 +86,8 @@ def time_interleaved(
         if done >= 3 and time.perf_counter() - start > most_seconds:
             break
         for name, function in functions.items():
+            if settle:
+                function()
             before = time.perf_counter()
             function()
             samples[name].append(1e3 * (time.perf_counter() - before))

@@ -1,13 +1,14 @@
 """quadtree_conv as a whole layer, the plan inside: against dense stacks, mask-and-select and a copy per round.
 
 Every round is a convolution and a ReLU on the blocks that a plan of a real CT chooses; maps come in and go out
-contiguous, and every call allocates fresh outputs. Peers: ``dense``, a full convolution in every round;
-``mask-and-select``, the same, of which ``torch.where`` keeps the active blocks; ``copy per round``, block_conv on the
-active tiles written into a copy of the map. Dense peers run in the faster of both memory layouts, conversion
-included. Ideal: the dense time multiplied with the active share. Bars: 75 % of the ideal, forward, against dense; 3
-times faster than mask-and-select up to a mean density of 0.25; what is kept for the gradient is at most 1.3 times the
-active share of the maps; the learned evaluator costs at most 5 % of the dense stack's multiply-adds and 10 % of the
-layer's time at a mean density of 0.25.
+contiguous, and every call allocates fresh outputs; each timed call follows an untimed one of the same function, as
+in a loop. Peers: ``dense``, a full convolution in every round; ``mask-and-select``, the same, of which
+``torch.where`` keeps the active blocks; ``copy per round``, block_conv on the active tiles written into a copy of
+the map. Dense peers run in the faster of both memory layouts, conversion included. Ideal: the dense time multiplied
+with the active share. Bars: 75 % of the ideal, forward, against dense; 3 times faster than mask-and-select up to a
+mean density of 0.25; what is kept for the gradient is at most 1.3 times the active share of the maps; the learned
+evaluator costs at most 5 % of the dense stack's multiply-adds and 10 % of the layer's time at a mean density of
+0.25.
 """
 
 from __future__ import annotations
@@ -204,7 +205,8 @@ def measure(i: Inputs, backward: bool, quick: bool) -> list[harness.Row]:
     found = functions["ours"]()
     for name in ("mask-and-select 1", "copy per round"):
         compare(found, functions[name](), f"{i.case.name}, {name}")
-    times = harness.time_interleaved(functions, repeats=5 if quick else 15, most_seconds=3 if quick else 18)
+    repeats, seconds = (5, 5) if quick else (15, 30)
+    times = harness.time_interleaved(functions, repeats, seconds, settle=True)
     mine, share = times["ours"], density(i)
     rows = []
     for peer in ("dense", "mask-and-select", "copy per round"):
@@ -283,7 +285,7 @@ def evaluator_row(i: Inputs) -> harness.Row:
         return quadtree_conv(i.x, i.weight, index=plan.index, count=plan.count, grid=plan.grid)[0]
 
     with torch.no_grad():
-        times = harness.time_interleaved({"evaluator": lambda: evaluator(i.x), "layer": layer}, 31, 4)
+        times = harness.time_interleaved({"evaluator": lambda: evaluator(i.x), "layer": layer}, 31, 4, settle=True)
     alone, rest = times["evaluator"].median_ms, times["layer"].median_ms
     percent = 100 * alone / (alone + rest)
     return {
@@ -301,7 +303,8 @@ def main() -> int:
         print(memory(sys.argv[2], int(sys.argv[3])))
         return 0
     options = harness.arguments(__doc__)
-    head = harness.header(options.threads, "fresh output in every call", medseg_ops=status()["quadtree_conv"]["cpu"])
+    allocation = "fresh output in every call, after an untimed call of the same function"
+    head = harness.header(options.threads, allocation, medseg_ops=status()["quadtree_conv"]["cpu"])
     ct, rows = real_ct(), []
     for number, case in enumerate(CASES):
         if options.quick and number not in (0, 3):
