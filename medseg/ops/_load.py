@@ -29,6 +29,7 @@ class Library(NamedTuple):
 
 
 _ops: list[str] = []
+_without_cuda_kernel: set[str] = set()
 _reference_runs: dict[str, tuple[str, int]] = {}
 _definitions = torch.library.Library("medseg", "FRAGMENT")
 
@@ -92,7 +93,7 @@ def compiled() -> bool:
     return cpu_library.handle is not None
 
 
-def register_op(schema: str, reference: Callable[..., Any]) -> None:
+def register_op(schema: str, reference: Callable[..., Any], cuda_kernel: bool = True) -> None:
     """Makes ``torch.ops.medseg.NAME`` callable on every device.
 
     With the compiled library its schema and kernels are there already, and a CUDA call without a CUDA kernel is made
@@ -101,21 +102,26 @@ def register_op(schema: str, reference: Callable[..., Any]) -> None:
     Args:
         schema: the schema after ``medseg::``, as ``name(Tensor x, ...) -> ...``.
         reference: plain PyTorch function of the same signature.
+        cuda_kernel: whether the CUDA library has a kernel; without one the reference runs on CUDA.
 
     Raises:
         RuntimeError: if the library defines another schema than the one given.
     """
     name = schema.split("(", 1)[0]
     _ops.append(name)
-    if compiled():
-        _check_schema(name, schema)
-        if cuda_library.handle is None:
-            _definitions.impl(name, _missing_cuda_kernel(name), "CUDA")
-        return
 
     def run_reference(*args: Any, **kwargs: Any) -> Any:
         _reference_runs[name] = ("reference", time.monotonic_ns())
         return reference(*args, **kwargs)
+
+    if compiled():
+        _check_schema(name, schema)
+        if not cuda_kernel:
+            _without_cuda_kernel.add(name)
+            _definitions.impl(name, run_reference, "CUDA")
+        elif cuda_library.handle is None:
+            _definitions.impl(name, _missing_cuda_kernel(name), "CUDA")
+        return
 
     _definitions.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _definitions.impl(name, run_reference, "CompositeExplicitAutograd")
@@ -156,7 +162,8 @@ def status() -> dict[str, dict[str, str]]:
         cuda_library.handle.medseg_cuda_archs.restype = ctypes.c_char_p
         cuda = f"built {cuda_library.handle.medseg_cuda_archs().decode()}"
     cpu = _isa(cpu_library.handle)
-    return {name: {"cpu": cpu, "cuda": cuda} for name in _ops}
+    plain = "reference: no CUDA kernel"
+    return {name: {"cpu": cpu, "cuda": plain if name in _without_cuda_kernel else cuda} for name in _ops}
 
 
 def last_backend(op: str) -> str | None:

@@ -73,8 +73,7 @@ def geodesic_distance(
     _check_options(weight, cost, sweeps, limit)
     if image.dtype != torch.float64:
         image = image.float()
-    run = reference_geodesic_distance if image.device.type == "cuda" else torch.ops.medseg.geodesic_distance
-    result: Tensor = run(
+    result: Tensor = torch.ops.medseg.geodesic_distance(
         image.detach(), seeds.bool(), steps, float(weight), COSTS.index(cost), sweeps or 0, float(limit)
     )
     return result
@@ -155,5 +154,6 @@ register_op(
     "geodesic_distance(Tensor image, Tensor seeds, float[] spacing, float weight, int cost, int sweeps, float limit) "
     "-> Tensor",
     reference_geodesic_distance,
+    cuda_kernel=False,
 )
 torch.library.register_fake("medseg::geodesic_distance", _shape)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medseg.ops import geodesic_distance, last_backend
+from medseg.ops import geodesic_distance, last_backend, status
 from medseg.ops.geodesic_distance import COSTS, reference_geodesic_distance
 from tests.ops.conftest import run_python
 
@@ -189,6 +189,10 @@ def test_threads_do_not_change_the_map(sets: int) -> None:
     assert all(torch.equal(maps[0], other) for other in maps[1:])
 
 
+def test_plain_pytorch_on_cuda_is_stated(compiled: None) -> None:
+    assert status()["geodesic_distance"]["cuda"] == "reference: no CUDA kernel"
+
+
 def test_registration_export_and_compile(compiled: None) -> None:
     image, seeds = problem((1, 2, 6, 7))
     options = ([1.0, 1.0], 0.5, 0, 2, 10.0)
@@ -228,7 +232,7 @@ def test_an_image_of_whole_numbers_is_refused() -> None:
 
 ISA_CODE = """
 import torch
-from medseg.ops import geodesic_distance, last_backend
+from medseg.ops import geodesic_distance, last_backend, status
 g = torch.Generator().manual_seed(3)
 for shape in ((1, 1, 3, 70), (2, 1, 50, 33), (1, 5, 6, 17, 40), (1, 17, 20, 19), (1, 3, 20, 7, 5)):
     image = torch.randn(shape, generator=g)
