@@ -8,6 +8,7 @@ the planted bug. Exit status 1 if anything fails.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from tests.cuda_emulation import block_conv, quadtree_conv, toolchain
+from tests.cuda_emulation import block_conv, bspline_warp, quadtree_conv, toolchain
 from tests.cuda_emulation.emulation import (
     ORDERS,
     SCORE_SHAPES,
@@ -83,6 +84,11 @@ def comparisons(emulation: Emulation) -> dict[str, tuple[float, float]]:
     for dtype, limit in quadtree_conv.LIMIT.items():
         for rounds in quadtree_conv.CASES:
             found[f"{rounds} {dtype}"] = max(quadtree_conv.compare(emulation, rounds, dtype).values()), limit
+    for dtype, limit in bspline_warp.LIMIT.items():
+        for warp in bspline_warp.CASES:
+            for nearest, border in itertools.product((False, True), repeat=2):
+                error = bspline_warp.compare(emulation, warp, dtype, nearest, border)
+                found[f"{warp} {nearest} {border} {dtype}"] = error, limit
     return found
 
 

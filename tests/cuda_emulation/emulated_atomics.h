@@ -5,3 +5,14 @@ inline int atomicCAS(int* place, int expected, int desired) {
   __atomic_compare_exchange_n(place, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
   return expected;
 }
+
+inline unsigned long long atomicAdd(unsigned long long* place, unsigned long long value) {
+  return __atomic_fetch_add(place, value, __ATOMIC_SEQ_CST);
+}
+
+inline unsigned long long atomicMax(unsigned long long* place, unsigned long long value) {
+  unsigned long long found = __atomic_load_n(place, __ATOMIC_SEQ_CST);
+  while (found < value && !__atomic_compare_exchange_n(place, &found, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+  }
+  return found;
+}

@@ -4,6 +4,15 @@
 
 namespace medseg {
 
+// Axes are z, y, x; a 2-D map has one plane and no displacement along z.
+struct WarpShape {
+  int64_t batch, channels, dims;
+  int64_t size[3], stride[3], points[3];
+  int64_t batch_stride, channel_stride;  // of the map
+  int64_t control_stride;                // to the control points of the next sample, 0 if they are shared
+  bool nearest, border;
+};
+
 // A sampling position along one axis: value = low + fraction * (high - low), then fill + mask * (value - fill).
 template <class T>
 struct AxisPlace {

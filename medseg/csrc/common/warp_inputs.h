@@ -7,15 +7,6 @@
 
 namespace medseg {
 
-// Axes are z, y, x; a 2-D map has one plane and no displacement along z.
-struct WarpShape {
-  int64_t batch, channels, dims;
-  int64_t size[3], stride[3], points[3];
-  int64_t batch_stride, channel_stride;  // of the map
-  int64_t control_stride;                // to the control points of the next sample, 0 if they are shared
-  bool nearest, border;
-};
-
 inline WarpShape check_bspline_warp(const char* op, const Tensor& x, const Tensor& control, const std::vector<double>& origin,
                                     const std::vector<double>& spacing, bool nearest, bool border) {
   require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
