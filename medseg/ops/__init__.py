@@ -7,6 +7,8 @@ from medseg.ops._load import compiled, last_backend, status
 from medseg.ops.block_conv import block_conv
 from medseg.ops.bspline_warp import bspline_warp
 from medseg.ops.geodesic_distance import geodesic_distance
+from medseg.ops.local_glcm import local_glcm
+from medseg.ops.local_histogram import local_histogram
 from medseg.ops.patch_gather import patch_gather, patch_scatter
 from medseg.ops.patch_select import patch_select
 from medseg.ops.patch_select_shared import patch_select_shared
@@ -22,6 +24,8 @@ __all__ = [
     "gather_tiles",
     "geodesic_distance",
     "last_backend",
+    "local_glcm",
+    "local_histogram",
     "patch_gather",
     "patch_scatter",
     "patch_select",

@@ -34,7 +34,11 @@ inline BackendRecord backend_records[] = {{"score_argmax", {nullptr}, {0}},
                                           {"quadtree_conv_backward", {nullptr}, {0}},
                                           {"bspline_warp", {nullptr}, {0}},
                                           {"bspline_warp_backward", {nullptr}, {0}},
-                                          {"geodesic_distance", {nullptr}, {0}}};
+                                          {"geodesic_distance", {nullptr}, {0}},
+                                          {"local_histogram", {nullptr}, {0}},
+                                          {"local_histogram_backward", {nullptr}, {0}},
+                                          {"local_glcm", {nullptr}, {0}},
+                                          {"local_glcm_backward", {nullptr}, {0}}};
 
 inline BackendRecord* backend_record(const char* op) {
   for (BackendRecord& r : backend_records)

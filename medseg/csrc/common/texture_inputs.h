@@ -1,0 +1,68 @@
+// Checks and shapes of local_histogram and local_glcm: windows and offsets on maps of two or three axes (stable ABI).
+#pragma once
+#include <algorithm>
+#include <optional>
+
+#include "op_inputs.h"
+
+namespace medseg {
+
+// Maps [maps, *size] with depth 1 in two dimensions, and the half width of the window along each axis.
+struct TextureShape {
+  int64_t maps, dims, size[3], radius[3];
+  int64_t plane() const { return size[0] * size[1] * size[2]; }
+};
+
+// Both ends, inclusive, of a run of rows or columns around a centre.
+struct Span {
+  int64_t low, high;
+};
+
+// Where the first voxel of a pair may lie, relative to the centre of a window, so that both voxels lie in the window.
+inline Span pair_span(int64_t radius, int64_t offset) {
+  return {-radius + std::max<int64_t>(0, -offset), radius - std::max<int64_t>(0, offset)};
+}
+
+struct PairOffset {
+  int64_t step[3];
+};
+
+inline TextureShape texture_shape(const char* op, const Tensor& x, const std::optional<Tensor>& mask,
+                                  const std::vector<int64_t>& window) {
+  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
+  const ScalarType type = x.scalar_type();
+  require(type == ScalarType::Float || type == ScalarType::Double, op, "x must be float32 or float64");
+  TextureShape s{x.size(0) * x.size(1), x.dim() - 2, {1, 1, 1}, {0, 0, 0}};
+  require((int64_t)window.size() == s.dims, op, "window must have one entry an axis");
+  int64_t voxels = 1;
+  for (int64_t i = 0; i < s.dims; ++i) {
+    require(window[i] >= 1 && window[i] % 2 == 1 && window[i] <= 32767, op, "every side of the window must be odd");
+    s.size[3 - s.dims + i] = x.size(2 + i);
+    s.radius[3 - s.dims + i] = window[i] / 2;
+    voxels *= window[i];
+    require(voxels <= 32767, op, "the window must have at most 32767 voxels");
+  }
+  if (mask) {
+    require(mask->scalar_type() == ScalarType::Bool && mask->dim() == x.dim(), op, "mask must be bool of the shape of x");
+    for (int64_t i = 0; i < x.dim(); ++i) require(mask->size(i) == x.size(i), op, "mask must be bool of the shape of x");
+  }
+  return s;
+}
+
+inline std::vector<PairOffset> pair_offsets(const char* op, const TextureShape& s, const std::vector<int64_t>& flat) {
+  require(!flat.empty() && (int64_t)flat.size() % s.dims == 0, op, "offsets must be one step an axis for every offset");
+  std::vector<PairOffset> offsets(flat.size() / s.dims, PairOffset{{0, 0, 0}});
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    bool moves = false;
+    for (int64_t axis = 0; axis < s.dims; ++axis) {
+      const int64_t step = flat[i * s.dims + axis], at = 3 - s.dims + axis;
+      require(std::abs(step) <= 2 * s.radius[at], op, "every offset must be shorter than the window");
+      offsets[i].step[at] = step;
+      moves = moves || step != 0;
+    }
+    require(moves, op, "an offset must not be zero");
+  }
+  return offsets;
+}
+
+}  // namespace medseg
