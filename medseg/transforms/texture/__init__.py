@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from medseg.transforms.texture._glcm_settings import glcm_offsets
+from medseg.transforms.texture.local_glcm import LocalGLCM, LocalGLCMd
+from medseg.transforms.texture.local_histogram import LocalHistogram, LocalHistogramd
+from medseg.transforms.texture.region_glcm import RegionGLCM, RegionGLCMd
 from medseg.transforms.texture.region_histogram import RegionHistogram, RegionHistogramd, region_valid
 
-__all__ = ["RegionHistogram", "RegionHistogramd", "region_valid"]
+__all__ = [
+    "LocalGLCM",
+    "LocalGLCMd",
+    "LocalHistogram",
+    "LocalHistogramd",
+    "RegionGLCM",
+    "RegionGLCMd",
+    "RegionHistogram",
+    "RegionHistogramd",
+    "glcm_offsets",
+    "region_valid",
+]

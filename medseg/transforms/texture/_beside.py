@@ -1,0 +1,101 @@
+"""What the texture transforms share: images as floating tensors, masks, and dictionary forms that add an item."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor, get_track_meta
+from monai.transforms import MapTransform
+from monai.utils import convert_data_type, convert_to_tensor
+from torch import Tensor
+
+from medseg.geometry import spacing_of
+from medseg.transforms.spatial.points import affine_of
+
+__all__ = ["AddsBeside", "as_image", "as_mask", "spacing_in"]
+
+
+def as_image(img: NdarrayOrTensor) -> tuple[Any, Tensor]:
+    """The image as MONAI tracks it, and as a plain float32 (or float64) tensor ``(C, *spatial)``.
+
+    Raises:
+        ValueError: unless it has two or three spatial axes.
+    """
+    tracked = convert_to_tensor(img, track_meta=get_track_meta())
+    plain = tracked.as_tensor() if isinstance(tracked, MetaTensor) else tracked
+    if plain.ndim not in (3, 4):
+        raise ValueError(f"image has shape {tuple(plain.shape)}, expected (C, H, W) or (C, D, H, W)")
+    return tracked, plain if plain.dtype == torch.float64 else plain.float()
+
+
+def as_mask(mask: NdarrayOrTensor | None, image: Tensor) -> Tensor | None:
+    """A mask ``(1, *spatial)`` or ``(C, *spatial)`` as bool, or None.
+
+    Raises:
+        ValueError: for another shape, or values other than 0 and 1.
+    """
+    if mask is None:
+        return None
+    plain = mask.as_tensor() if isinstance(mask, MetaTensor) else mask
+    found: Tensor = convert_data_type(plain, output_type=torch.Tensor, device=image.device)[0]
+    if tuple(found.shape) not in (tuple(image.shape), (1, *image.shape[1:])):
+        raise ValueError(f"mask has shape {tuple(found.shape)}, expected {(1, *image.shape[1:])} as the image")
+    if not bool(((found == 0) | (found == 1)).all()):
+        raise ValueError("mask holds values other than 0 and 1, expected a mask; threshold or select labels first")
+    return found.bool()
+
+
+def spacing_in(unit: str, img: NdarrayOrTensor, dims: int) -> list[float]:
+    """Sides of a voxel in the unit of length: 1 for "voxel", the affine's spacing for "mm".
+
+    Raises:
+        ValueError: for "mm" and an image without an affine.
+    """
+    if unit == "voxel":
+        return [1.0] * dims
+    if not isinstance(img, MetaTensor):
+        raise ValueError(f"image is a {type(img).__name__} without spacing, expected a MetaTensor for unit 'mm'")
+    return [float(v) for v in np.asarray(spacing_of(affine_of(img)))[:dims]]
+
+
+class AddsBeside(MapTransform):
+    """Dictionary form of a transform of an image and, if named, a second item: the result becomes ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        transform: the array form.
+        postfix: appended to a key to name its result.
+        second_key: the mask or the regions, the array form's second argument; None for none.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: for an empty postfix, which would overwrite the image.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, transform: Any, postfix: str, second_key: str | None, allow_missing_keys: bool
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not postfix:
+            raise ValueError("postfix is '', expected a text such as '_texture' that keeps the image")
+        self.transform, self.postfix, self.second_key = transform, postfix, second_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the results added.
+
+        Raises:
+            KeyError: if the second item is missing.
+            ValueError: if an item of the output's name is there already.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            name = f"{key}{self.postfix}"
+            if name in data:
+                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+            second = () if self.second_key is None else (result[self.second_key],)
+            result[name] = self.transform(result[key], *second)
+        return result

@@ -1,0 +1,108 @@
+"""Grey levels and offsets of co-occurrence matrices, as maps and regions take them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from monai.config import NdarrayOrTensor
+from torch import Tensor
+
+from medseg.ops._glcm_features import chosen_features, feature_bits
+from medseg.ops._histogram_bins import bin_position
+from medseg.ops.local_glcm import MAX_LEVELS
+from medseg.transforms.texture._beside import spacing_in
+from medseg.transforms.texture.region_histogram import check_bins
+
+__all__ = ["GlcmSettings", "Unit", "glcm_offsets"]
+
+Unit = Literal["voxel", "mm"]
+
+
+def glcm_offsets(
+    distances: Sequence[float], spacing: Sequence[float], skip_axis: int | None = None
+) -> list[tuple[int, ...]]:
+    """Offsets in voxels for distances along all directions between neighbours, 4 in two dimensions and 13 in three.
+
+    Of two opposite directions one is taken, as the matrix is symmetric. ``distance / spacing`` along the direction is
+    rounded to whole voxels, as in scikit-image's ``graycomatrix`` for a spacing of 1; offsets that are equal after that
+    come once.
+
+    Args:
+        distances: lengths in the unit of the spacing.
+        spacing: side of a voxel along each axis.
+        skip_axis: axis without a step, such as that of thick slices.
+
+    Raises:
+        ValueError: for a distance that rounds to no step at all, or an axis that is not there.
+    """
+    dims = len(spacing)
+    if skip_axis is not None and not 0 <= skip_axis < dims:
+        raise ValueError(f"skip_axis is {skip_axis}, expected 0 to {dims - 1} for this image")
+    found: dict[tuple[int, ...], None] = {}
+    for distance in distances:
+        steps = []
+        for direction in itertools.product((-1, 0, 1), repeat=dims):
+            forward = next((v for v in direction if v), 0) > 0
+            if not forward or (skip_axis is not None and direction[skip_axis]):
+                continue
+            length = math.sqrt(sum(v * v for v in direction))
+            step = tuple(int(np.rint(distance * v / length / s)) for v, s in zip(direction, spacing, strict=True))
+            steps += [step] if any(step) else []
+        if not steps:
+            sides = tuple(round(float(s), 4) for s in spacing)
+            raise ValueError(f"distance {distance} is below half a voxel of {sides}, expected a longer one")
+        found |= dict.fromkeys(steps)
+    return list(found)
+
+
+class GlcmSettings:
+    """Levels, offsets and features, checked.
+
+    Args:
+        levels: number of grey levels.
+        value_range: intensities of the lower end of the first level and the upper end of the last.
+        distances: lengths of the offsets.
+        unit: "voxel", or "mm" by the spacing of the image's affine.
+        features: names of features.
+        quantise: whole levels, or positions on their axis.
+        skip_axis: axis without a step.
+
+    Raises:
+        ValueError: for a value that cannot be.
+    """
+
+    def __init__(
+        self,
+        levels: int,
+        value_range: Sequence[float],
+        distances: Sequence[float],
+        unit: Unit,
+        features: Iterable[str],
+        quantise: bool,
+        skip_axis: int | None,
+    ) -> None:
+        if not 2 <= levels <= MAX_LEVELS:
+            raise ValueError(f"levels is {levels}, expected 2 to {MAX_LEVELS}")
+        self.levels, (self.low, self.high) = check_bins(levels, value_range, False)
+        if not len(distances) or not all(math.isfinite(d) and d > 0 for d in distances):
+            raise ValueError(f"distances is {tuple(distances)}, expected at least one number above 0")
+        if unit not in ("voxel", "mm"):
+            raise ValueError(f"unit is {unit!r}, expected 'voxel' or 'mm'")
+        self.distances, self.unit = tuple(float(d) for d in distances), unit
+        self.features = chosen_features(feature_bits("features", features))
+        self.quantise, self.skip_axis = quantise, skip_axis
+
+    def offsets(self, img: NdarrayOrTensor) -> list[tuple[int, ...]]:
+        """The offsets in voxels of this image ``(C, *spatial)``."""
+        return glcm_offsets(self.distances, spacing_in(self.unit, img, img.ndim - 1), self.skip_axis)
+
+    def to_levels(self, image: Tensor) -> Tensor:
+        """Grey levels: level k is the k-th bin of the range, and without quantising the centre of that bin is k."""
+        position = bin_position(image, self.levels, self.low, self.high)
+        if self.quantise:
+            return position.floor().clamp(0, self.levels - 1).to(image.dtype)
+        return (position - 0.5).clamp(-0.5, self.levels - 0.5).to(image.dtype)

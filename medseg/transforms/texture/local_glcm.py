@@ -1,0 +1,113 @@
+"""Texture maps: features of the grey-level co-occurrence matrix of the window around every voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends, convert_to_dst_type
+
+from medseg.ops import local_glcm
+from medseg.ops.local_glcm import FEATURES
+from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
+from medseg.transforms.texture._glcm_settings import GlcmSettings, Unit
+
+__all__ = ["LocalGLCM", "LocalGLCMd"]
+
+
+class LocalGLCM(Transform):
+    """Maps of contrast, homogeneity, entropy and other texture features; see :func:`medseg.ops.local_glcm`.
+
+    The features, in the order of the channels: contrast, dissimilarity, homogeneity, asm, energy, entropy,
+    correlation, cluster_shade, cluster_prominence, max_probability. Pairs of voxels along all directions between
+    neighbours (4 in two dimensions, 13 in three) count where both lie in the window, the image and the mask, and the
+    maps are means over the directions and distances.
+
+    Args:
+        window: odd side of the window in voxels, for all axes or for each.
+        levels: grey levels that the range is divided into, 2 to 1024; intensities beyond it are in the end levels.
+        value_range: intensities at the lower end of the first level and the upper end of the last.
+        distances: distances of the pairs.
+        unit: of the distances: "voxel", or "mm" by the spacing of the image's affine (rounded to whole voxels).
+        features: names of the features wanted.
+        quantise: whole levels for all features. Without it contrast, dissimilarity, homogeneity, correlation,
+            cluster shade and prominence take intensities in units of a level and are differentiable in the image.
+        skip_axis: spatial axis along which no pair steps, such as that of thick slices; None for none.
+
+    Raises:
+        ValueError: for a value that cannot be.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(
+        self,
+        window: int | Sequence[int] = 11,
+        levels: int = 32,
+        value_range: Sequence[float] = (-200.0, 250.0),
+        distances: Sequence[float] = (1.0,),
+        unit: Unit = "voxel",
+        features: Iterable[str] = FEATURES,
+        quantise: bool = True,
+        skip_axis: int | None = None,
+    ) -> None:
+        self.settings = GlcmSettings(levels, value_range, distances, unit, features, quantise, skip_axis)
+        self.window = window
+
+    def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+        """Return the maps ``(C * F, *spatial)``, the features of the first channel first.
+
+        Args:
+            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
+            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+
+        Raises:
+            ValueError: for shapes that do not fit, an offset that is longer than the window, or ``unit="mm"`` and an
+                image without an affine.
+        """
+        tracked, image = as_image(img)
+        inside, s = as_mask(mask, image), self.settings
+        inside = None if inside is None else inside[None]
+        levels = s.to_levels(image)[None]
+        maps = local_glcm(levels, self.window, s.offsets(img), s.levels, s.features, inside)[0]
+        return convert_to_dst_type(maps, tracked, dtype=maps.dtype)[0]
+
+
+class LocalGLCMd(AddsBeside):
+    """Dictionary form of :class:`LocalGLCM`: the maps of ``key`` become ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        window: see :class:`LocalGLCM`.
+        levels: see :class:`LocalGLCM`.
+        value_range: see :class:`LocalGLCM`.
+        distances: see :class:`LocalGLCM`.
+        unit: see :class:`LocalGLCM`.
+        features: see :class:`LocalGLCM`.
+        quantise: see :class:`LocalGLCM`.
+        skip_axis: see :class:`LocalGLCM`.
+        mask_key: the item with the voxels that count; None for all.
+        postfix: appended to a key to name its maps.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = LocalGLCM.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: int | Sequence[int] = 11,
+        levels: int = 32,
+        value_range: Sequence[float] = (-200.0, 250.0),
+        distances: Sequence[float] = (1.0,),
+        unit: Unit = "voxel",
+        features: Iterable[str] = FEATURES,
+        quantise: bool = True,
+        skip_axis: int | None = None,
+        mask_key: str | None = None,
+        postfix: str = "_glcm_maps",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        transform = LocalGLCM(window, levels, value_range, distances, unit, features, quantise, skip_axis)
+        super().__init__(keys, transform, postfix, mask_key, allow_missing_keys)

@@ -1,0 +1,147 @@
+"""Texture of regions: features of the grey-level co-occurrence matrix of the voxel pairs within a region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends, convert_to_dst_type
+from torch import Tensor
+
+from medseg.ops._glcm_features import LINEAR, linear_features, matrix_features
+from medseg.ops.local_glcm import FEATURES
+from medseg.transforms.texture._beside import AddsBeside, as_image
+from medseg.transforms.texture._glcm_settings import GlcmSettings, Unit
+from medseg.transforms.texture._regions import Labels, check_labels, region_masks
+
+__all__ = ["RegionGLCM", "RegionGLCMd"]
+
+
+class RegionGLCM(Transform):
+    """A vector of texture features for every region: of the pairs whose two voxels both lie in the region.
+
+    Unlike the matrix of a region's bounding box, it does not see what surrounds the region. Features, levels, distances
+    and quantising are those of :class:`LocalGLCM`. A region without a pair (a single voxel, or none) is all zero.
+
+    Args:
+        levels: see :class:`LocalGLCM`.
+        value_range: see :class:`LocalGLCM`.
+        distances: see :class:`LocalGLCM`.
+        unit: see :class:`LocalGLCM`.
+        labels: for a label map: the label of every region, or several for one region; None: the regions come as masks.
+        features: see :class:`LocalGLCM`.
+        mean: the mean over those offsets that have a pair, or the features of every offset.
+        quantise: see :class:`LocalGLCM`.
+        skip_axis: see :class:`LocalGLCM`.
+
+    Raises:
+        ValueError: for a value that cannot be.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(
+        self,
+        levels: int = 32,
+        value_range: Sequence[float] = (-200.0, 250.0),
+        distances: Sequence[float] = (1.0,),
+        unit: Unit = "voxel",
+        labels: Labels = None,
+        features: Iterable[str] = FEATURES,
+        mean: bool = True,
+        quantise: bool = True,
+        skip_axis: int | None = None,
+    ) -> None:
+        self.settings = GlcmSettings(levels, value_range, distances, unit, features, quantise, skip_axis)
+        self.labels, self.mean = check_labels(labels), mean
+
+    def __call__(self, img: NdarrayOrTensor, regions: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return vectors ``(R, C * A * F)``, channel before offset before feature (A = 1 with ``mean``).
+
+        Args:
+            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
+            regions: label map ``(1, *spatial)`` if the transform has labels, else masks ``(R, *spatial)``.
+
+        Raises:
+            ValueError: for shapes that do not fit, or ``unit="mm"`` and an image without an affine.
+        """
+        tracked, image = as_image(img)
+        masks = region_masks(regions, image, self.labels)
+        offsets, levels = self.settings.offsets(img), self.settings.to_levels(image)
+        vectors = torch.stack([self._vector(levels, mask, offsets) for mask in masks]).to(image.dtype)
+        return convert_to_dst_type(vectors, tracked, dtype=image.dtype)[0]
+
+    def _vector(self, levels: Tensor, mask: Tensor, offsets: list[tuple[int, ...]]) -> Tensor:
+        valid = levels.isfinite() & mask
+        rows = torch.stack(
+            [torch.stack([self._features(c, v, o) for o in offsets]) for c, v in zip(levels, valid, strict=True)]
+        )
+        if self.mean:
+            present = rows[..., -1:].sum(1, keepdim=True)
+            rows = rows.sum(1, keepdim=True) / present.clamp(min=1)
+        return rows[..., :-1].flatten()
+
+    def _features(self, levels: Tensor, valid: Tensor, offset: tuple[int, ...]) -> Tensor:
+        """Features of one channel and offset, then 1 if there is a pair and 0 if not, in float64."""
+        sizes = list(zip(offset, levels.shape, strict=True))
+        first = tuple(slice(max(0, -v), max(0, s - max(0, v))) for v, s in sizes)
+        second = tuple(slice(max(0, v), max(0, s - max(0, -v))) for v, s in sizes)
+        if any(abs(v) >= s for v, s in sizes):
+            return levels.new_zeros(len(self.settings.features) + 1, dtype=torch.float64)
+        both = valid[first] & valid[second]
+        a, b = levels[first][both].double(), levels[second][both].double()
+        count = torch.tensor(float(len(a)), dtype=torch.float64, device=levels.device)
+        middle = self.settings.levels // 2
+        d, t = a - b, a + b - 2 * middle
+        found = linear_features(
+            [v.sum() for v in (d.abs(), d**2, 1 / (1 + d**2))], [(t**k).sum() for k in (1, 2, 3, 4)], count
+        )
+        if any(name not in LINEAR for name in self.settings.features):
+            size = self.settings.levels
+            i, j = ((v.detach() + 0.5).floor().clamp(0, size - 1).long() for v in (a, b))
+            matrix = torch.bincount(i * size + j, minlength=size**2).reshape(size, size).double()
+            found |= matrix_features(matrix + matrix.T)
+        return torch.stack([*(found[name] for name in self.settings.features), (count > 0).double()])
+
+
+class RegionGLCMd(AddsBeside):
+    """Dictionary form of :class:`RegionGLCM`: the vectors of ``key`` become ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        region_key: the label map or the masks of the regions.
+        levels: see :class:`LocalGLCM`.
+        value_range: see :class:`LocalGLCM`.
+        distances: see :class:`LocalGLCM`.
+        unit: see :class:`LocalGLCM`.
+        labels: see :class:`RegionGLCM`.
+        features: see :class:`LocalGLCM`.
+        mean: see :class:`RegionGLCM`.
+        quantise: see :class:`LocalGLCM`.
+        skip_axis: see :class:`LocalGLCM`.
+        postfix: appended to a key to name its vectors.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = RegionGLCM.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        region_key: str,
+        levels: int = 32,
+        value_range: Sequence[float] = (-200.0, 250.0),
+        distances: Sequence[float] = (1.0,),
+        unit: Unit = "voxel",
+        labels: Labels = None,
+        features: Iterable[str] = FEATURES,
+        mean: bool = True,
+        quantise: bool = True,
+        skip_axis: int | None = None,
+        postfix: str = "_glcm",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        transform = RegionGLCM(levels, value_range, distances, unit, labels, features, mean, quantise, skip_axis)
+        super().__init__(keys, transform, postfix, region_key, allow_missing_keys)
