@@ -5,6 +5,7 @@ from __future__ import annotations
 from medseg.transforms.texture._glcm_settings import glcm_offsets
 from medseg.transforms.texture.local_glcm import LocalGLCM, LocalGLCMd
 from medseg.transforms.texture.local_histogram import LocalHistogram, LocalHistogramd
+from medseg.transforms.texture.local_statistics import LocalStatistics, LocalStatisticsd
 from medseg.transforms.texture.region_glcm import RegionGLCM, RegionGLCMd
 from medseg.transforms.texture.region_histogram import RegionHistogram, RegionHistogramd, region_valid
 
@@ -13,6 +14,8 @@ __all__ = [
     "LocalGLCMd",
     "LocalHistogram",
     "LocalHistogramd",
+    "LocalStatistics",
+    "LocalStatisticsd",
     "RegionGLCM",
     "RegionGLCMd",
     "RegionHistogram",

@@ -1,0 +1,103 @@
+"""Maps of local statistics: mean, spread and shape of the values in the window around every voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends, convert_to_dst_type
+from torch import Tensor
+
+from medseg.ops._windows import check_window, window_sum
+from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
+
+__all__ = ["LocalStatistics", "LocalStatisticsd"]
+
+STATISTICS = ("mean", "std", "skewness", "kurtosis")
+
+
+class LocalStatistics(Transform):
+    """Mean, standard deviation, skewness and excess kurtosis of a window's voxels, all biased (divided by their count).
+
+    The window is cut at the border of the image; without a voxel that counts all are 0, and of a constant window the
+    last three. Differentiable in the image.
+
+    Args:
+        window: odd side of the window in voxels, for all axes or for each.
+        statistics: names of the statistics wanted, which is also their order.
+
+    Raises:
+        ValueError: for an unknown statistic, or none.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, window: int | Sequence[int] = 11, statistics: Sequence[str] = STATISTICS) -> None:
+        if isinstance(statistics, str) or not statistics or any(s not in STATISTICS for s in statistics):
+            raise ValueError(f"statistics is {statistics!r}, expected some of {', '.join(STATISTICS)}")
+        self.window, self.statistics = window, tuple(statistics)
+
+    def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+        """Return the maps ``(C * statistics, *spatial)``, the statistics of the first channel first.
+
+        Args:
+            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
+            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+
+        Raises:
+            ValueError: for shapes or a window that do not fit.
+        """
+        tracked, image = as_image(img)
+        inside = as_mask(mask, image)
+        sides = check_window("LocalStatistics", image[None], None, self.window)
+        valid = image.isfinite() if inside is None else image.isfinite() & inside
+        maps = self._maps(image, valid, [(-(w // 2), w // 2) for w in sides]).to(image.dtype)
+        return convert_to_dst_type(maps, tracked, dtype=image.dtype)[0]
+
+    def _maps(self, image: Tensor, valid: Tensor, spans: list[tuple[int, int]]) -> Tensor:
+        counted = valid.double()
+        values = torch.where(valid, image.double(), 0.0)
+        # Moments about the mean of the image lose fewer digits than those about 0.
+        middle = values.detach().sum() / counted.sum().clamp(min=1)
+        values = torch.where(valid, values - middle, 0.0)
+        number = window_sum(counted, spans).clamp(min=1)
+        m1, m2, m3, m4 = (window_sum(values**k, spans) / number for k in (1, 2, 3, 4))
+        variance = m2 - m1**2
+        varies = variance > 1e-12 * m2
+        safe = torch.where(varies, variance, 1.0)
+        present = window_sum(counted, spans) > 0
+        found = {
+            "mean": torch.where(present, m1 + middle, 0.0),
+            "std": torch.where(varies, safe.sqrt(), 0.0),
+            "skewness": torch.where(varies, (m3 - 3 * m1 * m2 + 2 * m1**3) / safe**1.5, 0.0),
+            "kurtosis": torch.where(varies, (m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4) / safe**2 - 3, 0.0),
+        }
+        return torch.stack([found[s] for s in self.statistics], dim=1).flatten(0, 1)
+
+
+class LocalStatisticsd(AddsBeside):
+    """Dictionary form of :class:`LocalStatistics`: the maps of ``key`` become ``key + postfix``.
+
+    Args:
+        keys: the images, which stay as they are.
+        window: see :class:`LocalStatistics`.
+        statistics: see :class:`LocalStatistics`.
+        mask_key: the item with the voxels that count; None for all.
+        postfix: appended to a key to name its maps.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+    """
+
+    backend = LocalStatistics.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: int | Sequence[int] = 11,
+        statistics: Sequence[str] = STATISTICS,
+        mask_key: str | None = None,
+        postfix: str = "_statistics",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, LocalStatistics(window, statistics), postfix, mask_key, allow_missing_keys)
