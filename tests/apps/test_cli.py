@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,11 @@ def test_a_cuda_device_that_is_not_there_exits_2(tmp_path: Path, capsys: pytest.
 def test_failures_while_running_have_their_codes_and_leave_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], expression: str, code: int, words: str
 ) -> None:
-    assert run_with(tmp_path, expression) == code
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+    try:
+        assert run_with(tmp_path, expression) == code
+    finally:
+        signal.signal(signal.SIGINT, handler)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert words in last
