@@ -55,7 +55,7 @@ def _lists(tiles: int, *shares: float) -> Tensor:
     return rows
 
 
-def _close(found: Tensor, expected: Tensor, tolerance: float) -> None:
+def _assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
     """Within the tolerance times the largest value; 16-bit results by the root mean square."""
     difference = found.cpu().double() - expected
     if found.dtype == torch.bfloat16:
@@ -84,7 +84,7 @@ def test_block_conv_equals_the_float64_cpu_kernel(device, case, channels_last, z
         return out.detach(), *torch.autograd.grad((out * factor).sum(), leaves)
 
     for found, expected in zip(run(dtype, device), run(torch.float64, "cpu"), strict=True):
-        _close(found, expected, DTYPES[dtype])
+        _assert_close(found, expected, DTYPES[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -113,7 +113,7 @@ def test_quadtree_conv_equals_the_float64_cpu_kernel(device, case, norm, mode, d
         return out.detach(), *torch.autograd.grad((out * factor).sum(), wanted)
 
     for found, expected in zip(run(dtype, device), run(torch.float64, "cpu"), strict=True):
-        _close(found, expected, DTYPES[dtype])
+        _assert_close(found, expected, DTYPES[dtype])
 
 
 def test_results_of_the_tile_ops_are_bit_equal_from_run_to_run(device) -> None:

@@ -6,17 +6,5 @@
 #define MS_LANES 2
 #define MS_TABLE rows_generic64
 #define MS_NAME "generic64"
-#include "portable_vector.h"
-
-namespace medseg {
-namespace {
-
-inline vec square_root(vec v) {
-  for (int l = 0; l < MS_LANES; ++l) v[l] = __builtin_sqrt(v[l]);
-  return v;
-}
-
-}  // namespace
-}  // namespace medseg
-
+#include "portable_root.h"
 #include "quadtree_rows.inc"

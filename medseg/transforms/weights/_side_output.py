@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -31,9 +32,9 @@ class SideOutput(MapTransform):
             )
         self.postfix = postfix
 
+    @abstractmethod
     def derive(self, label: Any, first: bool) -> Any:
         """The map of one label; ``first`` is True for the sample's first key."""
-        raise NotImplementedError
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the derived maps added.
