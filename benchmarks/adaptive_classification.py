@@ -35,7 +35,7 @@ from benchmarks._classification.training import Settings, train_and_test
 
 SEEDS = 5
 RESULTS = Path(__file__).parent / "results" / "adaptive_classification"
-QUICK = Settings(epochs=2, patience=1, warmup=1)
+QUICK = Settings(epochs=2, evaluations=1, patience=1, warmup=1)
 
 
 class Job(NamedTuple):

@@ -101,6 +101,9 @@ def rows_of(data: str, explore: bool = False) -> tuple[Row, ...]:
     if data == "lidc_shape_same_area":
         kept = (POOLING[0], POOLING[2], POOLING[7], POOLING[8])
         return (DIAMETER, *kept)
-    first = (DIAMETER,) if data.startswith("lidc") else ()
-    adaptive = tuple(row for row in ADAPTIVE if data != "pneumonia" or row.partition != "oracle")
-    return (*first, *POOLING, *adaptive, *(EXPLORE if explore else ()))
+    if data == "pneumonia":  # no target, so no oracle; repeats and fewer rounds are asked where there is one
+        kept = tuple(row for row in ADAPTIVE if row.rounds == 3 and row.partition != "oracle")
+        return (*(row for row in POOLING if row.assignment == "unique"), *kept)
+    if data == "lidc_shape":
+        return (DIAMETER, *(row for row in POOLING if row.assignment == "unique"), *ADAPTIVE)
+    return (*POOLING, *ADAPTIVE, *(EXPLORE if explore else ()))

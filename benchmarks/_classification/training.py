@@ -26,18 +26,20 @@ class Settings(NamedTuple):
     """How every row is trained.
 
     Attributes:
-        epochs: cap; a run that reaches it says so.
-        patience: epochs without a better validation loss after which a run stops.
+        epochs: cap, in passes over the training images; a run that reaches it says so.
+        evaluations: validations in each pass, evenly spaced.
+        patience: evaluations without a better validation loss after which a run stops.
         warmup: epochs of the warm-up. No row's validation counts before its end, so that all rows stop alike.
         batch: images a step.
         rate: learning rate of AdamW at the start.
-        slower_after: epochs without improvement after which the rate falls to ``slower`` of itself.
+        slower_after: evaluations without improvement after which the rate falls to ``slower`` of itself.
         slower: see ``slower_after``.
         decay: weight decay.
         better: share of the validation loss by which a better one must be lower.
     """
 
-    epochs: int = 60
+    epochs: int = 40
+    evaluations: int = 2
     patience: int = 10
     warmup: int = 8
     batch: int = 16
@@ -85,26 +87,28 @@ def _fit(network: Classifier, row: Row, fold: Fold, seed: int, settings: Setting
         optimiser, factor=settings.slower, patience=settings.slower_after, threshold=settings.better
     )
     generator = torch.Generator().manual_seed(seed)
-    best, best_epoch, kept = float("inf"), 0, copy.deepcopy(network.state_dict())
-    epoch = 0
-    for epoch in range(1, settings.epochs + 1):
+    best, best_at, kept, stopped = float("inf"), 0, copy.deepcopy(network.state_dict()), False
+    evaluation, first = 0, settings.warmup * settings.evaluations
+    while evaluation < settings.epochs * settings.evaluations and not stopped:
+        if evaluation % settings.evaluations == 0:
+            order = torch.randperm(len(fold.train.labels), generator=generator)
+            parts = order.tensor_split(settings.evaluations)
         for layer in network.sparse_layers():
-            layer.warm = row.warmup and epoch <= settings.warmup
-        _train_epoch(network, row, fold, optimiser, generator, settings.batch)
-        if epoch <= settings.warmup:
+            layer.warm = row.warmup and evaluation < first
+        _train_on(network, row, fold, optimiser, generator, parts[evaluation % settings.evaluations], settings.batch)
+        evaluation += 1
+        if evaluation <= first:
             continue
         loss = _loss(network, fold.validation)
         schedule.step(loss)
         if loss < best * (1 - settings.better):
-            best, best_epoch, kept = loss, epoch, copy.deepcopy(network.state_dict())
-        elif epoch - best_epoch >= settings.patience and best_epoch:
-            break
-    stopped = best_epoch > 0 and epoch - best_epoch >= settings.patience
+            best, best_at, kept = loss, evaluation, copy.deepcopy(network.state_dict())
+        stopped = best_at > 0 and evaluation - best_at >= settings.patience
     network.load_state_dict(kept)
     network.eval()
     return {
-        "epochs": epoch,
-        "best_epoch": best_epoch,
+        "epochs": evaluation / settings.evaluations,
+        "best_epoch": best_at / settings.evaluations,
         "capped": not stopped,
         "validation_loss": None if best == float("inf") else round(best, 5),
     }
@@ -117,16 +121,16 @@ def parameter_groups(network: Classifier, row: Row, settings: Settings) -> list[
     return evaluator_parameter_groups(network, settings.rate, settings.decay, row.evaluator_rate)
 
 
-def _train_epoch(
+def _train_on(
     network: Classifier,
     row: Row,
     fold: Fold,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
+    order: Tensor,
     batch: int,
 ) -> None:
     network.train()
-    order = torch.randperm(len(fold.train.labels), generator=generator)
     sparsity = SparsityLoss(eps=LITERAL_EPS, weight=row.sparsity) if row.sparsity else None
     for numbers in order.split(batch):
         if len(numbers) < 2:

@@ -85,7 +85,7 @@ def test_multiply_adds_of_the_plain_network_by_hand() -> None:
 
 @pytest.mark.parametrize("row", [Row("max"), RECIPE, LITERAL], ids=lambda row: row.name)
 def test_a_run_learns_stops_and_says_how(row: Row) -> None:
-    settings = Settings(epochs=8, patience=2, warmup=1, slower_after=1)
+    settings = Settings(epochs=8, evaluations=1, patience=2, warmup=1, slower_after=1)
     result = train_and_test(row, _fold(), seed=0, settings=settings)
     record = result.record
     assert len(result.scores) == 64
@@ -97,7 +97,7 @@ def test_a_run_learns_stops_and_says_how(row: Row) -> None:
 
 
 def test_the_seed_decides_the_run() -> None:
-    settings = Settings(epochs=2, patience=1, warmup=0)
+    settings = Settings(epochs=2, evaluations=1, patience=1, warmup=0)
     fold = _fold(count=32)
     first, again = (train_and_test(RECIPE, fold, seed=3, settings=settings).scores for _ in range(2))
     assert first == again
