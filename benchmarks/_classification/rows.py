@@ -99,11 +99,11 @@ def rows_of(data: str, explore: bool = False) -> tuple[Row, ...]:
     if data == "adrenal":
         return (POOLING[0], _literal("4SD literal + loss", "4sd", LITERAL_LAMBDA), _recipe("Recipe"))
     if data == "lidc_shape_same_area":
-        kept = (POOLING[0], POOLING[2], POOLING[7], POOLING[8])
-        return (DIAMETER, *kept)
-    if data == "pneumonia":  # no target, so no oracle; repeats and fewer rounds are asked where there is one
-        kept = tuple(row for row in ADAPTIVE if row.rounds == 3 and row.partition != "oracle")
-        return (*(row for row in POOLING if row.assignment == "unique"), *kept)
-    if data == "lidc_shape":
-        return (DIAMETER, *(row for row in POOLING if row.assignment == "unique"), *ADAPTIVE)
-    return (*POOLING, *ADAPTIVE, *(EXPLORE if explore else ()))
+        return (DIAMETER, POOLING[0], POOLING[2], POOLING[7], POOLING[8])
+    if data == "phantom_nodule":
+        return (*POOLING, *ADAPTIVE, *(EXPLORE if explore else ()))
+    unique = [row for row in POOLING if row.assignment == "unique"]
+    three = [row for row in ADAPTIVE if row.rounds == 3]
+    if data == "pneumonia":  # no target, so no oracle
+        return (*unique, *(row for row in three if row.partition != "oracle"))
+    return (DIAMETER, *unique, *three)
