@@ -65,6 +65,8 @@ def spacing_in(unit: str, img: NdarrayOrTensor, dims: int) -> list[float]:
 class AddsBeside(MapTransform):
     """Dictionary form of a transform of an image and, if named, a second item: the result becomes ``key + postfix``.
 
+    A subclass that adds more items names their endings in ``further`` and returns them from ``derive`` as well.
+
     Args:
         keys: the images, which stay as they are.
         transform: the array form.
@@ -75,6 +77,8 @@ class AddsBeside(MapTransform):
     Raises:
         ValueError: for an empty postfix, which would overwrite the image.
     """
+
+    further: tuple[str, ...] = ()
 
     def __init__(
         self, keys: KeysCollection, transform: Any, postfix: str, second_key: str | None, allow_missing_keys: bool
@@ -93,9 +97,14 @@ class AddsBeside(MapTransform):
         """
         result = dict(data)
         for key in self.key_iterator(result):
-            name = f"{key}{self.postfix}"
-            if name in data:
-                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+            names = [f"{key}{self.postfix}{ending}" for ending in ("", *self.further)]
+            for name in names:
+                if name in data:
+                    raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
             second = () if self.second_key is None else (result[self.second_key],)
-            result[name] = self.transform(result[key], *second)
+            result.update(zip(names, self.derive(result[key], *second), strict=True))
         return result
+
+    def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
+        """The result for one image, then the further items."""
+        return (self.transform(image, *second),)

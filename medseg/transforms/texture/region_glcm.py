@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
@@ -23,7 +24,8 @@ class RegionGLCM(Transform):
     """A vector of texture features for every region: of the pairs whose two voxels both lie in the region.
 
     Unlike the matrix of a region's bounding box, it does not see what surrounds the region. Features, levels, distances
-    and quantising are those of :class:`LocalGLCM`. A region without a pair (a single voxel, or none) is all zero.
+    and quantising are those of :class:`LocalGLCM`. A region without a pair (a single voxel, or none) is all zero,
+    which :meth:`with_validity` tells from a texture without contrast.
 
     Args:
         levels: see :class:`LocalGLCM`.
@@ -67,21 +69,32 @@ class RegionGLCM(Transform):
         Raises:
             ValueError: for shapes that do not fit, or ``unit="mm"`` and an image without an affine.
         """
+        return self.with_validity(img, regions)[0]
+
+    def with_validity(self, img: NdarrayOrTensor, regions: NdarrayOrTensor) -> tuple[NdarrayOrTensor, Tensor]:
+        """Return the vectors as a call does, and which of them come from any pair, bool ``(R, C * A)``.
+
+        Args:
+            img: as in a call.
+            regions: as in a call.
+
+        Raises:
+            ValueError: as a call does.
+        """
         tracked, image = as_image(img)
         masks = region_masks(regions, image, self.labels)
         offsets, levels = self.settings.offsets(img), self.settings.to_levels(image)
-        vectors = torch.stack([self._vector(levels, mask, offsets) for mask in masks]).to(image.dtype)
-        return convert_to_dst_type(vectors, tracked, dtype=image.dtype)[0]
+        rows = torch.stack([self._rows(levels, mask, offsets) for mask in masks])
+        vectors = rows[..., :-1].flatten(1).to(image.dtype)
+        return convert_to_dst_type(vectors, tracked, dtype=image.dtype)[0], rows[..., -1].flatten(1) > 0
 
-    def _vector(self, levels: Tensor, mask: Tensor, offsets: list[tuple[int, ...]]) -> Tensor:
+    def _rows(self, levels: Tensor, mask: Tensor, offsets: list[tuple[int, ...]]) -> Tensor:
+        """Features of one region ``[C, A, F + 1]``, the last of them 1 with a pair and 0 without."""
         valid = levels.isfinite() & mask
         rows = torch.stack(
             [torch.stack([self._features(c, v, o) for o in offsets]) for c, v in zip(levels, valid, strict=True)]
         )
-        if self.mean:
-            present = rows[..., -1:].sum(1, keepdim=True)
-            rows = rows.sum(1, keepdim=True) / present.clamp(min=1)
-        return rows[..., :-1].flatten()
+        return rows.sum(1, keepdim=True) / rows[..., -1:].sum(1, keepdim=True).clamp(min=1) if self.mean else rows
 
     def _features(self, levels: Tensor, valid: Tensor, offset: tuple[int, ...]) -> Tensor:
         """Features of one channel and offset, then 1 if there is a pair and 0 if not, in float64."""
@@ -109,6 +122,8 @@ class RegionGLCM(Transform):
 class RegionGLCMd(AddsBeside):
     """Dictionary form of :class:`RegionGLCM`: the vectors of ``key`` become ``key + postfix``.
 
+    The flags of :meth:`RegionGLCM.with_validity` become the item ``key + postfix + "_valid"``.
+
     Args:
         keys: the images, which stay as they are.
         region_key: the label map or the masks of the regions.
@@ -126,6 +141,7 @@ class RegionGLCMd(AddsBeside):
     """
 
     backend = RegionGLCM.backend
+    further = ("_valid",)
 
     def __init__(
         self,
@@ -145,3 +161,8 @@ class RegionGLCMd(AddsBeside):
     ) -> None:
         transform = RegionGLCM(levels, value_range, distances, unit, labels, features, mean, quantise, skip_axis)
         super().__init__(keys, transform, postfix, region_key, allow_missing_keys)
+
+    def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
+        """The vectors and which of them come from any pair."""
+        found: tuple[Any, ...] = self.transform.with_validity(image, *second)
+        return found

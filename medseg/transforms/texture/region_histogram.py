@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from medseg.ops._histogram_bins import hard_bin, in_range, soft_bin
+from medseg.transforms.texture._beside import AddsBeside
 from medseg.transforms.texture._regions import Labels, check_labels, region_masks
 
 __all__ = ["RegionHistogram", "RegionHistogramd", "region_valid"]
@@ -113,7 +114,7 @@ class RegionHistogram(Transform):
         return [(lower, 1 - share), (lower + 1, share)]
 
 
-class RegionHistogramd(MapTransform):
+class RegionHistogramd(AddsBeside):
     """Dictionary form of :class:`RegionHistogram`: the histograms of ``key`` become ``key + postfix``.
 
     The flags of :func:`region_valid` become the item ``key + postfix + "_valid"``.
@@ -135,6 +136,7 @@ class RegionHistogramd(MapTransform):
     """
 
     backend = RegionHistogram.backend
+    further = ("_valid",)
 
     def __init__(
         self,
@@ -149,28 +151,13 @@ class RegionHistogramd(MapTransform):
         postfix: str = "_histogram",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        if not postfix:
-            raise ValueError("postfix is '', expected a text such as '_histogram' that keeps the image")
-        self.region_key, self.postfix = region_key, postfix
-        self.histogram = RegionHistogram(bins, value_range, labels, soft, outside, slice_axis)
+        transform = RegionHistogram(bins, value_range, labels, soft, outside, slice_axis)
+        super().__init__(keys, transform, postfix, region_key, allow_missing_keys)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with histograms and flags added.
-
-        Raises:
-            KeyError: if the regions are missing.
-            ValueError: if an item of the output's name is there already.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            name = f"{key}{self.postfix}"
-            for item in (name, f"{name}_valid"):
-                if item in data:
-                    raise ValueError(f"item {item!r} is there already, expected a new name; choose another postfix")
-            result[name] = self.histogram(result[key], result[self.region_key])
-            result[f"{name}_valid"] = region_valid(result[name])
-        return result
+    def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
+        """The histograms and which of them hold anything."""
+        histograms = self.transform(image, *second)
+        return histograms, region_valid(histograms)
 
 
 def region_valid(histograms: NdarrayOrTensor) -> Tensor:

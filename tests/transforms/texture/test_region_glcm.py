@@ -27,6 +27,7 @@ class TestRegionGLCM(TransformMenu):
         expected=np.array([[9.0, 0.5], [0, 0], [0, 0]]),
         second=("label",),
         output="image_glcm",
+        beside=("image_glcm_valid",),
         errors=(
             (lambda: RegionGLCM(levels=2000), "levels is 2000, expected 2 to 1024"),
             (lambda: RegionGLCM(features=[]), "there are no features; expected some of"),
@@ -34,6 +35,10 @@ class TestRegionGLCM(TransformMenu):
             (lambda: RegionGLCM()(STRIPES, LABEL), "regions hold values other than 0 and 1"),
             (lambda: RegionGLCM(unit="mm")(STRIPES, LABEL > 1), "image is a ndarray without spacing"),
             (lambda: RegionGLCMd("image", "label", postfix=""), "postfix is '', expected a text"),
+            (
+                lambda: RegionGLCMd("image", "label")({"image": STRIPES, "label": LABEL, "image_glcm_valid": 0}),
+                "'image_glcm_valid' is there already",
+            ),
         ),
     )
 
@@ -71,3 +76,24 @@ def test_linear_features_have_exact_gradients() -> None:
     region = torch.rand(2, 5, 6) < 0.7
     make = RegionGLCM(4, (-1, 5), features=LINEAR, quantise=False)
     assert torch.autograd.gradcheck(lambda t: make(t, region).as_tensor(), (image.requires_grad_(),), rtol=1e-3)
+
+
+def test_a_region_without_a_pair_is_flagged_and_one_without_contrast_is_not() -> None:
+    image, label = np.zeros((2, 4, 5), np.float32), np.zeros((1, 4, 5), np.uint8)
+    label[0, :2, :2], label[0, 3, 4] = 1, 2
+    image[1, :2, :2] = np.nan
+    make = RegionGLCMd("image", "label", 4, (-1, 1), labels=[1, 2, 3], features="contrast")
+    result = make({"image": image, "label": label})
+    np.testing.assert_array_equal(result["image_glcm"], np.zeros((3, 2)))
+    assert result["image_glcm_valid"].tolist() == [[True, False], [False, False], [False, False]]
+
+
+def test_flags_tell_the_offsets_apart_that_have_a_pair() -> None:
+    row = np.zeros((1, 3, 6), bool)
+    row[0, 1, 1:4] = True
+    offsets = glcm_offsets((1, 2, 3), [1, 1], skip_axis=0)
+    vectors, valid = RegionGLCM(4, distances=(1, 2, 3), mean=False, skip_axis=0).with_validity(row * 50.0, row)
+    assert offsets == [(0, 1), (0, 2), (0, 3)]
+    assert valid.tolist() == [[True, True, False]]
+    assert tuple(vectors.shape) == (1, 3 * len(FEATURES))
+    assert RegionGLCM(distances=(1, 2, 3), skip_axis=0).with_validity(row * 50.0, row)[1].tolist() == [[True]]
