@@ -1,0 +1,60 @@
+"""The loss of U-Net: soft-max cross entropy weighted voxel by voxel, so that narrow gaps between objects count."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
+
+__all__ = ["BorderWeightedCrossEntropyLoss"]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class BorderWeightedCrossEntropyLoss(_Loss):
+    """``E = - sum_x w(x) log p_{l(x)}(x)`` with p the soft-max over the channels and l the true class.
+
+    The weights w come with the data: `medseg.transforms.weights.BorderWeightMapd` makes them of a label map once,
+    before the random transforms, which then move image, label and weights together.
+
+    Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 1 (printed there without its sign).
+
+    Args:
+        reduction: ``"sum"`` is the printed form, ``"mean"`` divides it by the number of voxels of the batch, so that
+            the learning rate does not depend on the tile's size, ``"none"`` returns ``[B, 1, *S]``.
+
+    Raises:
+        ValueError: for another reduction.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"BorderWeightedCrossEntropyLoss: reduction is {reduction!r}; expected one of {', '.join(REDUCTIONS)}"
+            )
+        self.reduction = reduction
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """The weighted loss.
+
+        Args:
+            input: logits ``[B, C, *S]``, C at least 2.
+            target: class indices ``[B, 1, *S]``.
+            weight: weights ``[B, 1, *S]``, from 0.
+
+        Returns:
+            A scalar, or ``[B, 1, *S]`` without reduction.
+
+        Raises:
+            ValueError: for shapes or labels that do not fit.
+        """
+        name = type(self).__name__
+        indices = class_indices(name, input, target)
+        check_weight(name, "weight", weight, target)
+        entropy = voxel_cross_entropy(input, indices)
+        loss = entropy * weight.to(entropy)
+        if self.reduction == "none":
+            return loss
+        return loss.sum() if self.reduction == "sum" else loss.mean()

@@ -1,0 +1,123 @@
+"""A penalty on the multiply-adds that adaptive convolutions spend, for networks that learn where to work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
+
+from medseg.layers import EvaluatedPlan, LearnedEvaluator, QuadtreeConv
+
+__all__ = ["ActiveMacs", "CostPenalty", "record_active_macs"]
+
+
+class ActiveMacs(NamedTuple):
+    """What one call of an adaptive convolution cost.
+
+    Attributes:
+        active: scalar, multiply-adds of the root kernel and the active blocks; differentiable where the blocks are
+            learned.
+        dense: multiply-adds of the same rounds on the whole map.
+    """
+
+    active: Tensor
+    dense: int
+
+
+@contextmanager
+def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
+    """Notes the cost of every `QuadtreeConv` that runs inside the block, in the order of the calls.
+
+        with record_active_macs(network) as costs:
+            logits = network(image)
+        loss = criterion(logits, label) + penalty(costs)
+
+    Args:
+        network: any module with `QuadtreeConv` layers.
+
+    Yields:
+        The list that is filled.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    layers = [module for module in network.modules() if isinstance(module, QuadtreeConv)]
+    if not layers:
+        raise ValueError(f"record_active_macs: {type(network).__name__} has no QuadtreeConv layer; nothing to count")
+    costs: list[ActiveMacs] = []
+    own: dict[nn.Module, EvaluatedPlan] = {}
+
+    def evaluated(evaluator: nn.Module, _: tuple[Any, ...], plan: EvaluatedPlan) -> None:
+        own[evaluator] = plan
+
+    def called(layer: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], _: Tensor) -> None:
+        assert isinstance(layer, QuadtreeConv)
+        x = options.get("x", inputs[0] if inputs else None)
+        plan = options.get("plan", inputs[1] if len(inputs) > 1 else None)
+        if plan is None:
+            guide = options.get("guide", inputs[2] if len(inputs) > 2 else None)
+            plan = layer.own_plan(x, guide) if layer.evaluator is None else own[layer.evaluator]
+        costs.append(_cost(layer, plan, x))
+
+    handles = [m.register_forward_hook(evaluated) for m in network.modules() if isinstance(m, LearnedEvaluator)]
+    handles += [layer.register_forward_hook(called, with_kwargs=True) for layer in layers]
+    try:
+        yield costs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class CostPenalty(_Loss):
+    """``weight (max(0, share - budget) / budget)^2`` with share the active multiply-adds over the dense ones.
+
+    One budget for the network: the layers decide among themselves where to spend it. Use it with learned thresholds,
+    ``evaluator=("learned", {"select": "threshold"})``; where budgets fix the number of blocks the share cannot change.
+    A learned share counts blocks, so blocks that stick out of the image are counted whole. For a target share of every
+    round of every layer there is `LearnedEvaluator.cost_penalty`.
+
+    Args:
+        budget: share of the dense cost that is free, above 0, at most 1.
+        weight: factor of the penalty, from 0.
+
+    Raises:
+        ValueError: for other values.
+    """
+
+    def __init__(self, budget: float = 0.3, weight: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < budget <= 1:
+            raise ValueError(f"CostPenalty: budget is {budget}; expected a share above 0, at most 1")
+        if not weight >= 0:
+            raise ValueError(f"CostPenalty: weight is {weight}; expected a number from 0")
+        self.budget, self.weight = budget, weight
+
+    def forward(self, costs: list[ActiveMacs]) -> Tensor:
+        """The penalty of one call of the network.
+
+        Args:
+            costs: what `record_active_macs` noted.
+
+        Returns:
+            A scalar; 0 within the budget.
+
+        Raises:
+            ValueError: if nothing was noted.
+        """
+        if not costs:
+            raise ValueError("CostPenalty: no costs; call the network inside record_active_macs(network)")
+        share = torch.stack([cost.active for cost in costs]).sum() / sum(cost.dense for cost in costs)
+        return self.weight * ((share / self.budget - 1).clamp(min=0)).square()
+
+
+def _cost(layer: QuadtreeConv, plan: Any, x: Tensor) -> ActiveMacs:
+    size, batch = tuple(x.shape[2:]), x.shape[0]
+    dense = batch * layer.dense_macs(size)
+    if not isinstance(plan, EvaluatedPlan):
+        return ActiveMacs(torch.tensor(float(layer.macs(plan, size)), device=x.device), dense)
+    rounds = plan.kept.float().sum() * (batch * layer.round_macs(size))
+    return ActiveMacs(rounds + batch * layer.root_macs(size), dense)

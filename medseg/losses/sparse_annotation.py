@@ -1,0 +1,81 @@
+"""Cross entropy for training from sparse annotation: voxels that nobody has labelled weigh nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
+
+__all__ = ["SparseAnnotationCrossEntropyLoss"]
+
+
+class SparseAnnotationCrossEntropyLoss(_Loss):
+    """Weighted soft-max cross entropy, averaged over the labelled voxels of the batch.
+
+    A few annotated slices of a volume then train a dense segmentation. What is unlabelled is told by a value of the
+    target, by a mask (`medseg.transforms.weights.SparseAnnotationMaskd` makes one), or by both; logits there have no
+    influence and receive no gradient, whatever they are. A batch without any labelled voxel gives 0.
+
+    Source: Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger, 3D U-Net, 2016: weight 0 on unlabelled voxels, less
+    weight on the frequent background.
+
+    Args:
+        unlabelled: value of the target at unlabelled voxels, such as 255. None: the mask alone tells.
+        class_weights: one weight for every class, from 0; None: 1. The sum is divided by the weights it holds, as
+            torch's cross entropy does.
+
+    Raises:
+        ValueError: for negative weights.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, unlabelled: int | None = 255, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if class_weights is not None and not all(w >= 0 for w in class_weights):
+            raise ValueError(
+                f"SparseAnnotationCrossEntropyLoss: class_weights is {list(class_weights)}; expected numbers from 0"
+            )
+        self.unlabelled = unlabelled
+        weights = None if class_weights is None else torch.tensor([float(w) for w in class_weights])
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean loss of labelled voxels.
+
+        Args:
+            input: logits ``[B, C, *S]``, C at least 2.
+            target: class indices ``[B, 1, *S]``.
+            mask: weights ``[B, 1, *S]`` from 0, bool or any number; 0 where nobody has labelled. None: 1.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: for shapes or labels that do not fit, or if neither value nor mask tells what is labelled.
+        """
+        name = type(self).__name__
+        if self.unlabelled is None and mask is None:
+            raise ValueError(
+                f"{name}: unlabelled is None and there is no mask; give one of them, or use CrossEntropyLoss"
+            )
+        ignored = torch.zeros_like(target, dtype=torch.bool) if self.unlabelled is None else target == self.unlabelled
+        if mask is not None:
+            check_weight(name, "mask", mask, target)
+            ignored = ignored | (mask == 0)
+        indices = class_indices(name, input, target, ignored)
+        weights = self.class_weights
+        if weights is not None and len(weights) != input.shape[1]:
+            raise ValueError(
+                f"{name}: class_weights has {len(weights)} entries; expected {input.shape[1]}, one per class"
+            )
+        # Filled before the soft-max: an infinite logit times weight 0 would be NaN in the gradient.
+        entropy = voxel_cross_entropy(input.masked_fill(ignored, 0), indices, weights)
+        weight = (~ignored).to(entropy) if mask is None else (mask * ~ignored).to(entropy)
+        counted = weight if weights is None else weight * weights.to(entropy)[indices.clamp(min=0)][:, None]
+        total = counted.sum()
+        return (entropy * weight).sum() / torch.where(total > 0, total, 1)

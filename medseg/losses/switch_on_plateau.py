@@ -1,0 +1,101 @@
+"""One loss until it stops falling, then another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
+
+__all__ = ["SwitchOnPlateau", "switch_on_plateau"]
+
+
+class SwitchOnPlateau(_Loss):
+    """A loss that becomes another one, for good, once the value it is told stops falling.
+
+    Call `step` once an epoch, with the training or validation loss; with ignite
+    ``trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: loss.step(engine.state.metrics["loss"]))``. What
+    it has seen is in the state dict, so a resumed training switches when the uninterrupted one would have.
+
+    Args:
+        first: loss at the start, any module or function of prediction and target.
+        then: loss after the switch.
+        patience: epochs without a new lowest value before the switch, at least 1.
+        least: share by which a value must lie below the lowest so far to count as a fall, 0 to 1.
+
+    Attributes:
+        switched: whether ``then`` is in use.
+
+    Raises:
+        ValueError: for other values.
+    """
+
+    lowest: Tensor
+    waited: Tensor
+    done: Tensor
+
+    def __init__(self, first: nn.Module, then: nn.Module, patience: int = 5, least: float = 1e-3) -> None:
+        super().__init__()
+        if patience < 1:
+            raise ValueError(f"switch_on_plateau: patience is {patience}; expected at least 1 epoch")
+        if not 0 <= least < 1:
+            raise ValueError(f"switch_on_plateau: least is {least}; expected a share from 0, below 1")
+        self.first, self.then = first, then
+        self.patience, self.least = patience, least
+        self.register_buffer("lowest", torch.tensor(torch.inf, dtype=torch.float64))
+        self.register_buffer("waited", torch.tensor(0))
+        self.register_buffer("done", torch.tensor(False))
+
+    @property
+    def switched(self) -> bool:
+        """Whether the second loss is in use."""
+        return bool(self.done)
+
+    def step(self, value: float | Tensor) -> bool:
+        """Tells the loss of an epoch.
+
+        Args:
+            value: a finite number from 0, as losses of squares are.
+
+        Returns:
+            True if this call made the switch.
+
+        Raises:
+            ValueError: for a value that is negative, infinite or NaN.
+        """
+        number = float(value)
+        if not 0 <= number < float("inf"):
+            raise ValueError(f"switch_on_plateau: the epoch's loss is {number}; expected a finite number from 0")
+        if self.switched:
+            return False
+        if number < float(self.lowest) * (1 - self.least):
+            self.lowest.fill_(number)
+            self.waited.zero_()
+            return False
+        self.waited += 1
+        if int(self.waited) >= self.patience:
+            self.done.fill_(True)
+        return self.switched
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss in use, of a prediction and its target."""
+        return self.then(input, target) if self.switched else self.first(input, target)
+
+
+def switch_on_plateau(
+    then: nn.Module, first: nn.Module | None = None, patience: int = 5, least: float = 1e-3
+) -> SwitchOnPlateau:
+    """Starts a loss when a plain one has stopped falling.
+
+    Args:
+        then: loss after the switch, such as `medseg.losses.FocalL2Loss`.
+        first: loss before it. None: the mean squared error.
+        patience: see `SwitchOnPlateau`.
+        least: see `SwitchOnPlateau`.
+
+    Returns:
+        The loss, to be told the epochs' values by ``step``.
+
+    Raises:
+        ValueError: see `SwitchOnPlateau`.
+    """
+    return SwitchOnPlateau(nn.MSELoss() if first is None else first, then, patience, least)
