@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from benchmarks._classification.adaptive_stage import AdaptiveStage
 from benchmarks._classification.rows import PATCH, PLACEMENTS, Row
-from medseg.layers import SparseDownsample
+from medseg.layers import PatchIndex, SparseDownsample
 from medseg.ops import patch_gather
 
 CHANNELS = {2: (8, 8, 16, 24, 32, 48), 3: (8, 16, 24, 32)}
@@ -78,8 +78,9 @@ class Classifier(nn.Module):
                 halving.record = True
                 x = halving(x)
                 halving.record = False
-                grid = [side // halving.patch for side in x.shape[2:]]
-                place = patch_gather(place, chosen_patches(halving), halving.patch, grid)
+                chosen = chosen_patches(halving)
+                grid = [side // chosen.patch for side in x.shape[2:]]
+                place = patch_gather(place, chosen.index, chosen.patch, grid)
             else:
                 x, place = halving(x), _max_pool(place)
         return place > 0
@@ -96,11 +97,11 @@ def _halving(row: Row, spatial_dims: int, stage: int, channels: int, side: int) 
     )
 
 
-def chosen_patches(layer: SparseDownsample) -> Tensor:
-    """Patch numbers ``[B, M]`` of the layer's last recorded call."""
+def chosen_patches(layer: SparseDownsample) -> PatchIndex:
+    """Which patches the layer kept in its last recorded call."""
     if layer.selection is None:
         raise RuntimeError("the layer has not recorded a call; set record before it")
-    return layer.selection.place.index
+    return layer.selection.place
 
 
 def _max_pool(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from monai.networks.layers.factories import Pool, split_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg.layers.default_patch import default_patch
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.ops import patch_select, patch_select_shared, score_argmax
 from medseg.ops.patch_select import check_options
@@ -64,7 +65,7 @@ class SparseDownsample(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
-        patch: side of a patch in voxels.
+        patch: side of a patch in voxels. None: `default_patch` of every map that comes, which fits all even sizes.
         evaluator: "shared", "slots" or "norm", or (name, options of `SharedPatchEvaluator` / `SlotPatchEvaluator`).
         assignment: "unique" or "argmax" (a patch may fill several slots; "slots" only).
         order: "raster" or "slots" (patches stay in the slot whose query won; "slots" only).
@@ -94,7 +95,7 @@ class SparseDownsample(nn.Module):
         self,
         spatial_dims: int,
         channels: int,
-        patch: int,
+        patch: int | None = None,
         evaluator: str | tuple[str, Mapping[str, Any]] = "shared",
         assignment: str = "unique",
         order: str = "raster",
@@ -160,32 +161,33 @@ class SparseDownsample(nn.Module):
             ValueError: for channels or sizes that do not fit.
         """
         plain = x.as_tensor() if isinstance(x, MetaTensor) else x
-        padded = self._padded(plain)
-        out, index, scores = self._select(padded)
+        patch = self._patch_of(plain)
+        padded = self._padded(plain, patch)
+        out, index, scores = self._select(padded, patch)
         if self.mix is not None and self.max_pool is not None:
             weight = self.mix.to(out.dtype)
             out = weight * out + (1 - weight) * self.max_pool(padded)
         if self.keep_norms is not None:
-            self.patch_norms = patch_l1(padded, self.patch, self.keep_norms)
-        place = PatchIndex(index, self.patch, tuple(plain.shape[2:]))
+            self.patch_norms = patch_l1(padded, patch, self.keep_norms)
+        place = PatchIndex(index, patch, tuple(plain.shape[2:]))
         if self.record:
             best = None if scores is None else scores.detach()
-            self.selection = Selection(place, best, patch_l1(padded.detach(), self.patch))
+            self.selection = Selection(place, best, patch_l1(padded.detach(), patch))
         if isinstance(x, MetaTensor):
             out = MetaTensor(out).copy_meta_from(x)
         return (out, place) if self.return_index else out
 
-    def _select(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _select(self, x: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """The chosen patches, their numbers, and the scores if an evaluator made them."""
         if self.evaluator is None or self._warm:
             with torch.no_grad():
-                norms = patch_l1(x if x.dtype == torch.float64 else x.float(), self.patch)
-            return *patch_select_shared(x, norms, self.patch, surrogate="none"), None
+                norms = patch_l1(x if x.dtype == torch.float64 else x.float(), patch)
+            return *patch_select_shared(x, norms, patch, surrogate="none"), None
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 scores would tie and choose by index
-            found = self.evaluator(x.detach() if self.detach else x, self.patch)
+            found = self.evaluator(x.detach() if self.detach else x, patch)
         if self.kind == "shared":
             selected = patch_select_shared(
-                x, found, self.patch, self.slope, self.max_grad, surrogate=self.surrogate, tau=self.tau
+                x, found, patch, self.slope, self.max_grad, surrogate=self.surrogate, tau=self.tau
             )
             return *selected, found
         keys, queries = found
@@ -193,7 +195,7 @@ class SparseDownsample(nn.Module):
             x,
             keys,
             queries,
-            self.patch,
+            patch,
             self.slope,
             self.max_grad,
             assignment=self.assignment,
@@ -203,26 +205,33 @@ class SparseDownsample(nn.Module):
         )
         return out, index, best_slot_scores(keys, queries) if self.record else None
 
-    def _padded(self, x: Tensor) -> Tensor:
+    def _patch_of(self, x: Tensor) -> int:
+        """The side of a patch on this map."""
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.channels:
             raise ValueError(
                 f"SparseDownsample: input has shape {list(x.shape)}; expected [B, {self.channels}, "
                 f"{self.spatial_dims} spatial axes]"
             )
-        step = 2 * self.patch
-        self._warn_small_patches(max(x.shape[2:]))
+        if self.patch is not None:
+            return self.patch
+        even = self.padding != "error"
+        return default_patch([s + s % 2 if even else s for s in x.shape[2:]])
+
+    def _padded(self, x: Tensor, patch: int) -> Tensor:
+        step = 2 * patch
+        self._warn_small_patches(patch, max(x.shape[2:]))
         missing = [-s % step for s in x.shape[2:]]
         if not any(missing):
             return x
         if self.padding == "error":
             raise ValueError(
-                f"SparseDownsample: spatial size {list(x.shape[2:])} with patch {self.patch}; expected multiples of "
+                f"SparseDownsample: spatial size {list(x.shape[2:])} with patch {patch}; expected multiples of "
                 f"{step}: pad the image, choose another patch, or set padding='constant' or 'replicate'"
             )
         return F.pad(x, [v for m in reversed(missing) for v in (0, m)], mode=self.padding)
 
-    def _warn_small_patches(self, side: int) -> None:
-        if self.patch == 2 and side > 16 and not self._told and not torch.compiler.is_compiling():
+    def _warn_small_patches(self, patch: int, side: int) -> None:
+        if patch == 2 and side > 16 and not self._told and not torch.compiler.is_compiling():
             self._told = True
             warnings.warn(
                 f"SparseDownsample: patch 2 on a map of side {side} scrambles its local geometry; "
@@ -247,7 +256,7 @@ def best_slot_scores(keys: Tensor, queries: Tensor) -> Tensor:
 def _check(
     spatial_dims: int,
     channels: int,
-    patch: int,
+    patch: int | None,
     evaluator: str,
     assignment: str,
     order: str,
@@ -258,7 +267,7 @@ def _check(
     layer = "SparseDownsample"
     if spatial_dims not in (2, 3):
         raise ValueError(f"{layer}: spatial_dims is {spatial_dims}; expected 2 or 3")
-    if channels < 1 or patch < 1:
+    if channels < 1 or (patch is not None and patch < 1):
         raise ValueError(f"{layer}: channels is {channels} and patch is {patch}; expected at least 1")
     for name, value, allowed in (
         ("evaluator", evaluator, EVALUATORS),

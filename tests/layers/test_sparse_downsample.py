@@ -261,3 +261,14 @@ def test_patch_l1_divides_by_the_entries_of_a_patch() -> None:
     total = cut(x, 4).abs().flatten(2).sum(2)
     torch.testing.assert_close(patch_l1(x, 4, "sum"), total)
     torch.testing.assert_close(patch_l1(x, 4), total / (3 * 64))
+
+
+@pytest.mark.parametrize(("size", "patch"), [((64, 32), 8), ((16, 16), 4), ((20, 20), 5), ((8, 8, 12), 2)])
+def test_without_a_patch_side_every_map_gets_its_default(size: tuple[int, ...], patch: int) -> None:
+    free, fixed = (SparseDownsample(len(size), 3, side, evaluator="norm", return_index=True) for side in (None, patch))
+    x = torch.randn(1, 3, *size)
+    (out, place), (expected, _) = free(x), fixed(x)
+    assert place.patch == patch
+    torch.testing.assert_close(out, expected, rtol=0, atol=0)
+    odd = SparseDownsample(2, 3, evaluator="norm", padding="constant")
+    assert odd(torch.randn(1, 3, 15, 15)).shape == (1, 3, 8, 8)

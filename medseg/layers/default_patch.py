@@ -1,0 +1,27 @@
+"""The side of a sparse downsampling's patches where nobody chose one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["default_patch"]
+
+
+def default_patch(size: Sequence[int]) -> int:
+    """Side of a patch for a map: at most 8 voxels and a quarter of the shortest side, so at least 4 patches per axis.
+
+    That is 8 at side 64 or 32, 4 at 16, 2 at 8, and fits every side (both halves of it must be whole patches).
+
+    Args:
+        size: spatial size of the map.
+
+    Returns:
+        The side, at least 1.
+
+    Raises:
+        ValueError: if a side is odd.
+    """
+    if any(s < 2 or s % 2 for s in size):
+        raise ValueError(f"default_patch: spatial size {list(size)}; expected even sides")
+    limit = max(1, min(8, min(size) // 4))
+    return next(p for p in range(limit, 0, -1) if all(s % (2 * p) == 0 for s in size))
