@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from monai.data import MetaTensor
 from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
 from medseg.layers import DenseConvRounds, QuadtreeConv
 from medseg.layers.conv_rounds import ConvRounds, Named
-from medseg.partition import BlockPlan, PlanSettings, Quadtree, make_plan
+from medseg.networks.planned import run
+from medseg.networks.plug_in import check_image
+from medseg.networks.registry import register
+from medseg.networks.shared_plan import SharedPlan
+from medseg.partition import BlockPlan, PlanSettings, Quadtree
 
 __all__ = ["AdaptiveUNet"]
 
 
+@register("adaptive_unet")
 class AdaptiveUNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) of adaptive convolutions, with skip connections that add (as in LinkNet 2017).
 
@@ -78,8 +81,9 @@ class AdaptiveUNet(nn.Module):
             raise ValueError(
                 f"AdaptiveUNet: {levels} levels, {adaptive} of them adaptive; expected at least 2, at most all of them"
             )
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.adaptive_levels = 0 if dense_equal else adaptive
-        self.settings = PlanSettings(
+        settings = PlanSettings(
             rounds=rounds,
             root=root,
             budget=budget,  # type: ignore[arg-type]
@@ -87,6 +91,7 @@ class AdaptiveUNet(nn.Module):
             metric=evaluator,
             reduce=reduce,
         )
+        self.shared = SharedPlan("AdaptiveUNet", settings, self.adaptive_levels)
         shared: dict[str, Any] = {"rounds": rounds, "mode": mode, "act": act, "norm": norm}
         conv, pool = Conv["CONV", spatial_dims], Pool["MAX", spatial_dims]
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
@@ -105,11 +110,7 @@ class AdaptiveUNet(nn.Module):
 
     def plan(self, guide: Tensor) -> BlockPlan:
         """The plan of an image ``[B, any, *S]``, which has the size of the network's input."""
-        settings = self.settings
-        if settings.root is None:
-            tile = 8 * 2 ** max(0, self.adaptive_levels - 1)
-            settings = replace(settings, root=max(2, min(guide.shape[2:]) // (tile * 2**settings.rounds)))
-        return make_plan(guide.as_tensor() if isinstance(guide, MetaTensor) else guide, settings)
+        return self.shared.make(guide)
 
     def forward(self, x: Tensor, plan: BlockPlan | Quadtree | None = None, guide: Tensor | None = None) -> Tensor:
         """Segments.
@@ -126,16 +127,16 @@ class AdaptiveUNet(nn.Module):
             ValueError: for sizes that cannot be halved, or a plan whose tiles are not whole at every adaptive level.
         """
         size = tuple(x.shape[2:])
-        self._check_size(size)
+        check_image("AdaptiveUNet", x, self.spatial_dims, self.in_channels, 2 ** (len(self.encoder) - 1))
         if self.adaptive_levels:
             plan = self.plan(x if guide is None else guide) if plan is None else plan
-            self._check_tiles(plan if isinstance(plan, BlockPlan) else plan.plan, size)
+            self.shared.check(plan, size)
         maps = []
         for level, block in enumerate(self.encoder):
-            x = self._run(block, self.down[level - 1](x) if level else x, plan)
+            x = run(block, self.down[level - 1](x) if level else x, plan)
             maps.append(x)
         for level in reversed(range(len(self.decoder))):
-            x = self._run(self.decoder[level], maps[level] + self.up[level](x), plan)
+            x = run(self.decoder[level], maps[level] + self.up[level](x), plan)
         return self.head(x)
 
     def macs(self, size: Sequence[int], plan: BlockPlan | Quadtree | None = None) -> int:
@@ -155,21 +156,3 @@ class AdaptiveUNet(nn.Module):
                 total += batch * block.dense_macs(at)
         plain = [(self.head, 0), *((up[0], level + 1) for level, up in enumerate(self.up))]
         return total + batch * sum(c.weight.numel() * math.prod(s >> level for s in size) for c, level in plain)
-
-    def _run(self, block: nn.Module, x: Tensor, plan: BlockPlan | Quadtree | None) -> Tensor:
-        return block(x, plan) if isinstance(block, QuadtreeConv) else block(x)
-
-    def _check_size(self, size: tuple[int, ...]) -> None:
-        step = 2 ** (len(self.encoder) - 1)
-        if any(s % step for s in size):
-            raise ValueError(f"AdaptiveUNet: image of size {list(size)}; expected multiples of {step}, pad or crop it")
-
-    def _check_tiles(self, plan: BlockPlan, size: tuple[int, ...]) -> None:
-        """The lowest adaptive level decides: a tile there is an exact part of a tile of the image."""
-        scale = 2 ** max(0, self.adaptive_levels - 1)
-        if any(-(-s // g) != scale * -(-(s // scale) // g) for s, g in zip(size, plan.grid, strict=True)):
-            raise ValueError(
-                f"AdaptiveUNet: {list(plan.grid)} tiles on an image of size {list(size)} are not whole at "
-                f"1/{scale} of it; expected tiles with sides that are multiples of {scale}: another root, or fewer "
-                "adaptive levels"
-            )

@@ -1,0 +1,37 @@
+"""How a plan reaches the adaptive layers inside a network's blocks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from medseg.layers import QuadtreeConv
+from medseg.layers.quadtree_conv import AnyPlan
+
+__all__ = ["PlannedSequential", "run"]
+
+
+def run(module: nn.Module, x: Tensor, plan: AnyPlan | None) -> Tensor:
+    """Calls a module, with the plan if it takes one.
+
+    Those that do are `QuadtreeConv`, `PlannedSequential`, and every module with ``forward(x, plan)`` whose class says
+    ``takes_plan = True``.
+    """
+    takes = isinstance(module, QuadtreeConv) or getattr(module, "takes_plan", False)
+    return module(x, plan) if takes else module(x)
+
+
+class PlannedSequential(nn.Sequential):
+    """`torch.nn.Sequential` that hands a plan to the modules which take one."""
+
+    takes_plan = True
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """Runs the modules one after the other.
+
+        Args:
+            x: input of the first.
+            plan: partition of the image at these modules' scale, or None.
+        """
+        for module in self:
+            x = run(module, x, plan)
+        return x

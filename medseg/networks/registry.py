@@ -1,0 +1,94 @@
+"""The networks by name: what there is, and one call that builds any of them."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from torch import nn
+
+__all__ = ["create", "list_networks", "register"]
+
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(name: str) -> Callable[[Factory], Factory]:
+    """Puts a class, or a function that returns a network, into the registry.
+
+        @register("my_net")
+        class MyNet(nn.Module): ...
+
+    Args:
+        name: lower case, digits and underscores; unique.
+
+    Returns:
+        A decorator that gives back what it gets.
+
+    Raises:
+        ValueError: if the name is taken or not of that form.
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise ValueError(f"register: name is {name!r}; expected lower case letters, digits and underscores")
+
+    def enter(factory: Factory) -> Factory:
+        known = _NETWORKS.get(name)
+        if known is not None and known is not factory:
+            raise ValueError(f"register: {name!r} is {_title(known)} already; choose another name")
+        _NETWORKS[name] = factory
+        return factory
+
+    return enter
+
+
+def list_networks(pattern: str = "*") -> list[str]:
+    """Names of the registered networks in alphabetical order.
+
+    Args:
+        pattern: only names that match this glob, such as ``"mobilenet*"``.
+    """
+    return sorted(fnmatch.filter(_NETWORKS, pattern))
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """Builds a network by its name.
+
+    Args:
+        name: one of `list_networks`.
+        arguments: of the network, all by keyword; every network takes ``spatial_dims``, ``in_channels`` and
+            ``out_channels``.
+
+    Raises:
+        ValueError: for an unknown name; for arguments that the network does not know or misses. The line names the
+            nearest that exist.
+    """
+    factory = _NETWORKS.get(name)
+    if factory is None:
+        raise ValueError(f"network {name!r} is unknown; {_nearest(str(name), _NETWORKS)}")
+    signature = inspect.signature(factory)
+    takes = {p.name: p for p in signature.parameters.values()}
+    if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        unknown = next((key for key in arguments if key not in takes), None)
+        if unknown is not None:
+            raise ValueError(f"network {name!r} has no argument {unknown!r}; {_nearest(unknown, takes)}")
+    missing = [
+        p.name
+        for p in takes.values()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in arguments
+    ]
+    if missing:
+        raise ValueError(f"network {name!r} needs {', '.join(missing)}; it is {_title(factory)}{signature}")
+    return factory(**arguments)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected one of {', '.join(names)}"
+
+
+def _title(factory: Callable[..., nn.Module]) -> str:
+    return getattr(factory, "__qualname__", repr(factory))
