@@ -21,18 +21,21 @@ __all__ = ["VoxelToWorld", "VoxelToWorldd", "WorldToVoxel", "WorldToVoxeld", "af
 _COUPLING = 1e-6
 
 
-def affine_of(image: NdarrayOrTensor, what: str = "image") -> NDArray[np.float64]:
-    """The 4 x 4 affine, voxel to RAS mm, of a MetaTensor, with lazy transforms that are still pending; or a matrix.
+def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False) -> NDArray[np.float64]:
+    """The 4 x 4 affine, voxel to RAS mm, of a MetaTensor; or a matrix.
 
     Args:
         image: an image, or the affine itself as a 4 x 4 array or tensor.
         what: name for the message.
+        pending: the affine that the image will have once lazy transforms are applied that are still pending, instead
+            of that of the voxels at hand.
 
     Raises:
         ValueError: for an image without an affine.
     """
     if isinstance(image, MetaTensor):
-        return np.asarray(image.peek_pending_affine().detach().cpu(), dtype=np.float64)
+        affine = image.peek_pending_affine() if pending else image.affine
+        return np.asarray(affine.detach().cpu(), dtype=np.float64)
     if tuple(image.shape) == (4, 4):
         return np.asarray(convert_data_type(image, output_type=np.ndarray)[0], dtype=np.float64)
     raise ValueError(
@@ -69,7 +72,7 @@ class _MapPoints(InvertibleTransform):
         Raises:
             ValueError: for points of another shape, or an image without an affine.
         """
-        matrix = self.matrix(affine_of(image))
+        matrix = self.matrix(affine_of(image, pending=True))
         result = self._apply(points, matrix)
         if isinstance(result, MetaTensor) and get_track_meta():
             self.push_transform(result, extra_info={"matrix": torch.from_numpy(matrix)})
