@@ -86,4 +86,8 @@ ELASTIC_PRESETS: Mapping[str, ElasticSettings] = MappingProxyType(
 * "unet": 3 x 3 grid, 10 pixels, bicubic interpolation (Ronneberger et al. 2015);
 * "unet3d": a B-spline grid of 32 voxels, 4 voxels (Cicek et al. 2016);
 * "vnet": 2 x 2 x 2 control points of a B-spline (Milletari et al. 2016; the paper names no size, 15 mm is chosen here).
+
+The grids of "unet" and "vnet" span the image whatever its size, so on small images the same displacements bend more: at
+the papers' sizes no draw comes near folding, but at 96 x 96 most draws of "unet" are weakened by the ``fold_limit`` of
+:class:`medseg.transforms.RandElasticDeform`; ``field.scale`` says by how much.
 """

@@ -154,6 +154,48 @@ def test_presets_make_the_grid_they_name(name: str, size: tuple[int, ...]) -> No
         np.testing.assert_allclose(field.spacing_mm * (counts[0] - 1), extent)
 
 
+PUBLISHED = {
+    "unet": ElasticSettings(std=10.0, points=3, units="voxel", interpolate=True),
+    "unet3d": ElasticSettings(std=4.0, spacing=32.0, units="voxel", interpolate=False),
+    "vnet": ElasticSettings(std=15.0, points=2, units="mm", interpolate=False),
+}
+
+
+def test_presets_hold_the_numbers_of_their_papers() -> None:
+    assert dict(ELASTIC_PRESETS) == PUBLISHED
+
+
+@pytest.mark.parametrize(("name", "size"), [("unet", (240, 260)), ("unet3d", (80, 70, 60)), ("vnet", (80, 70, 60))])
+def test_presets_move_their_control_points_by_as_much_as_the_papers(name: str, size: tuple[int, ...]) -> None:
+    affine, published = np.diag([1.0, 2.0, 0.5, 1.0]), PUBLISHED[name]
+    fields = [ELASTIC_PRESETS[name].draw(np.random.RandomState(seed), size, affine) for seed in range(120)]
+    drawn = np.stack([field.control_mm for field in fields])
+    if published.interpolate:  # then the displacement itself has that size at the control points
+        grid = fields[0].control_mm.shape[1:]
+        nodes = np.indices(grid).reshape(len(size), -1).T * fields[0].spacing_mm + fields[0].origin_mm
+        drawn = np.stack([field.displacement(nodes).T for field in fields])
+    unit = np.diag(affine)[: len(size)] if published.units == "voxel" else np.ones(len(size))
+    axes = np.moveaxis(drawn, 1, 0).reshape(len(size), -1)
+    np.testing.assert_allclose(axes.std(1), published.std * unit, rtol=0.08)
+    np.testing.assert_allclose(axes.mean(1), 0, atol=0.15 * published.std * unit.max())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "spacing"),
+    [
+        ("unet", (572, 572), (1, 1, 1)),
+        ("unet3d", (132, 132, 116), (1, 1, 1)),
+        ("vnet", (128, 128, 64), (1, 1, 1.5)),
+    ],
+)
+def test_at_the_size_of_the_papers_images_no_draw_has_to_be_weakened(
+    name: str, size: tuple[int, ...], spacing: tuple[float, ...]
+) -> None:
+    affine = np.diag([*spacing, 1])
+    bounds = [ELASTIC_PRESETS[name].draw(np.random.RandomState(s), size, affine).contraction for s in range(20)]
+    assert max(bounds) < 0.9
+
+
 def test_draws_have_the_size_that_is_set() -> None:
     affine = np.diag([1.0, 2.0, 0.5, 1.0])
     in_mm = ElasticSettings(std=3.0, spacing=5.0).draw(np.random.RandomState(0), (60, 60, 200), affine)
