@@ -78,7 +78,7 @@ def make_optimiser(
         if not lr > 0:
             raise ValueError(f"make_optimiser: lr is {lr}; expected a number above 0")
         options["lr"] = lr
-    return entry.kind(params, **{**entry.defaults, **options, **entry.fixed})  # type: ignore[call-arg, arg-type]
+    return entry.kind(params, **{**entry.defaults, **options, **entry.fixed})
 
 
 def _check_options(name: str, entry: OptimiserEntry, options: dict[str, Any]) -> None:
