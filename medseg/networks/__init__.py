@@ -5,20 +5,32 @@ from __future__ import annotations
 from medseg.networks.adapt import adapt
 from medseg.networks.adapt_report import AdaptReport, AdaptRow
 from medseg.networks.adaptive_unet import AdaptiveUNet
+from medseg.networks.deepigeos import PNet, RNet, refinement_input
 from medseg.networks.planned import PlannedSequential, run
 from medseg.networks.plug_in import PlugIn, check_image
 from medseg.networks.registry import create, list_networks, register
+from medseg.networks.unet3d2016 import UNet3D2016
+from medseg.networks.unet2015 import UNet2015
+from medseg.networks.vnet import VNet
+from medseg.networks.vnet_monai import MonaiVNet
 
 __all__ = [
     "AdaptReport",
     "AdaptRow",
     "AdaptiveUNet",
+    "MonaiVNet",
+    "PNet",
     "PlannedSequential",
     "PlugIn",
+    "RNet",
+    "UNet3D2016",
+    "UNet2015",
+    "VNet",
     "adapt",
     "check_image",
     "create",
     "list_networks",
+    "refinement_input",
     "register",
     "run",
 ]
