@@ -84,7 +84,8 @@ def _health_table(record: Record, names: Sequence[str]) -> list[str]:
         return []
     lines = ["What was chosen, mean over seeds (a list: one value a layer or round):", "", *_head(["row", *kinds])]
     for name in names:
-        cells = [_mean_health([run["health"][k] for run in record.runs(name) if k in run["health"]]) for k in kinds]
+        found = [run.get("health", {}) for run in record.runs(name)]  # a row without a network has none
+        cells = [_mean_health([health[k] for health in found if k in health]) for k in kinds]
         if any(cells):
             lines.append(_line([name, *cells]))
     return lines

@@ -60,6 +60,17 @@ def test_the_report_has_every_row_seed_and_difference(tmp_path: Path) -> None:
     assert "0 of 6 trained runs hit the cap of epochs." in text
 
 
+def test_a_row_without_a_network_is_reported_beside_the_others(tmp_path: Path) -> None:
+    record = Record(tmp_path / "a.jsonl", {})
+    _fill(record, (BASELINE,), (0,))
+    record.add_run(
+        Row("diameter"), 0, np.linspace(-1, 1, 40).tolist(), {"accuracy": 0.6, "auc": 0.6, "cpu_seconds": 0.1}
+    )
+    text = report("lidc_shape", record, "c")
+    assert len([line for line in text.splitlines() if line.startswith("| diameter")]) == 2
+    assert "2 runs" in text and "of 1 trained runs" in text
+
+
 def test_too_many_capped_runs_are_called_unfinished(tmp_path: Path) -> None:
     record = Record(tmp_path / "a.jsonl", {})
     _fill(record, (BASELINE,), (0, 1), capped=True)
