@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_FIXES = {
+    "header_flipped": "find out which header is right (under it the labelled tissue has plausible values) and correct "
+    "the other",
+    "misregistered": "resample the label to the image's grid, or correct its header first",
+}
+
 
 @dataclass(frozen=True)
 class _Case:
@@ -178,23 +184,21 @@ def _readable(read: Any, path: Path) -> Any:
 
 
 def _label_on_grid(case: _Case, shape: tuple[int, ...], affine: NDArray[np.float64]) -> tuple[NDArray[Any], str | None]:
-    from medseg.geometry.regrid import SAME_GRID_MM, find_reordering
+    from medseg.geometry import compare_grids
+    from medseg.geometry.regrid import SAME_GRID_MM
     from medseg.io.errors import DataError
     from medseg.io.nifti import read_nifti
 
     label = _readable(read_nifti, case.label)
-    order = find_reordering(label.affine_ras, label.array.shape, affine, shape)
-    if order.displacement_mm == float("inf"):
+    found = compare_grids(label.affine_ras, label.array.shape, affine, shape)
+    if found.kind in _FIXES:
+        shapes = "" if label.array.shape == tuple(shape) else f" (label {label.array.shape}, image {tuple(shape)})"
         raise DataError(
-            f"{case.label}: label has shape {label.array.shape}, image {case.image} has {tuple(shape)}; "
-            "resample the label to the image's grid first"
+            f"{case.label} is {found.kind} with respect to {case.image}: {found.describe()}{shapes}, expected the same "
+            f"grid to {SAME_GRID_MM} mm; {_FIXES[found.kind]}"
         )
-    if order.displacement_mm > SAME_GRID_MM:
-        raise DataError(
-            f"{case.label}: corners of the label lie up to {order.displacement_mm:.3f} mm from those of {case.image}, "
-            f"expected at most {SAME_GRID_MM} mm; resample the label or correct its header first"
-        )
-    return order.apply(label.array), None if order.is_identity else order.describe()
+    order = found.reordering
+    return order.apply(label.array), None if found.kind == "same" else order.describe()
 
 
 def _warn_unused(mapping: dict[int, int] | None, seen: set[int]) -> None:

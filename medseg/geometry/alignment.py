@@ -50,11 +50,19 @@ class Alignment(NamedTuple):
         if self.kind == "header_flipped":
             return (
                 f"array axes {self.flipped_axes} run the other way and cover another space "
-                f"(corners up to {self.displacement_mm:.3f} mm apart): one of the headers has a wrong sign"
+                f"(corners up to {self.displacement_mm:.3f} mm apart{self._if_reordered()}): one of the headers has a "
+                "wrong sign or origin"
             )
         if np.isinf(self.displacement_mm):
-            return "grids of different shapes"
-        return f"corners lie up to {self.displacement_mm:.3f} mm apart"
+            return f"grids of different shapes{self._if_reordered()}"
+        return f"corners lie up to {self.displacement_mm:.3f} mm apart{self._if_reordered()}"
+
+    def _if_reordered(self) -> str:
+        """What remains where axes are turned or exchanged: small if the grid is, beyond that, only shifted."""
+        order = self.reordering
+        if order.is_identity or np.isinf(order.displacement_mm):
+            return ""
+        return f", {order.displacement_mm:.3f} mm if re-ordered by {order.describe()}"
 
 
 def compare_grids(

@@ -80,8 +80,33 @@ def test_a_label_elsewhere_is_refused_in_millimetres(tmp_path: Path, capsys: pyt
     image, moved = _image(tmp_path / "a.nii.gz"), AFFINE.copy()
     moved[2, 3] += 0.5
     assert _run("--pair", image, _label(tmp_path / "l.nii.gz", moved), "--out", tmp_path / "deep" / "out") == 3
-    assert "0.500 mm" in _error(capsys)
+    text = _error(capsys)
+    assert "l.nii.gz is misregistered with respect to " in text
+    assert "corners lie up to 0.500 mm apart, expected the same grid to 0.01 mm; resample the label" in text
     assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.trap("4.3-07")
+def test_a_header_with_a_wrong_sign_is_refused_and_not_taken_for_a_flip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, wrong = _image(tmp_path / "a.nii.gz"), AFFINE.copy()
+    wrong[0, 0] *= -1
+    assert _run("--pair", image, _label(tmp_path / "l.nii.gz", wrong), "--out", tmp_path / "out") == 3
+    text = _error(capsys)
+    assert "l.nii.gz is header_flipped with respect to " in text
+    assert "array axes (0,) run the other way" in text and "find out which header is right" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_permuted_axes_are_laid_on_the_image_and_recorded(tmp_path: Path) -> None:
+    image, array = _image(tmp_path / "a.nii.gz"), np.zeros((4, 5, 6), np.uint8)
+    array[3, 1, 2] = 1
+    label = write_nifti(tmp_path / "l.nii.gz", array, AFFINE[:, [2, 0, 1, 3]])
+    assert _run("--pair", image, label, "--out", tmp_path / "out") == 0
+    assert np.argwhere(read_nifti(tmp_path / "out" / "labels" / "a.nii.gz").array).tolist() == [[1, 2, 3]]
+    record = json.loads((tmp_path / "out" / "dataset.json").read_text())["provenance"]["cases"][0]
+    assert record["label_reordered"] == "axes (1, 2, 0), flipped ()"
 
 
 def test_rounding_of_the_header_is_no_displacement(tmp_path: Path) -> None:
@@ -101,7 +126,7 @@ def test_another_shape_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     image = _image(tmp_path / "a.nii.gz")
     label = write_nifti(tmp_path / "l.nii.gz", np.zeros((5, 6, 3), np.uint8), AFFINE)
     assert _run("--pair", image, label, "--out", tmp_path / "out") == 3
-    assert "(5, 6, 3)" in _error(capsys)
+    assert "grids of different shapes (label (5, 6, 3), image (5, 6, 4))" in _error(capsys)
 
 
 @pytest.mark.parametrize("value", [0.5, -1.0, float("nan")])

@@ -78,6 +78,18 @@ def test_other_shapes_are_misregistered_at_no_finite_distance() -> None:
     assert (found.kind, found.describe()) == ("misregistered", "grids of different shapes")
 
 
+def test_what_remains_after_the_best_reordering_is_said() -> None:
+    shifted = flip(IMAGE, 1, SHAPE[1])
+    shifted[2, 3] += 0.5
+    text = compare_grids(shifted, SHAPE, IMAGE, SHAPE).describe()
+    assert "0.500 mm if re-ordered by axes (0, 1, 2), flipped (1,)" in text
+    permuted = IMAGE[:, [2, 0, 1, 3]].copy()
+    permuted[0, 3] += 0.7
+    found = compare_grids(permuted, (14, 10, 12), IMAGE, SHAPE)
+    assert found.kind == "misregistered"
+    assert found.describe() == "grids of different shapes, 0.700 mm if re-ordered by axes (1, 2, 0), flipped ()"
+
+
 def test_the_tolerance_is_in_millimetres_at_the_corners() -> None:
     header = IMAGE.copy()
     header[0, 3] += 0.3
