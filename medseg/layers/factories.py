@@ -9,6 +9,8 @@ cannot give it its channels.
 ``Conv["quadtree", 2](16, 32, kernel_size=3, padding=1, rounds=2)``. It fits where code builds its convolutions from a
 name or a constructor, with stride 1 and padding that keeps the size. MONAI's own blocks (`Convolution`, `ResidualUnit`,
 those of `UNet` and `BasicUNet`) name the plain convolution themselves: swap theirs with `medseg.networks.adapt`.
+
+``Act["hardswish"]`` is `torch.nn.Hardswish`, x ReLU6(x + 3) / 6, which MONAI does not name.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from monai.networks.layers.factories import Conv, Pool
+from monai.networks.layers.factories import Act, Conv, Pool
+from torch import nn
 
 from medseg.layers.quadtree_conv import QuadtreeConv
 from medseg.layers.sparse_downsample import SparseDownsample
@@ -28,6 +31,11 @@ __all__: list[str] = []
 @Pool.factory_function("sparse")
 def _sparse_pool(dim: int) -> partial[SparseDownsample]:
     return partial(SparseDownsample, dim)
+
+
+@Act.factory_function("hardswish")
+def _hardswish() -> type[nn.Hardswish]:
+    return nn.Hardswish
 
 
 @Conv.factory_function("quadtree")

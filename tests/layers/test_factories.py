@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.networks.layers.factories import Pool
-from monai.networks.layers.utils import get_pool_layer
+from monai.networks.layers.utils import get_act_layer, get_pool_layer
 
 from medseg.layers import SparseDownsample
 
@@ -21,3 +21,8 @@ def test_the_pool_factory_builds_sparse_downsampling(name: str, d: int) -> None:
 def test_a_name_with_arguments_builds_it_too() -> None:
     layer = get_pool_layer(("sparse", {"channels": 3, "patch": 4}), spatial_dims=2)
     assert (layer.channels, layer.patch) == (3, 4)
+
+
+def test_the_activation_factory_knows_hard_swish() -> None:
+    x = torch.linspace(-5, 5, 101)
+    torch.testing.assert_close(get_act_layer("hardswish")(x), x * torch.clamp(x + 3, 0, 6) / 6)
