@@ -6,6 +6,13 @@ from medseg.networks.adapt import adapt
 from medseg.networks.adapt_report import AdaptReport, AdaptRow
 from medseg.networks.adaptive_unet import AdaptiveUNet
 from medseg.networks.deepigeos import PNet, RNet, refinement_input
+from medseg.networks.lidc_cnn import LIDCNet
+from medseg.networks.lraspp import LRASPP
+from medseg.networks.mobilenet import MobileNet
+from medseg.networks.mobilenet_unet import MobileNetUNet
+from medseg.networks.mobilenet_v1 import MobileNetV1
+from medseg.networks.mobilenet_v2 import MobileNetV2
+from medseg.networks.mobilenet_v3 import MobileNetV3
 from medseg.networks.planned import PlannedSequential, run
 from medseg.networks.plug_in import PlugIn, check_image
 from medseg.networks.registry import create, list_networks, register
@@ -15,9 +22,16 @@ from medseg.networks.vnet import VNet
 from medseg.networks.vnet_monai import MonaiVNet
 
 __all__ = [
+    "LRASPP",
     "AdaptReport",
     "AdaptRow",
     "AdaptiveUNet",
+    "LIDCNet",
+    "MobileNet",
+    "MobileNetUNet",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
     "MonaiVNet",
     "PNet",
     "PlannedSequential",

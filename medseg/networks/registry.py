@@ -91,4 +91,5 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _title(factory: Callable[..., nn.Module]) -> str:
-    return getattr(factory, "__qualname__", repr(factory))
+    inner = getattr(factory, "func", factory)  # of a functools.partial
+    return getattr(inner, "__qualname__", repr(inner))
