@@ -1,0 +1,1 @@
+"""The comparisons of the benchmark of transforms, by what the transforms do."""
