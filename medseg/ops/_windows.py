@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,18 +46,25 @@ def full_mask(x: Tensor, mask: Tensor | None) -> Tensor | None:
 
 def window_sum(x: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
     """Sums over ``x[p + low .. p + high]`` along every trailing axis; what lies outside of x counts for nothing."""
-    for axis, (low, high) in enumerate(spans, start=x.ndim - len(spans)):
-        size = x.shape[axis]
-        parts = [_shifted(x, axis, step) for step in range(max(low, -size), min(high, size) + 1)]
-        x = torch.stack(parts).sum(0) if parts else torch.zeros_like(x)
-    return x
+    result: Tensor = _WindowSum.apply(x, tuple(spans))
+    return result
 
 
-def _shifted(x: Tensor, axis: int, step: int) -> Tensor:
-    """``x[p + step]``, zero outside."""
-    size = x.shape[axis]
-    kept = x.narrow(axis, max(step, 0), size - abs(step))
-    gap = list(kept.shape)
-    gap[axis] = abs(step)
-    zeros = x.new_zeros(gap)
-    return torch.cat((kept, zeros) if step > 0 else (zeros, kept), dim=axis)
+class _WindowSum(torch.autograd.Function):
+    """The sums, added up in place: autograd would keep or copy a map for every step of the window."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spans: tuple[tuple[int, int], ...]) -> Tensor:
+        ctx.spans = spans
+        for axis, (low, high) in enumerate(spans, start=x.ndim - len(spans)):
+            size, total = x.shape[axis], torch.zeros_like(x)
+            for step in range(max(low, 1 - size), min(high, size - 1) + 1):
+                kept = size - abs(step)
+                total.narrow(axis, max(-step, 0), kept).add_(x.narrow(axis, max(step, 0), kept))
+            x = total
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        # x[q] is in the window of p for q - high <= p <= q - low.
+        return window_sum(grad, [(-high, -low) for low, high in ctx.spans]), None

@@ -97,10 +97,12 @@ class LBP(Transform):
 
     def _readable(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where the voxel and all voxels that its points read count."""
-        from scipy.ndimage import binary_erosion
-
         footprint = _footprint(self.points, self.radius)
-        kept: NDArray[np.bool_] = binary_erosion(valid, footprint[None, None], border_value=0)
+        reach, (height, width) = len(footprint) // 2, valid.shape[2:]
+        padded = np.pad(valid, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+        kept = valid.copy()
+        for row, column in np.argwhere(footprint):
+            kept &= padded[:, :, row : row + height, column : column + width]
         return kept
 
 

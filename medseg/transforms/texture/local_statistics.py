@@ -57,24 +57,36 @@ class LocalStatistics(Transform):
         return convert_to_dst_type(maps, tracked, dtype=image.dtype)[0]
 
     def _maps(self, image: Tensor, valid: Tensor, spans: list[tuple[int, int]]) -> Tensor:
-        counted = valid.double()
         values = torch.where(valid, image.double(), 0.0)
         # Moments about the mean of the image lose fewer digits than those about 0.
-        middle = values.detach().sum() / counted.sum().clamp(min=1)
+        middle = values.detach().sum() / valid.sum().clamp(min=1)
         values = torch.where(valid, values - middle, 0.0)
-        number = window_sum(counted, spans).clamp(min=1)
-        m1, m2, m3, m4 = (window_sum(values**k, spans) / number for k in (1, 2, 3, 4))
-        variance = m2 - m1**2
+        count = window_sum(valid.double(), spans)
+        powers = [values]
+        for _ in range(max(STATISTICS.index(s) for s in self.statistics)):
+            powers.append(powers[-1] * values)
+        moments = window_sum(torch.stack(powers), spans) / count.clamp(min=1)
+        found = _statistics(moments, count > 0, middle)
+        return torch.stack([found[s] for s in self.statistics], dim=1).flatten(0, 1)
+
+
+def _statistics(moments: Tensor, present: Tensor, middle: Tensor) -> dict[str, Tensor]:
+    """The statistics that these first moments about the middle give, 0 where they are not defined."""
+    m1 = moments[0]
+    found = {"mean": torch.where(present, m1 + middle, 0.0)}
+    if len(moments) > 1:
+        m2, square = moments[1], m1 * m1
+        variance = m2 - square
         varies = variance > 1e-12 * m2
         safe = torch.where(varies, variance, 1.0)
-        present = window_sum(counted, spans) > 0
-        found = {
-            "mean": torch.where(present, m1 + middle, 0.0),
-            "std": torch.where(varies, safe.sqrt(), 0.0),
-            "skewness": torch.where(varies, (m3 - 3 * m1 * m2 + 2 * m1**3) / safe**1.5, 0.0),
-            "kurtosis": torch.where(varies, (m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4) / safe**2 - 3, 0.0),
-        }
-        return torch.stack([found[s] for s in self.statistics], dim=1).flatten(0, 1)
+        found["std"] = torch.where(varies, safe.sqrt(), 0.0)
+    if len(moments) > 2:
+        third = moments[2] - m1 * (3 * m2 - 2 * square)
+        found["skewness"] = torch.where(varies, third / (safe * safe.sqrt()), 0.0)
+    if len(moments) > 3:
+        fourth = moments[3] - m1 * (4 * moments[2] - m1 * (6 * m2 - 3 * square))
+        found["kurtosis"] = torch.where(varies, fourth / (safe * safe) - 3, 0.0)
+    return found
 
 
 class LocalStatisticsd(AddsBeside):
