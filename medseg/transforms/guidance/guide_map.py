@@ -46,7 +46,8 @@ class GuideMap(Transform):
     Args:
         kind: see above.
         sigma: sigma of ``gauss``, radius of ``disc`` (one number, or one per spatial axis), scale of ``exp_geodesic``.
-        unit: of ``sigma``, ``min_sigma``, ``max_distance`` and path lengths: "voxel", or "mm" by the image's affine.
+        unit: of ``sigma``, ``min_sigma``, ``max_distance`` and path lengths: "voxel", or "mm" by the spacing of the
+            image's affine, along its axes: of an affine that shears them the shapes are sheared too.
         frame: where the prompts are: "voxel" indices of this very image, or world mm in "RAS" or "LPS". World prompts
             are brought to the image by its *present* affine, so this transform belongs after those that move the grid.
         channels: the classes that the channels show, of "fg" and "bg"; prompts of another class are not drawn.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import get_track_meta
+from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
 from numpy.typing import NDArray
@@ -115,6 +115,8 @@ class SimulatePrompts(Randomizable, Transform):
         assert self.prompts is not None  # drawn above
         moved = move_prompts(self.prompts, label, self.frame, to_world=True)
         result: NdarrayOrTensor = convert_to_dst_type(moved.table().astype(np.float32), tensor, dtype=torch.float32)[0]
+        if isinstance(result, MetaTensor):
+            result.clear_pending_operations()  # a table is not resampled with the label that it came from
         return result
 
     def _mask(self, label: NdarrayOrTensor) -> NDArray[np.bool_]:

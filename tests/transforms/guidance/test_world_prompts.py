@@ -22,6 +22,7 @@ from monai.transforms import (
     SpatialCropd,
     SpatialPadd,
 )
+from monai.transforms.lazy.functional import apply_pending
 from scipy.spatial.transform import Rotation
 
 from medseg.geometry import apply_affine, flip_lps_ras, voxel_to_world
@@ -178,6 +179,9 @@ def test_pending_lazy_transforms_move_the_map_and_not_the_prompts(grid: str) -> 
     point = voxel_to_world(CENTRE, AFFINES[grid], "RAS")
     guide = GuideMap("gauss", 6.0, "mm", "RAS", ["fg"])(lazily_moved(data, "image"), np.array([[1, *point, 0, 0, 0]]))
     np.testing.assert_allclose(guide[0], np.exp(-0.5 * (distance_mm(data["image"], point) / 6) ** 2), atol=2e-5)
+    moved, _ = apply_pending(guide)
+    assert moved.shape != guide.shape
+    np.testing.assert_allclose(moved[0], np.exp(-0.5 * (distance_mm(moved, point) / 6) ** 2), atol=0.05)
 
 
 def test_whatever_is_measured_in_mm_is_of_the_voxels_at_hand() -> None:
@@ -194,3 +198,4 @@ def test_whatever_is_measured_in_mm_is_of_the_voxels_at_hand() -> None:
     user = SimulatePrompts("boxes", "LPS", options={"margin": 0})
     np.testing.assert_allclose(user(pending["label"]), user(data["label"]), atol=1e-4)
     assert read_prompts(user(data["label"]), 3).kind.tolist() == [1]
+    assert not user(pending["label"]).pending_operations, "a table is not an image to resample"
