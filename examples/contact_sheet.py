@@ -37,9 +37,11 @@ from medseg.geometry import spacing_of
 from medseg.io.dicom_series import read_series
 from medseg.io.nifti import read_nifti
 from medseg.transforms import (
+    LBP,
     BorderWeightMap,
     CheckAlignmentd,
     ElasticDeform,
+    Gabor,
     GeodesicDistance,
     GuideMap,
     HUWindow,
@@ -181,7 +183,16 @@ def call(kind: type, *args: Any, **options: Any) -> tuple[str, Any]:
 
 def panels(case: Case) -> list[Panel]:
     """All panels, row after row."""
-    rows = (_windows, _co_occurrence, _local_maps, _drawn_guides, _distance_guides, _distances, _deformations)
+    rows = (
+        _windows,
+        _co_occurrence,
+        _local_maps,
+        _patterns,
+        _drawn_guides,
+        _distance_guides,
+        _distances,
+        _deformations,
+    )
     return [panel for row in rows for panel in row(case)]
 
 
@@ -222,6 +233,18 @@ def _local_maps(case: Case) -> list[Panel]:
         title, transform = call(LocalStatistics, window=9, statistics=(name,))
         result.append(Panel(title, _first(transform(case.grey)), "of the abdominal window", limits, colours))
     return result
+
+
+def _patterns(case: Case) -> list[Panel]:
+    title, transform = call(LBP, radius=4.0)
+    codes = _first(transform(GaussianSmooth(2.0)(case.image).round()))
+    result = [Panel(title, codes, "codes of the smoothed image", None, "cividis")]
+    for angle in (0.0, 90.0):
+        title, transform = call(Gabor, frequencies=(0.1,), orientations=(angle,))
+        result.append(Panel(title, _first(transform(case.grey)), "of the abdominal window", (0.0, 0.2), "magma"))
+    title, transform = call(Gabor, frequencies=(0.3,), orientations=4)
+    maps = np.asarray(transform(case.grey))
+    return [*result, Panel(f"{title}.max(0)", maps.max(0), "largest of 4 directions", (0.0, 0.15), "magma")]
 
 
 def _guide(case: Case, prompts: Array, kind: str, **options: Any) -> Panel:

@@ -82,7 +82,7 @@ def test_a_title_is_the_call() -> None:
 
 
 def test_every_panel_shows_the_grid_of_the_slice(case: Case, drawn: list[Panel]) -> None:
-    assert len(drawn) == 28
+    assert len(drawn) == 32
     for panel in drawn:
         assert panel.values.shape == case.image.shape[1:]
         assert np.isfinite(panel.values).all()
@@ -90,11 +90,13 @@ def test_every_panel_shows_the_grid_of_the_slice(case: Case, drawn: list[Panel])
 
 
 def test_the_sheet_shows_every_kind_of_map(drawn: list[Panel]) -> None:
-    calls = [ast.parse(p.title.partition("[")[0], mode="eval").body for p in drawn if "(" in p.title]
+    calls = [
+        ast.parse(p.title.partition("[")[0].removesuffix(".max(0)"), mode="eval").body for p in drawn if "(" in p.title
+    ]
     shown = {call.func.id for call in calls if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
     assert shown == {
-        "BorderWeightMap", "GeodesicDistance", "GuideMap", "LocalGLCM", "LocalHistogram", "LocalStatistics",
-        "MultiWindow", "RandElasticDeformd", "SimulatePrompts",
+        "BorderWeightMap", "Gabor", "GeodesicDistance", "GuideMap", "LBP", "LocalGLCM", "LocalHistogram",
+        "LocalStatistics", "MultiWindow", "RandElasticDeformd", "SimulatePrompts",
     }  # fmt: skip
     guides = {p.title.split("'")[1] for p in drawn if p.title.startswith("GuideMap")}
     assert guides == {"gauss", "disc", "ellipse", "box", "edt", "geodesic", "exp_geodesic"}
