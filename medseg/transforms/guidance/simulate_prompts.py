@@ -48,7 +48,8 @@ class SimulatePrompts(Randomizable, Transform):
     Args:
         kind: see above.
         frame: of the result: "voxel" indices of the label, or world mm in "RAS" or "LPS" by its present affine. World
-            prompts stay right when the image is resampled, turned or cropped afterwards.
+            prompts stay right when the image is resampled, turned or cropped afterwards; an elastic deformation does
+            not move them, so it belongs before this transform.
         target: label values that count as target; None for all but 0.
         slice_axis: spatial axis across the slices that a user looks at (3-D only); MONAI's axial images have the last.
         options: numbers of the rule, see above.
