@@ -75,6 +75,8 @@ class AdaptiveUNet(nn.Module):
         dense_equal: bool = False,
     ) -> None:
         super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"AdaptiveUNet: spatial_dims is {spatial_dims}; expected 2 or 3")
         levels = len(channels)
         adaptive = levels - 1 if adaptive_levels is None else adaptive_levels
         if levels < 2 or not 0 <= adaptive <= levels:
