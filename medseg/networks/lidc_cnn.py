@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from monai.networks.layers.utils import get_dropout_layer
 from torch import Tensor, nn
@@ -82,18 +82,20 @@ class LIDCNet(nn.Module):
         Raises:
             ValueError: for a size that cannot be halved as often.
         """
-        maps = self._run(x, plan)
-        flat = maps[-1].flatten(2)
+        for last in self._stages(x, plan):
+            x = last
+        flat = x.flatten(2)
         return self.head(flat.mean(2) if self.reduce == "mean" else flat.amax(2))
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The map of every stage before its halving, full resolution first, and the last one after it."""
-        return self._run(x, plan)
+        return list(self._stages(x, plan))
 
-    def _run(self, x: Tensor, plan: AnyPlan | None) -> list[Tensor]:
+    def _stages(self, x: Tensor, plan: AnyPlan | None) -> Iterator[Tensor]:
         check_image("LIDCNet", x, self.spatial_dims, self.in_channels, 2 ** len(self.downs))
-        plan, maps = self.plug.plan(x, plan), []
+        plan = self.plug.plan(x, plan)
         for block, down in zip(self.blocks, self.downs, strict=True):
-            maps.append(block(x, plan))
-            x, _ = down(maps[-1])
-        return [*maps, x]
+            x = block(x, plan)
+            yield x
+            x, _ = down(x)
+        yield x

@@ -114,7 +114,7 @@ class MobileNet(nn.Module):
     def run_levels(
         self, x: Tensor, plan: AnyPlan | None = None
     ) -> tuple[list[list[Tensor]], list[PatchIndex | None], AnyPlan | None]:
-        """All maps of every level, where the halvings took their patches from, and the plan that was used."""
+        """First and last map of every level (one if they are the same), where halvings moved patches, and the plan."""
         x = self.resized(x)
         self._check(x)
         plan = self.plug.plan(x, plan)
@@ -123,11 +123,12 @@ class MobileNet(nn.Module):
         for block in self.blocks:
             x, place = block(x, plan)
             if block.level > len(levels):
-                levels.append([])
+                levels.append([x])
                 places.append(place)
-            levels[-1].append(x)
+            else:
+                levels[-1][1:] = [x]  # what lies between first and last need not stay in memory
         if self.last is not None:
-            levels[-1].append(self.last(x))
+            levels[-1][1:] = [self.last(x)]
         return levels, places, plan
 
     def resized(self, x: Tensor) -> Tensor:
