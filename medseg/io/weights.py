@@ -9,7 +9,7 @@ import torch
 from medseg.io.atomic import atomic_path
 from medseg.io.checksum import sha256_of
 
-__all__ = ["load_weights", "save_weights", "sha256_of"]
+__all__ = ["load_weights", "read_state", "save_weights", "sha256_of"]
 
 
 def load_weights(network: torch.nn.Module, path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
@@ -26,16 +26,7 @@ def load_weights(network: torch.nn.Module, path: str | Path, device: torch.devic
     Raises:
         ValueError: one line naming the file if it is missing, unreadable, or belongs to another network.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no weights there; train the bundle first or pass the path of a trained model")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path}: expected a plain state dict of tensors, found {type(state).__name__}")
+    state = read_state(path, device)
     own = network.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     wrong = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
@@ -46,6 +37,29 @@ def load_weights(network: torch.nn.Module, path: str | Path, device: torch.devic
         )
     network.load_state_dict(state)
     return network
+
+
+def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """Read a state dict; only tensors are unpickled.
+
+    Args:
+        path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``.
+        device: where the tensors are loaded to.
+
+    Raises:
+        ValueError: one line naming the file if it is missing, unreadable or not a state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no weights there; train the bundle first or pass the path of a trained model")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path}: expected a plain state dict of tensors, found {type(state).__name__}")
+    return state
 
 
 def save_weights(network: torch.nn.Module, path: str | Path) -> Path:
