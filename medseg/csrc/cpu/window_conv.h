@@ -22,12 +22,15 @@ struct PanelMatrix {
   PanelMatrix(const ConvTable<T>& table, int64_t groups, int64_t rows_per_group, int64_t columns, const Entry& entry)
       : rows(groups * rows_per_group), width(round_up(columns, table.lanes)), panel(table.panel_width) {
     values.resize(rows * width);
-    T* v = values.data();
     for (int64_t c = 0; c < width; c += panel) {
       const int64_t wide = width_of(c), used = std::min(wide, columns - c);
-      for (int64_t g = 0; g < groups; ++g)
-        for (int64_t r = 0; r < rows_per_group; ++r, v += wide)
+      T* const first = values.data() + rows * c;
+      // Groups innermost: the taps of a weight lie side by side, so every line of it is read once.
+      for (int64_t r = 0; r < rows_per_group; ++r)
+        for (int64_t g = 0; g < groups; ++g) {
+          T* const v = first + (g * rows_per_group + r) * wide;
           for (int64_t j = 0; j < used; ++j) v[j] = entry(g, r, c + j);
+        }
     }
   }
 
