@@ -56,18 +56,18 @@ def evaluator_cell(tile: Sequence[int]) -> tuple[int, ...]:
 def cell_means(x: Tensor, cell: Sequence[int]) -> Tensor:
     """Mean of every cell of a map ``[B, C, *S]``: ``[B, C, *ceil(S / cell)]``; border cells hold what lies in the map.
 
-    Whole cells are summed slice by slice: on a CPU that runs at the speed of the memory, average pooling does not.
+    On a CPU, pooling runs at the speed of the memory where its channels lie side by side, else far below. The lines
+    of a contiguous map are such channels for all axes but the last, which is pooled as a product with a vector.
     """
-    d = x.ndim - 2
-    if any(s % c for s, c in zip(x.shape[2:], cell, strict=True)) or not x.is_contiguous():
-        pool = Pool[Pool.AVG, d](tuple(cell), tuple(cell), ceil_mode=True, count_include_pad=False)
-        return pool(x)
-    for axis, c in enumerate(cell, 2):
-        slices = x.unflatten(axis, (-1, c)).unbind(axis + 1)
-        x = slices[0]
-        for i, more in enumerate(slices[1:]):
-            x = x + more if i == 0 else x.add_(more)
-    return x / math.prod(cell)
+    pool = Pool[Pool.AVG, x.ndim - 2]
+    divided = all(s % c == 0 for s, c in zip(x.shape[2:], cell, strict=True))
+    if x.device.type != "cpu" or not x.is_contiguous() or not divided:
+        return pool(tuple(cell), tuple(cell), ceil_mode=True, count_include_pad=False)(x)
+    *outer, width = x.shape[2:]
+    lines = x.reshape(-1, *outer, 1, width).movedim(-1, 1)
+    pooled = pool((*cell[:-1], 1), (*cell[:-1], 1))(lines).movedim(1, -1)
+    means = pooled.reshape(-1, cell[-1]) @ x.new_full((cell[-1],), 1 / cell[-1])
+    return means.reshape(*x.shape[:2], *(s // c for s, c in zip(x.shape[2:], cell, strict=True)))
 
 
 class LearnedEvaluator(nn.Module):
@@ -149,10 +149,11 @@ class LearnedEvaluator(nn.Module):
         layout = block_layout(x.shape[2:], self.settings)
         scores = pool_blocks(self.cell_scores(x, layout), layout.grids, "max")
         levels = list(scores.split([math.prod(g) for g in layout.grids], 1))
-        plan, levels = self._select(levels, layout)
+        if self.threshold is not None:
+            levels = [v - t for v, t in zip(levels, self.threshold, strict=True)]
+        plan = self._select(levels, layout)
         kept = kept_blocks(plan, layout)
-        candidates = candidate_blocks(kept, layout)
-        gates = self._gates(levels, kept, candidates)
+        gates = self._gates(levels, kept, layout) if torch.is_grad_enabled() else [k.to(scores.dtype) for k in kept]
         counts = torch.tensor(layout.block_counts, device=x.device, dtype=scores.dtype)
         share = torch.stack([g.flatten(1).sum(1).mean() for g in gates]) / counts
         gate = None
@@ -184,24 +185,20 @@ class LearnedEvaluator(nn.Module):
         cells = math.prod(math.ceil(s / c) for s, c in zip(size, evaluator_cell(layout.tile), strict=True))
         return cells * 3**self.spatial_dims * self.hidden * (self.in_channels + 1)
 
-    def _select(self, levels: list[Tensor], layout: BlockLayout) -> tuple[BlockPlan, list[Tensor]]:
-        """The plan, and the scores less the thresholds."""
+    def _select(self, levels: list[Tensor], layout: BlockLayout) -> BlockPlan:
+        """The blocks above the thresholds, or the best ones within the budget."""
+        flat = torch.cat(levels, 1)
         if self.threshold is not None:
-            levels = [v - t for v, t in zip(levels, self.threshold, strict=True)]
             everything, limit = layout.block_counts, (0.0,) * len(levels)
-            flat = torch.cat(levels, 1)
-            return BlockPlan(*quadtree_select(flat, layout.size, layout.grids, everything, limit)), levels
-        plan = BlockPlan(*quadtree_select(torch.cat(levels, 1), layout.size, layout.grids, layout.keep))
-        lowest = [
-            torch.where(k.flatten(1), v, math.inf).amin(1, keepdim=True).detach()
-            for k, v in zip(kept_blocks(plan, layout), levels, strict=True)
-        ]
-        return plan, [v - t for v, t in zip(levels, lowest, strict=True)]
+            return BlockPlan(*quadtree_select(flat, layout.size, layout.grids, everything, limit))
+        return BlockPlan(*quadtree_select(flat, layout.size, layout.grids, layout.keep))
 
-    def _gates(self, levels: list[Tensor], kept: list[Tensor], candidates: list[Tensor]) -> list[Tensor]:
+    def _gates(self, levels: list[Tensor], kept: list[Tensor], layout: BlockLayout) -> list[Tensor]:
         """Membership of every block with the gradient of the sigmoid; blocks that were no candidate have none."""
         gates = []
-        for v, k, c in zip(levels, kept, candidates, strict=True):
+        for v, k, c in zip(levels, kept, candidate_blocks(kept, layout), strict=True):
+            if self.threshold is None:  # the limit is the lowest score that was kept
+                v = v - torch.where(k.flatten(1), v, math.inf).amin(1, keepdim=True).detach()
             soft = torch.sigmoid(torch.where(c.flatten(1), v / self.temperature, -math.inf)).reshape(k.shape)
             gates.append(k.to(soft.dtype) + soft - soft.detach())
         return gates

@@ -16,10 +16,10 @@ def kept_blocks(plan: BlockPlan, layout: BlockLayout) -> list[Tensor]:
     """The sets of a plan at the resolution of each round's blocks: bool ``[B, *grids[r]]`` per round."""
     masks = []
     for mask, grid in zip(plan.mask, layout.grids, strict=True):
-        for axis, g in enumerate(grid, start=1):  # the first tile of a block that reaches into the image is inside it
-            steps = torch.arange(g, device=mask.device) * (mask.shape[axis] // g)
-            mask = mask.index_select(axis, steps)
-        masks.append(mask)
+        # The first tile of a block that reaches into the image is inside it.
+        firsts = [slice(None)]
+        firsts += [slice(None, None, tiles // blocks) for tiles, blocks in zip(mask.shape[1:], grid, strict=True)]
+        masks.append(mask[tuple(firsts)])
     return masks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -9,11 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from medseg.layers import LearnedEvaluator
+from medseg.layers.block_evaluator import cell_means
 from medseg.partition import BlockPlan, PlanSettings, block_layout, candidate_blocks, kept_blocks
 
 
 def image(size: tuple[int, ...], channels: int = 4, batch: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels-last"])
+@pytest.mark.parametrize(
+    ("size", "cell"), [((16, 24), (4, 2)), ((16, 24), (1, 1)), ((17, 22), (4, 4)), ((8, 12, 10), (2, 4, 5))], ids=str
+)
+def test_cells_are_averaged_alike_in_every_layout(size: tuple[int, ...], cell: tuple[int, ...], last: bool) -> None:
+    x = image(size).double()
+    layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
+    found = cell_means(x.contiguous(memory_format=layout) if last else x, cell)
+    starts = [range(0, s, c) for s, c in zip(size, cell, strict=True)]
+    assert found.shape == (2, 4, *map(len, starts))
+    for at in itertools.product(*(range(len(r)) for r in starts)):
+        box = tuple(slice(r[i], r[i] + c) for r, i, c in zip(starts, at, cell, strict=True))
+        expected = x[(..., *box)].flatten(2).mean(2)
+        torch.testing.assert_close(found[(..., *at)], expected)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 70), (24, 32, 20)], ids=str)
@@ -109,9 +127,15 @@ class TestExploration:
         assert evaluator.eval()(x).explore.shape == (3, 0)
 
 
-def test_no_gate_without_gradients() -> None:
+@pytest.mark.parametrize("select", ["budget", "threshold"])
+def test_without_gradients_the_plan_and_the_shares_are_the_same_and_there_is_no_gate(select: str) -> None:
+    evaluator, x = LearnedEvaluator(2, 4, select=select).eval(), image((64, 64))
     with torch.no_grad():
-        assert LearnedEvaluator(2, 4)(image((64, 64))).gate is None
+        found = evaluator(x)
+    expected = evaluator(x)
+    assert found.gate is None
+    assert torch.equal(found.plan.index, expected.plan.index)
+    torch.testing.assert_close(found.kept, expected.kept.detach())
 
 
 @pytest.mark.parametrize("target", [(0.5, 0.25), (0.2, 0.1)], ids=str)
