@@ -36,8 +36,7 @@ cuda-check: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m tests.cuda_emulation.check
 
 cuda-test: setup
-	$(PY) -m pytest tests/ops/test_device.py tests/ops/test_device_tiles.py tests/layers/test_quadtree_conv_device.py \
-	  --device cuda -rA
+	$(PY) -m pytest tests/ops/test_device*.py tests/layers/test_quadtree_conv_device.py --device cuda -rA
 
 bench: setup
 	$(PY) -m benchmarks.$(NAME) $(ARGS)

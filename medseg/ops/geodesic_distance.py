@@ -46,8 +46,8 @@ def geodesic_distance(
     the paths turn seldom.
 
     Where no seed can be reached the map is ``limit``: everywhere if a set has no seed, and at NaN intensities, which
-    no path crosses. Nothing is differentiable. The result does not depend on the number of threads. On CUDA the sweeps
-    run in plain PyTorch.
+    no path crosses. Nothing is differentiable. The result does not depend on the number of threads. On CUDA, the map
+    of ``sweeps=None`` makes the host wait after every sweep, to learn whether anything has changed.
 
     Args:
         image: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, C >= 1; float16 and bfloat16 are computed in float32.
@@ -154,6 +154,5 @@ register_op(
     "geodesic_distance(Tensor image, Tensor seeds, float[] spacing, float weight, int cost, int sweeps, float limit) "
     "-> Tensor",
     reference_geodesic_distance,
-    cuda_kernel=False,
 )
 torch.library.register_fake("medseg::geodesic_distance", _shape)

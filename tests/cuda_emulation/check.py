@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from tests.cuda_emulation import block_conv, bspline_warp, quadtree_conv, toolchain
+from tests.cuda_emulation import block_conv, bspline_warp, geodesic_distance, quadtree_conv, toolchain
 from tests.cuda_emulation.emulation import (
     ORDERS,
     SCORE_SHAPES,
@@ -89,6 +89,9 @@ def comparisons(emulation: Emulation) -> dict[str, tuple[float, float]]:
             for nearest, border in itertools.product((False, True), repeat=2):
                 error = bspline_warp.compare(emulation, warp, dtype, nearest, border)
                 found[f"{warp} {nearest} {border} {dtype}"] = error, limit
+    for dtype, limit in geodesic_distance.LIMIT.items():
+        for geodesic in geodesic_distance.CASES:
+            found[f"{geodesic} {dtype}"] = geodesic_distance.compare(emulation, geodesic, dtype), limit
     return found
 
 

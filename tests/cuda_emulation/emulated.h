@@ -22,6 +22,7 @@ struct Memory {
   }
   Memory fresh() const { return {}; }
   void fill(void* p, int byte, int64_t bytes) { std::memset(p, byte, bytes); }
+  void read(void* host, const void* p, int64_t bytes) { std::memcpy(host, p, bytes); }
 };
 
 // Cases that the sanitizer program runs: small shapes with ragged edges. A case returns a sum of its results, or of

@@ -6,6 +6,12 @@ inline int atomicCAS(int* place, int expected, int desired) {
   return expected;
 }
 
+inline int atomicOr(int* place, int bits) { return __atomic_fetch_or(place, bits, __ATOMIC_SEQ_CST); }
+
+inline unsigned atomicAdd(unsigned* place, unsigned value) { return __atomic_fetch_add(place, value, __ATOMIC_SEQ_CST); }
+
+inline unsigned atomicSub(unsigned* place, unsigned value) { return __atomic_fetch_sub(place, value, __ATOMIC_SEQ_CST); }
+
 inline unsigned long long atomicAdd(unsigned long long* place, unsigned long long value) {
   return __atomic_fetch_add(place, value, __ATOMIC_SEQ_CST);
 }

@@ -10,6 +10,12 @@ struct alignas(16) float4 {
 
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 
+// Never contracted: the emulation is compiled without instructions that round once for two operations.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+
 // Upper half of a float32, rounded to nearest even.
 struct __nv_bfloat16 {
   uint16_t bits;

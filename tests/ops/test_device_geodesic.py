@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medseg.ops import geodesic_distance
+from medseg.ops import compiled, geodesic_distance, last_backend
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -19,5 +19,16 @@ def test_the_map_equals_that_of_the_cpu(shape, sweeps, cost, dtype, device) -> N
     expected = geodesic_distance(image.double(), seeds, 0.6, cost=cost, sweeps=sweeps, limit=20.0)
     found = geodesic_distance(image.to(device), seeds.to(device), 0.6, cost=cost, sweeps=sweeps, limit=20.0)
     assert found.device.type == torch.device(device).type
+    if compiled():
+        assert last_backend("geodesic_distance").startswith(torch.device(device).type)
     tolerance = 1e-4 if dtype == torch.float32 else 1e-11
     torch.testing.assert_close(found.cpu().double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_map_has_the_bits_of_the_cpu(device) -> None:
+    generator = torch.Generator().manual_seed(2)
+    image = torch.randn(1, 2, 20, 60, 50, generator=generator)
+    seeds = torch.rand((1, 3, 20, 60, 50), generator=generator) > 0.999
+    for options in ({"cost": "additive", "sweeps": 2}, {"cost": "harmonic"}):
+        found = geodesic_distance(image.to(device), seeds.to(device), 0.7, (2.5, 0.7, 0.7), **options)
+        assert torch.equal(found.cpu(), geodesic_distance(image, seeds, 0.7, (2.5, 0.7, 0.7), **options))

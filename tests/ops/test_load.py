@@ -127,6 +127,14 @@ def test_a_cuda_call_without_a_cuda_kernel_names_the_reason_and_the_way_out(comp
     assert torch._C._dispatch_has_kernel_for_dispatch_key("medseg::patch_select", "CUDA")
 
 
+def test_an_op_that_has_only_a_cpu_kernel_says_so_in_the_status(compiled: None, monkeypatch) -> None:
+    from medseg.ops import _load
+
+    monkeypatch.setattr(_load, "_without_cuda_kernel", {"score_argmax"})
+    assert ops.status()["score_argmax"]["cuda"] == "reference: no CUDA kernel"
+    assert ops.status()["patch_select"]["cuda"] != "reference: no CUDA kernel"
+
+
 def test_last_backend_refuses_an_unknown_op() -> None:
     with pytest.raises(ValueError, match=r"^no op 'patch_pick'; there are .*patch_select, "):
         ops.last_backend("patch_pick")

@@ -54,23 +54,10 @@ void run_geodesic(const GeodesicChoice& choice, const Tensor& image, const Tenso
 Tensor geodesic_distance(const Tensor& image_in, const Tensor& seeds_in, std::vector<double> spacing, double weight,
                          int64_t cost, int64_t sweeps, double limit) {
   const char* op = "geodesic_distance";
-  const int64_t dims = image_in.dim() - 2;
   const ScalarType type = image_in.scalar_type();
-  require(dims == 2 || dims == 3, op, "image must be [B, C, H, W] or [B, C, D, H, W]");
-  require(type == ScalarType::Float || type == ScalarType::Double, op, "image must be float32 or float64");
-  require(seeds_in.scalar_type() == ScalarType::Bool && seeds_in.dim() == image_in.dim() &&
-              seeds_in.size(0) == image_in.size(0), op, "seeds must be bool [B, K, *S]");
-  require((int64_t)spacing.size() == dims && (cost == 0 || cost == 1) && sweeps >= 0, op,
-          "spacing, cost or sweeps are out of range");
-  GeodesicChoice choice{{1, 1, 1}, {1, 1, 1}, image_in.size(1), weight, cost == 1, sweeps, limit};
-  for (int64_t i = 0; i < dims; ++i) {
-    require(seeds_in.size(2 + i) == image_in.size(2 + i), op, "seeds and image differ in size");
-    choice.size[3 - dims + i] = image_in.size(2 + i);
-    choice.spacing[3 - dims + i] = spacing[i];
-  }
+  const GeodesicChoice choice = check_geodesic_distance(op, image_in, seeds_in, spacing, weight, cost, sweeps, limit);
   const Tensor image = torch::stable::contiguous(image_in), seeds = torch::stable::contiguous(seeds_in);
   Tensor out = torch::stable::new_empty(image, full_shape(seeds));
-  require(choice.channels > 0 && choice.size[0] * choice.size[1] * choice.size[2] > 0, op, "image is empty");
   if (type == ScalarType::Double) run_geodesic<double>(choice, image, seeds, out);
   else run_geodesic<float>(choice, image, seeds, out);
   note_backend(op, backend_name(type));

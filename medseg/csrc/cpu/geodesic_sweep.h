@@ -2,32 +2,14 @@
 #pragma once
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <limits>
 
-#include "../common/op_inputs.h"
+#include "../common/geodesic_inputs.h"
 #include "geodesic_rows.h"
 
 namespace medseg::cpu {
 
-// What one call asks for, the same for all its volumes.
-struct GeodesicChoice {
-  int64_t size[3];    // z, y, x; a missing z is 1
-  double spacing[3];
-  int64_t channels;
-  double weight;      // of the intensities
-  bool harmonic;
-  int64_t sweeps;     // 0: until nothing changes
-  double limit;       // distance where no seed has reached
-};
-
-// A padded volume in the order of one set of sweeps: `planes` are visited in turn; a row of `n` voxels is followed by one
-// voxel that is never written.
-struct GeodesicGrid {
-  int64_t planes, plane, rows, row, n;  // plane, row: strides
-  int64_t axis[3];                      // of planes, rows and voxels, for their spacing
-};
-
+// A row of `n` voxels is followed by one voxel that is never written.
 inline int64_t padded_voxels(int64_t lines, int64_t n) { return 1 + lines * (n + 1); }
 
 // Rows per thread at least.
@@ -118,11 +100,7 @@ class GeodesicSweep {
   // Forwards, then backwards, over the planes; whether any distance fell.
   bool sweep(const GeodesicGrid& g, const T* image, int64_t channel, T* distance) {
     T step[9];
-    for (int64_t row = 0; row < 3; ++row)
-      for (int64_t side = 0; side < 3; ++side) {
-        const double a = c_.spacing[g.axis[0]], b = (row - 1) * c_.spacing[g.axis[1]], e = (side - 1) * c_.spacing[g.axis[2]];
-        step[3 * row + side] = (T)(std::sqrt(a * a + b * b + e * e) * (c_.harmonic ? 1.0 : 1.0 - c_.weight));
-      }
+    geodesic_steps(c_, g, step);
     std::atomic<bool> changed{false};
     for (const int64_t way : {1, -1})
       for (int64_t done = 1; done < g.planes; ++done) {

@@ -38,6 +38,12 @@ class Workspace {
 
   void fill(void* pointer, int byte, int64_t bytes) { STD_CUDA_CHECK(cudaMemsetAsync(pointer, byte, bytes, stream_)); }
 
+  // Copies to the host, and waits for it.
+  void read(void* host, const void* device, int64_t bytes) {
+    STD_CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
+    STD_CUDA_CHECK(cudaStreamSynchronize(stream_));
+  }
+
  private:
   const Tensor& like_;
   cudaStream_t stream_;
