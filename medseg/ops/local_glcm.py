@@ -5,8 +5,9 @@ symmetric and divided by its sum. Six features are functions of sums over pairs:
 levels may be any numbers, and they are differentiable in the image. The other four (asm, energy, entropy,
 max_probability) need counts of pairs of whole levels, which change by the pairs that enter and leave as a window
 moves, so that their cost does not depend on the number of levels; they give no gradient. A window without a pair has
-the value 0; one of a constant grey level has correlation 1. On CUDA plain PyTorch runs, which builds the matrices of
-all windows for the counted features: levels^2 maps, so take few levels there.
+the value 0; one of a constant grey level has correlation 1. The results do not depend on the number of threads. Those
+of CUDA differ from the CPU's by rounding alone; the counts are the same. On CUDA the counters of up to 221 levels lie
+in shared memory; more levels are slower.
 """
 
 from __future__ import annotations
@@ -200,13 +201,11 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 register_op(
     "local_glcm(Tensor x, Tensor? mask, int[] window, int[] offsets, int levels, int features, bool mean) -> Tensor",
     reference_local_glcm,
-    cuda_kernel=False,
 )
 register_op(
     "local_glcm_backward(Tensor grad, Tensor x, Tensor? mask, int[] window, int[] offsets, int levels, int features, "
     "bool mean) -> Tensor",
     reference_local_glcm_backward,
-    cuda_kernel=False,
 )
 torch.library.register_fake("medseg::local_glcm", _shape)
 torch.library.register_fake("medseg::local_glcm_backward", _backward_shape)

@@ -18,7 +18,15 @@ from pathlib import Path
 
 import torch
 
-from tests.cuda_emulation import block_conv, bspline_warp, geodesic_distance, quadtree_conv, toolchain
+from tests.cuda_emulation import (
+    block_conv,
+    bspline_warp,
+    geodesic_distance,
+    local_glcm,
+    local_histogram,
+    quadtree_conv,
+    toolchain,
+)
 from tests.cuda_emulation.emulation import (
     ORDERS,
     SCORE_SHAPES,
@@ -81,9 +89,10 @@ def comparisons(emulation: Emulation) -> dict[str, tuple[float, float]]:
     for dtype, limit in block_conv.LIMIT.items():
         for case in block_conv.CASES:
             found[f"{case} {dtype}"] = max(block_conv.compare(emulation, case, dtype).values()), limit
-    for dtype, limit in quadtree_conv.LIMIT.items():
+    for dtype in quadtree_conv.LIMIT:
         for rounds in quadtree_conv.CASES:
-            found[f"{rounds} {dtype}"] = max(quadtree_conv.compare(emulation, rounds, dtype).values()), limit
+            error = max(quadtree_conv.compare(emulation, rounds, dtype).values())
+            found[f"{rounds} {dtype}"] = error, quadtree_conv.limit(rounds, dtype)
     for dtype, limit in bspline_warp.LIMIT.items():
         for warp in bspline_warp.CASES:
             for nearest, border in itertools.product((False, True), repeat=2):
@@ -92,6 +101,12 @@ def comparisons(emulation: Emulation) -> dict[str, tuple[float, float]]:
     for dtype, limit in geodesic_distance.LIMIT.items():
         for geodesic in geodesic_distance.CASES:
             found[f"{geodesic} {dtype}"] = geodesic_distance.compare(emulation, geodesic, dtype), limit
+    for dtype, limit in local_histogram.LIMIT.items():
+        for histogram in local_histogram.CASES:
+            found[f"{histogram} {dtype}"] = local_histogram.compare(emulation, histogram, dtype), limit
+    for dtype, limit in local_glcm.LIMIT.items():
+        for glcm in local_glcm.CASES:
+            found[f"{glcm} {dtype}"] = local_glcm.compare(emulation, glcm, dtype), limit
     return found
 
 

@@ -22,7 +22,10 @@ from medseg.ops._quadtree_conv_reference import (
 from tests.cuda_emulation.block_conv import SUFFIX
 from tests.cuda_emulation.emulation import Emulation, error, longs, pointer
 
-LIMIT = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 1e-1}
+LIMIT = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 1.5e-2}
+# In bfloat16 a norm moves values across the kink of an activation, where gradients are wholly different ones. The
+# same cases run without an activation too, where the narrow limit holds.
+KINKED_LIMIT = 1e-1
 NONE, RELU, LEAKY = 0, 1, 2
 
 
@@ -55,6 +58,13 @@ CASES = [
     Case(2, 2, (6, 7, 9), (4, 4, 4), 3, (0.8, 0.3), 0, RELU, 2, explored=0.4),
     Case(1, 8, (8, 8, 8), (4, 8, 4), 3, (0.8, 0.5), 1, RELU, 0, channels_last=True),
 ]
+CASES += [case._replace(activation=NONE) for case in CASES if case.norm and case.activation != NONE]
+
+
+def limit(case: Case, dtype: torch.dtype) -> float:
+    """What the errors of a case must stay below."""
+    kinked = dtype == torch.bfloat16 and case.norm and case.activation != NONE
+    return KINKED_LIMIT if kinked else LIMIT[dtype]
 
 
 class Problem(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cuda_emulation.emulation import ORDERS, Emulation
-from tests.cuda_emulation.quadtree_conv import CASES, LIMIT, Case, EmulatedQuadtreeConv, compare, problem
+from tests.cuda_emulation.quadtree_conv import CASES, LIMIT, Case, EmulatedQuadtreeConv, compare, limit, problem
 
 
 def _label(case: Case) -> str:
@@ -16,7 +16,7 @@ def _label(case: Case) -> str:
 @pytest.mark.parametrize("dtype", LIMIT, ids=str)
 @pytest.mark.parametrize("case", CASES, ids=_label)
 def test_results_and_gradients_equal_masked_dense_rounds(library: Emulation, case: Case, dtype) -> None:
-    assert all(e < LIMIT[dtype] for e in compare(library, case, dtype).values())
+    assert all(e < limit(case, dtype) for e in compare(library, case, dtype).values())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

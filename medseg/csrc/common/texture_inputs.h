@@ -1,31 +1,12 @@
 // Checks and shapes of local_histogram and local_glcm: windows and offsets on maps of two or three axes (stable ABI).
 #pragma once
-#include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "op_inputs.h"
+#include "texture_shape.h"
 
 namespace medseg {
-
-// Maps [maps, *size] with depth 1 in two dimensions, and the half width of the window along each axis.
-struct TextureShape {
-  int64_t maps, dims, size[3], radius[3];
-  int64_t plane() const { return size[0] * size[1] * size[2]; }
-};
-
-// Both ends, inclusive, of a run of rows or columns around a centre.
-struct Span {
-  int64_t low, high;
-};
-
-// Where the first voxel of a pair may lie, relative to the centre of a window, so that both voxels lie in the window.
-inline Span pair_span(int64_t radius, int64_t offset) {
-  return {-radius + std::max<int64_t>(0, -offset), radius - std::max<int64_t>(0, offset)};
-}
-
-struct PairOffset {
-  int64_t step[3];
-};
 
 inline TextureShape texture_shape(const char* op, const Tensor& x, const std::optional<Tensor>& mask,
                                   const std::vector<int64_t>& window) {
@@ -63,6 +44,20 @@ inline std::vector<PairOffset> pair_offsets(const char* op, const TextureShape& 
     require(moves, op, "an offset must not be zero");
   }
   return offsets;
+}
+
+inline Bins check_bins(const char* op, int64_t count, double low, double high, bool soft) {
+  require(count >= (soft ? 2 : 1) && count <= 32767, op, "bins must be 1 (soft: 2) to 32767");
+  require(low < high && std::isfinite(high - low), op, "low must be below high");
+  return {count, low, high, soft};
+}
+
+// grad: the gradient of `maps` maps for every channel of x.
+inline void check_map_gradient(const char* op, const Tensor& grad, const Tensor& x, int64_t maps) {
+  bool fits = grad.dim() == x.dim() && grad.scalar_type() == x.scalar_type() && grad.size(0) == x.size(0) &&
+              grad.size(1) == maps * x.size(1);
+  for (int64_t i = 2; fits && i < x.dim(); ++i) fits = grad.size(i) == x.size(i);
+  require(fits, op, "grad must have the shape and dtype of the maps");
 }
 
 }  // namespace medseg

@@ -7,16 +7,15 @@
 
 namespace medseg::cpu {
 
-// c ln c in fixed point for the changes of a count: sums of whole numbers come back exactly when pairs leave.
+// c ln c in fixed point, for the changes of a count.
 struct EntropyTable {
-  static constexpr double kUnit = 1099511627776.0;  // 2^40
-  std::vector<int64_t> change[2];                   // [diagonal][count before]: change of the matrix's sum of c ln c
+  std::vector<int64_t> change[2];  // [diagonal][count before]: change of the matrix's sum of c ln c
   std::vector<double> logarithm;
 
   explicit EntropyTable(int64_t pairs) : logarithm(2 * pairs + 1) {
     for (int64_t i = 1; i <= 2 * pairs; ++i) logarithm[i] = std::log((double)i);
     const auto term = [&](int64_t c) { return c > 0 ? (double)c * logarithm[c] : 0.0; };
-    const auto fixed = [&](double v) { return (int64_t)std::llround(v * kUnit); };
+    const auto fixed = [&](double v) { return (int64_t)std::llround(v * kEntropyUnit); };
     for (int64_t c = 0; c < pairs; ++c) {
       change[0].push_back(fixed(2 * term(c + 1)) - fixed(2 * term(c)));    // two equal entries, (i, j) and (j, i)
       change[1].push_back(fixed(term(2 * c + 2)) - fixed(term(2 * c)));    // one entry on the diagonal, counted twice
@@ -66,7 +65,7 @@ class PairCounter {
   // Of the matrix divided by its sum; 0 without pairs.
   double second_moment() const { return pairs_ ? (double)square_ / ((double)total() * (double)total()) : 0.0; }
   double entropy() const {
-    return pairs_ ? std::max(0.0, table_.logarithm[total()] - (double)entropy_ / EntropyTable::kUnit / (double)total()) : 0.0;
+    return pairs_ ? std::max(0.0, table_.logarithm[total()] - (double)entropy_ / kEntropyUnit / (double)total()) : 0.0;
   }
   double largest() const { return pairs_ ? (double)largest_ / (double)total() : 0.0; }
 

@@ -1,7 +1,7 @@
 // medseg::local_glcm on the CPU. Rules: medseg/ops/local_glcm.py.
-#include "local_glcm.h"
-
+#include "../common/glcm_inputs.h"
 #include "../common/last_backend.h"
+#include "glcm_counts.h"
 
 namespace medseg::cpu {
 namespace {

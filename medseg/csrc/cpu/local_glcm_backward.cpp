@@ -1,7 +1,8 @@
 // medseg::local_glcm_backward on the CPU: the gradient of the features that are functions of sums over a window's pairs. A sum
 // over windows that hold a pair is a sum over a box again, that of the offset the other way round.
+#include "../common/glcm_inputs.h"
 #include "../common/last_backend.h"
-#include "local_glcm.h"
+#include "glcm_sums.h"
 
 namespace medseg::cpu {
 namespace {
@@ -145,9 +146,7 @@ Tensor local_glcm_backward(const Tensor& grad_in, const Tensor& x_in, std::optio
                            std::vector<int64_t> offsets, int64_t levels, int64_t features, bool mean) {
   const char* op = "local_glcm_backward";
   const GlcmProblem g = glcm_problem(op, x_in, mask_in, window, offsets, levels, features, mean);
-  require(grad_in.dim() == x_in.dim() && grad_in.scalar_type() == x_in.scalar_type() && grad_in.size(0) == x_in.size(0) &&
-              grad_in.size(1) == g.groups * g.maps.count * x_in.size(1), op, "grad must have the shape and dtype of the maps");
-  for (int64_t i = 2; i < x_in.dim(); ++i) require(grad_in.size(i) == x_in.size(i), op, "grad must have the shape of the maps");
+  check_map_gradient(op, grad_in, x_in, g.groups * g.maps.count);
   const Tensor x = torch::stable::contiguous(x_in), grad = torch::stable::contiguous(grad_in);
   const std::optional<Tensor> mask = mask_in ? std::optional<Tensor>(torch::stable::contiguous(*mask_in)) : std::nullopt;
   Tensor dx = torch::stable::new_empty(x, full_shape(x));

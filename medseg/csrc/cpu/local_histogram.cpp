@@ -8,15 +8,6 @@
 namespace medseg::cpu {
 namespace {
 
-// Shares are rounded to this, so that their sums are exact and a bin that empties is exactly empty.
-constexpr double kShareUnit = 1099511627776.0;  // 2^40
-
-struct Bins {
-  int64_t count;
-  double low, high;
-  bool soft;
-};
-
 // Lower bin of every voxel of one map (-1: not counted), and in soft mode the share of the bin above.
 struct BinnedMap {
   std::vector<int16_t> code;
@@ -154,12 +145,6 @@ void run_backward(const Tensor& grad, const Tensor& x, const bool* mask, const T
   }
 }
 
-Bins check_bins(const char* op, int64_t count, double low, double high, bool soft) {
-  require(count >= (soft ? 2 : 1) && count <= 32767, op, "bins must be 1 (soft: 2) to 32767");
-  require(low < high && std::isfinite(high - low), op, "low must be below high");
-  return {count, low, high, soft};
-}
-
 Tensor local_histogram(const Tensor& x_in, std::optional<Tensor> mask_in, std::vector<int64_t> window, int64_t count,
                        double low, double high, bool soft) {
   const char* op = "local_histogram";
@@ -182,9 +167,7 @@ Tensor local_histogram_backward(const Tensor& grad_in, const Tensor& x_in, std::
   const char* op = "local_histogram_backward";
   const TextureShape s = texture_shape(op, x_in, mask_in, window);
   const Bins bins = check_bins(op, count, low, high, true);
-  require(grad_in.dim() == x_in.dim() && grad_in.scalar_type() == x_in.scalar_type() && grad_in.size(0) == x_in.size(0) &&
-              grad_in.size(1) == count * x_in.size(1), op, "grad must be [B, C * bins, *S] of the dtype of x");
-  for (int64_t i = 2; i < x_in.dim(); ++i) require(grad_in.size(i) == x_in.size(i), op, "grad must be [B, C * bins, *S]");
+  check_map_gradient(op, grad_in, x_in, count);
   const Tensor x = torch::stable::contiguous(x_in), grad = torch::stable::contiguous(grad_in);
   const std::optional<Tensor> mask = mask_in ? std::optional<Tensor>(torch::stable::contiguous(*mask_in)) : std::nullopt;
   Tensor dx = torch::stable::new_empty(x, full_shape(x));

@@ -3,12 +3,9 @@
 #pragma once
 #include <cstdint>
 
-namespace medseg {
+#include "../common/texture_sums.h"
 
-// Sums over the pairs (a, b) of a window, with d = a - b and t = a + b; the order of `column` and `sums` below.
-enum PairSum { kPairs, kAbsolute, kSquare, kInverse, kT1, kT2, kT3, kT4, kPairSums };
-// Features that are functions of those sums.
-enum LinearFeature { kContrast, kDissimilarity, kHomogeneity, kCorrelation, kShade, kProminence, kLinearFeatures };
+namespace medseg {
 
 struct TextureTable {
   // column[x] += sign * (code[x] == bin); with bin -1: sign * (code[x] >= 0).

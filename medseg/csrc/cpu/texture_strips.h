@@ -50,6 +50,4 @@ void slide_to(const TextureShape& s, const Span& deep, const Span& rows, int64_t
   }
 }
 
-inline Span whole_span(int64_t radius) { return {-radius, radius}; }
-
 }  // namespace medseg::cpu
