@@ -5,7 +5,10 @@ from __future__ import annotations
 from medseg.networks.adapt import adapt
 from medseg.networks.adapt_report import AdaptReport, AdaptRow
 from medseg.networks.adaptive_unet import AdaptiveUNet
+from medseg.networks.concat_guided_net import ConcatGuidedNet
 from medseg.networks.deepigeos import PNet, RNet, refinement_input
+from medseg.networks.guided_net import GuidedNet
+from medseg.networks.guided_unet import GuidedUNet
 from medseg.networks.lidc_cnn import LIDCNet
 from medseg.networks.lraspp import LRASPP
 from medseg.networks.mobilenet import MobileNet
@@ -26,6 +29,9 @@ __all__ = [
     "AdaptReport",
     "AdaptRow",
     "AdaptiveUNet",
+    "ConcatGuidedNet",
+    "GuidedNet",
+    "GuidedUNet",
     "LIDCNet",
     "MobileNet",
     "MobileNetUNet",

@@ -14,7 +14,7 @@ from medseg.networks.halving import Down, Up
 from medseg.networks.shared_plan import SharedPlan
 from medseg.partition import PlanSettings
 
-__all__ = ["Named", "PlugIn", "check_image"]
+__all__ = ["Named", "PlugIn", "check_image", "split_named"]
 
 Named = str | tuple[str, dict[str, Any]]
 HALVINGS = ("max", "avg", "stride", "sparse")
@@ -71,8 +71,8 @@ class PlugIn:
         if spatial_dims not in (2, 3):
             raise ValueError(f"{owner}: spatial_dims is {spatial_dims}; expected 2 or 3")
         self.owner, self.spatial_dims, self.halvings = owner, spatial_dims, halvings
-        self.kinds, self._down_options, self._fill = self._parse_down(*_split(owner, "down", down))
-        self.conv_name, self._conv_options = _split(owner, "conv", conv)
+        self.kinds, self._down_options, self._fill = self._parse_down(*split_named(owner, "down", down))
+        self.conv_name, self._conv_options = split_named(owner, "conv", conv)
         if self.conv_name != PLAIN and self.conv_name.upper() not in Conv.names:
             names = ", ".join(sorted({PLAIN, *(n.lower() for n in Conv.names)} - {"conv", "convtrans"}))
             raise ValueError(f"{owner}: conv is {self.conv_name!r}; expected one of {names}")
@@ -228,7 +228,14 @@ def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, mult
         )
 
 
-def _split(owner: str, argument: str, named: Named) -> tuple[str, dict[str, Any]]:
+def split_named(owner: str, argument: str, named: Named) -> tuple[str, dict[str, Any]]:
+    """The lower-case name and the arguments of MONAI's ``name`` or ``(name, {arguments})``; else a ValueError.
+
+    Args:
+        owner: name of the network, for messages.
+        argument: name of the argument, for messages.
+        named: what was given.
+    """
     try:
         name, options = split_args(named)
     except (TypeError, ValueError):

@@ -1,0 +1,101 @@
+"""The two ways from a density vector to numbers for every channel: full layers, or convolutions along the bins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ConvHead", "FCHead", "last_layer"]
+
+VGG_CONVS = (2, 2, 3, 3, 3)
+"""Convolutions between the poolings of VGG-16."""
+
+
+class FCHead(nn.Module):
+    """Full layers with ReLU and dropout, then a linear one.
+
+    Args:
+        signals: histograms of a sample.
+        bins: of each.
+        texture: length of a further vector that stands behind the histograms, or 0.
+        out_features: numbers wanted.
+        widths: of the layers before the last.
+        dropout: after each of them.
+    """
+
+    def __init__(
+        self, signals: int, bins: int, texture: int, out_features: int, widths: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = signals * bins + texture
+        for width in widths:
+            layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)]
+            before = width
+        self.layers = nn.Sequential(*layers)
+        self.last = last_layer(before, out_features)
+
+    def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:
+        """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
+        flat = density.flatten(1)
+        return self.last(self.layers(flat if texture is None else torch.cat((flat, texture), 1)))
+
+
+class ConvHead(nn.Module):
+    """VGG-16 along the bins: 13 convolutions of length 3 in five blocks that halve, then one over what is left.
+
+    Args:
+        signals: histograms of a sample; the channels of the first convolution.
+        bins: of each.
+        texture: length of a further vector that joins after the convolutions, or 0.
+        out_features: numbers wanted.
+        widths: of the two layers before the last.
+        dropout: after each of them.
+        channels: of the first block, doubled by each further one.
+    """
+
+    def __init__(
+        self,
+        signals: int,
+        bins: int,
+        texture: int,
+        out_features: int,
+        widths: Sequence[int],
+        dropout: float,
+        channels: int = 2,
+    ) -> None:
+        super().__init__()
+        if len(widths) != 2:
+            raise ValueError(f"DensityModulator: widths is {list(widths)}; the conv1d head expects 2 numbers")
+        layers: list[nn.Module] = []
+        before, length = signals, bins
+        for block, convs in enumerate(VGG_CONVS):
+            for _ in range(convs):
+                layers += [nn.Conv1d(before, channels << block, 3, padding=1), nn.ReLU()]
+                before = channels << block
+            layers.append(nn.MaxPool1d(2, ceil_mode=True))
+            length = -(-length // 2)
+        layers += [nn.Conv1d(before, widths[0], length), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.mix = nn.Sequential(nn.Linear(widths[0] + texture, widths[1]), nn.ReLU(), nn.Dropout(dropout))
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv1d):  # fourteen in a row: torch's own start would let the signal fade
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.last = last_layer(widths[1], out_features)
+
+    def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:
+        """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
+        found = self.layers(density)
+        return self.last(self.mix(found if texture is None else torch.cat((found, texture), 1)))
+
+
+def last_layer(in_features: int, out_features: int) -> nn.Linear:
+    """A linear layer that starts at zero: whatever it modulates stays as it is."""
+    layer = nn.Linear(in_features, out_features)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,155 @@
+"""The density branch: a scale, and if wanted a shift, for every channel from the histograms of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor, nn
+
+from medseg.layers.guidance.density_heads import ConvHead, FCHead
+
+__all__ = ["DensityModulator"]
+
+HEADS = ("fc", "conv1d")
+
+
+class DensityModulator(nn.Module):
+    """Numbers for every channel of a network from the histograms of regions (and from a vector of texture features).
+
+    The last layer starts at zero, so the scale is 1 and the shift 0 at first: a network modulated by them starts as
+    the network itself. Scales of channels that a condition predicts are FiLM (Perez et al. 2018,
+    https://arxiv.org/abs/1709.07871).
+
+    Shares of a histogram are read as ``log(1 + bins * share)``: 0 for an empty bin, log 2 for an even histogram.
+    Histograms that are not given are replaced by a learned one, which no region has: an empty region (all zero, a
+    tumour that is not there) and an unknown one are different things.
+
+    Args:
+        channels: of the maps to modulate, one after the other.
+        head: ``"fc"`` (full layers) or ``"conv1d"`` (VGG-16 along the bins, the histograms as its input channels).
+        signals: histograms of a sample: regions times channels of the image.
+        bins: of each.
+        texture: length of a vector of further features, such as those of `medseg.transforms.texture.RegionGLCM`; 0:
+            none.
+        shift: whether channels also get a shift.
+        widths: of the two layers before the last (``"fc"``: any number of them).
+        dropout: after each of those, in training.
+        head_channels: channels of the first block of ``"conv1d"``.
+
+    Raises:
+        ValueError: for an unknown head, or numbers below 1.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        head: str = "fc",
+        signals: int = 2,
+        bins: int = 100,
+        texture: int = 0,
+        shift: bool = False,
+        widths: Sequence[int] = (200, 200),
+        dropout: float = 0.5,
+        head_channels: int = 2,
+    ) -> None:
+        super().__init__()
+        if head not in HEADS:
+            raise ValueError(f"DensityModulator: head is {head!r}; expected one of {', '.join(HEADS)}")
+        for name, value, least in (("signals", signals, 1), ("bins", bins, 1), ("texture", texture, 0)):
+            if value != int(value) or value < least:
+                raise ValueError(f"DensityModulator: {name} is {value}; expected a whole number from {least}")
+        self.channels, self.shift = list(channels), shift
+        self.signals, self.bins, self.texture = signals, bins, texture
+        out = sum(self.channels) * (2 if shift else 1)
+        self.head: nn.Module
+        if head == "fc":
+            self.head = FCHead(signals, bins, texture, out, widths, dropout)
+        else:
+            self.head = ConvHead(signals, bins, texture, out, widths, dropout, head_channels)
+        self.null_density = nn.Parameter(0.02 * torch.randn(signals, bins))
+        self.null_texture = nn.Parameter(0.02 * torch.randn(texture)) if texture else None
+
+    def forward(
+        self,
+        density: Tensor | None,
+        texture: Tensor | None = None,
+        valid: Tensor | None = None,
+        guided: Tensor | None = None,
+        batch: int | None = None,
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Scales and shifts.
+
+        Args:
+            density: histograms that sum to 1, ``[B, regions, channels, bins]`` as of `RegionHistogram` or
+                ``[B, signals, bins]``. None: unknown.
+            texture: ``[B, texture]``, features of about unit size. None: unknown.
+            valid: bool, the shape of ``density`` without bins: histograms to read; the others count as unknown.
+            guided: bool ``[B]``: samples whose histograms and texture to read. None: all.
+            batch: B, where all else is None.
+
+        Returns:
+            For every map its scale ``[B, C]``, and its shift ``[B, C]`` or None.
+
+        Raises:
+            ValueError: for shapes that do not fit.
+        """
+        given = next((t for t in (density, texture, guided) if t is not None), None)
+        size = batch if batch is not None else (1 if given is None else given.shape[0])
+        keep = None if guided is None else _flags("guided", guided, (size,), self.null_density)
+        read = self._density(density, valid, keep, size)
+        values = self.head(read, self._texture(texture, keep, size))
+        parts = values.split(self.channels * (2 if self.shift else 1), 1)
+        count = len(self.channels)
+        shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count
+        return [1 + part for part in parts[:count]], shifts
+
+    def _density(self, density: Tensor | None, valid: Tensor | None, keep: Tensor | None, size: int) -> Tensor:
+        null = self.null_density.expand(size, -1, -1)
+        if density is None:
+            if valid is not None:
+                raise ValueError("DensityModulator: valid is given without a density; pass both or neither")
+            return null
+        density = _plain(density)
+        shape = list(density.shape)
+        if density.ndim not in (3, 4) or shape[0] != size or shape[-1] != self.bins or not self._fits(shape[1:-1]):
+            raise ValueError(
+                f"DensityModulator: density has shape {shape}; expected [{size}, regions, channels, {self.bins}] with "
+                f"regions * channels = {self.signals}, or [{size}, {self.signals}, {self.bins}]"
+            )
+        read = torch.log1p(self.bins * density.reshape(size, self.signals, self.bins).to(null))
+        use = None if keep is None else keep[:, None]
+        if valid is not None:
+            flags = _flags("valid", valid, tuple(shape[:-1]), null).reshape(size, self.signals)
+            use = flags if use is None else use & flags
+        return read if use is None else torch.where(use[..., None], read, null)
+
+    def _fits(self, shape: list[int]) -> bool:
+        return shape[0] * (shape[1] if len(shape) > 1 else 1) == self.signals
+
+    def _texture(self, texture: Tensor | None, keep: Tensor | None, size: int) -> Tensor | None:
+        if self.null_texture is None:
+            if texture is not None:
+                raise ValueError("DensityModulator: texture is given, but none is expected; set texture to its length")
+            return None
+        null = self.null_texture.expand(size, -1)
+        if texture is None:
+            return null
+        texture = _plain(texture)
+        if tuple(texture.shape) != tuple(null.shape):
+            raise ValueError(f"DensityModulator: texture has shape {list(texture.shape)}; expected {list(null.shape)}")
+        return texture.to(null) if keep is None else torch.where(keep[:, None], texture.to(null), null)
+
+
+def _flags(name: str, flags: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    flags = _plain(flags)
+    if flags.dtype != torch.bool or tuple(flags.shape) != shape:
+        raise ValueError(
+            f"DensityModulator: {name} is {flags.dtype} of shape {list(flags.shape)}; expected bool of {list(shape)}"
+        )
+    return flags.to(like.device)
+
+
+def _plain(x: Tensor) -> Tensor:
+    return x.as_tensor() if isinstance(x, MetaTensor) else x

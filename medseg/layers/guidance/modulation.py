@@ -1,0 +1,42 @@
+"""What guidance does to one map: scale and shift of its channels, bias of its voxels, a learned affine after them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Modulation"]
+
+
+class Modulation(NamedTuple):
+    """``(scale u + shift + bias) gain + offset`` of a map u ``[B, C, *S]``; what is None is left out.
+
+    Attributes:
+        scale: of the density, ``[B, C]``.
+        shift: of the density, ``[B, C]``.
+        bias: of the guide map, ``[B, C, *S]``.
+        gain: learned, ``[C]``.
+        offset: learned, ``[C]``.
+    """
+
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    bias: Tensor | None = None
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """The modulated map, in the type of u."""
+        dtype, ones = u.dtype, (1,) * (u.ndim - 2)
+        if self.scale is not None:
+            u = u * self.scale.to(dtype).reshape(*self.scale.shape, *ones)
+        if self.shift is not None:
+            u = u + self.shift.to(dtype).reshape(*self.shift.shape, *ones)
+        if self.bias is not None:
+            u = u + self.bias.to(dtype)
+        if self.gain is not None:
+            u = u * self.gain.to(dtype).reshape(-1, *ones)
+        if self.offset is not None:
+            u = u + self.offset.to(dtype).reshape(-1, *ones)
+        return u
