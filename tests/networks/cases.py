@@ -31,6 +31,8 @@ class Case(NamedTuple):
 
 CASES: dict[str, Case] = {
     "adaptive_unet": Case({"channels": (4, 6, 8), "rounds": 1, "root": 2}),
+    # No spatial branch: it refuses sparse halvings, which the menu tries.
+    "guided_unet": Case({"channels": (4, 6, 8), "density": ("fc", {"bins": 10, "widths": (8, 8)}), "spatial": None}),
     "lidc_cnn": Case({"channels": (4, 4, 6, 6)}, kind="classify"),
     "lraspp": Case({"encoder": ("mobilenet_v3_small", SMALL_MOBILE), "inter_channels": 8}),
     "mobilenet_unet": Case({"channels": (4, 4, 6, 6, 8), **SMALL_MOBILE}),
