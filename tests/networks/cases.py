@@ -21,12 +21,14 @@ class Case(NamedTuple):
         side: of a square or cubic image.
         channels: of the image.
         kind: ``"segment"``: classes for every voxel; ``"classify"``: one set of them.
+        aside: starts of the names of parameters that only other results than `forward`'s use.
     """
 
     arguments: dict[str, Any]
     side: int = 32
     channels: int = 1
     kind: str = "segment"
+    aside: tuple[str, ...] = ()
 
 
 CASES: dict[str, Case] = {

@@ -49,7 +49,7 @@ def test_learns(name: str, dims: int) -> None:
     assert out.shape == result_shape(name, x) and out.dtype == torch.float32
     out.square().mean().backward()
     silent = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert not silent
+    assert not [key for key in silent if not key.startswith(CASES[name].aside)]
     assert any(p.grad.abs().max() > 0 for p in net.parameters() if p.grad is not None)
 
 
@@ -90,9 +90,10 @@ def test_names_what_does_not_fit(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_under_autocast(name: str) -> None:
     net, x = small(name).eval(), image(name)
-    expected = net(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = net(x)
+    with torch.no_grad():
+        expected = net(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = net(x)
     assert out.dtype in (torch.bfloat16, torch.float32)
     scale = float(expected.abs().max())
     assert float((out.float() - expected).abs().mean()) < 0.05 * scale
