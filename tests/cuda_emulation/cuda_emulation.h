@@ -1,9 +1,10 @@
 // Test only: lets g++ compile the unchanged CUDA kernels and run them without a GPU.
 //
 // A block runs as fibers on one core, in forward, reversed or random order between barriers, so that a result that depends
-// on the order shows. With -DEMU_THREADS every CUDA thread is a real thread: ThreadSanitizer then sees missing barriers, and
-// AddressSanitizer accesses out of bounds. Only what the kernels use is here: indices, static and dynamic shared memory,
-// barriers of blocks and warps; exchange within a warp, 16-bit types and matrix fragments have headers of their own.
+// on the order shows. ThreadSanitizer takes each fiber for a thread and reports missing barriers. With -DEMU_THREADS every CUDA
+// thread is a real thread: AddressSanitizer, which guards their stacks, then sees accesses out of bounds. Only what the kernels
+// use is here: indices, static and dynamic shared memory, barriers of blocks and warps; exchange within a warp, 16-bit types and
+// matrix fragments have headers of their own.
 #pragma once
 #include <algorithm>
 #include <cmath>

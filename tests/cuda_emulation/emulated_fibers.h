@@ -1,8 +1,11 @@
-// Test only, part of cuda_emulation.h: a block as fibers on one core, in an order of the test's choice.
+// Test only, part of cuda_emulation.h: a block as fibers on one core, in an order of the test's choice; ThreadSanitizer takes
+// each for a thread.
 #pragma once
 #include <ucontext.h>
 
 #include <map>
+
+#include "emulated_order.h"
 
 namespace medseg_emulation {
 
@@ -13,29 +16,53 @@ enum class Wait { none, block, warp };
 struct Fiber : Thread {
   ucontext_t context;
   std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStack);
+  Sequence sequence = nullptr;
   Wait waits = Wait::none;
   int line = 0;  // of the barrier it waits at
-  bool done = false;
+  unsigned block_barriers = 0, warp_barriers = 0;  // that it has come to
+  bool begun = false, done = false;
 };
 
 inline ucontext_t scheduler;
+inline Sequence scheduler_sequence;
 inline std::function<void()>* body = nullptr;
+
+// Places where an order begins: launch and end of a block; barriers of the block and of each warp, two of each in turn, as a
+// thread may come to the next barrier while others still leave this one.
+inline int64_t launched, ended, block_places[2], warp_places[32][2];
 
 inline void leave_to_scheduler(Wait kind, int line) {
   Fiber* self = static_cast<Fiber*>(current);
   self->waits = kind;
   self->line = line;
+  switch_to(scheduler_sequence);
   swapcontext(&self->context, &scheduler);
 }
 
-inline void block_barrier(int line) { leave_to_scheduler(Wait::block, line); }
+inline void block_barrier(int line) {
+  void* place = &block_places[static_cast<Fiber*>(current)->block_barriers++ % 2];
+  comes_before(place);
+  leave_to_scheduler(Wait::block, line);
+  comes_after(place);
+}
 
-inline void warp_barrier(int line) { leave_to_scheduler(Wait::warp, line); }
+inline void warp_barrier(int line) {
+  Fiber* self = static_cast<Fiber*>(current);
+  void* place = &warp_places[self->number / kWarp][self->warp_barriers++ % 2];
+  comes_before(place);
+  leave_to_scheduler(Wait::warp, line);
+  comes_after(place);
+}
 
+// Runs one thread of one block after the other.
 inline void fiber_main() {
-  (*body)();
-  static_cast<Fiber*>(current)->done = true;
-  leave_to_scheduler(Wait::none, 0);
+  for (;;) {
+    comes_after(&launched);
+    (*body)();
+    static_cast<Fiber*>(current)->done = true;
+    comes_before(&ended);
+    leave_to_scheduler(Wait::none, 0);
+  }
 }
 
 // Lets fibers [first, last) go on if all that have not left the kernel stand at one barrier of this kind.
@@ -67,6 +94,10 @@ inline void start(Fiber& f, unsigned number) {
   f.number = number;
   f.done = false;
   f.waits = Wait::none;
+  f.block_barriers = f.warp_barriers = 0;
+  if (f.begun) return;
+  f.begun = true;
+  f.sequence = new_sequence();
   getcontext(&f.context);
   f.context.uc_stack.ss_sp = f.stack.get();
   f.context.uc_stack.ss_size = kStack;
@@ -75,6 +106,8 @@ inline void start(Fiber& f, unsigned number) {
 }
 
 inline void run_block(std::vector<Fiber>& fibers) {
+  comes_before(&launched);
+  const Unobserved unobserved;
   for (unsigned i = 0; i < fibers.size(); ++i) start(fibers[i], i);
   std::vector<unsigned> turn(fibers.size());
   std::iota(turn.begin(), turn.end(), 0u);
@@ -84,18 +117,30 @@ inline void run_block(std::vector<Fiber>& fibers) {
     for (unsigned i : turn) {
       if (fibers[i].done || fibers[i].waits != Wait::none) continue;
       current = &fibers[i];
+      switch_to(fibers[i].sequence);
       swapcontext(&scheduler, &fibers[i].context);
     }
   } while (release_barriers(fibers));
+  comes_after(&ended);
+}
+
+// The same for all launches of a size: they shall not have to touch new stacks. A fiber never ends, so none is ever freed.
+inline std::vector<Fiber>& fibers_of_block(unsigned size) {
+  static auto& pools = *new std::map<unsigned, std::vector<Fiber>>;
+  std::vector<Fiber>& fibers = pools[size];
+  if (fibers.empty()) fibers = std::vector<Fiber>(size);
+  return fibers;
 }
 
 template <class Kernel>
 void run_grid(dim3 grid, dim3 block, const Kernel& kernel) {
   std::function<void()> call = kernel;
   body = &call;
-  static std::map<unsigned, std::vector<Fiber>> pools;  // by size: a launch shall not have to touch new stacks
-  std::vector<Fiber>& fibers = pools[block.x * block.y * block.z];
-  if (fibers.empty()) fibers = std::vector<Fiber>(block.x * block.y * block.z);
+  {
+    const Unobserved unobserved;  // fibers read it on their way out, which no order keeps from the next launch
+    scheduler_sequence = own_sequence();
+  }
+  std::vector<Fiber>& fibers = fibers_of_block(block.x * block.y * block.z);
   for_each_block(grid, [&] { run_block(fibers); });
 }
 

@@ -1,4 +1,4 @@
-// Test only, part of cuda_emulation.h: a block as real threads, for the sanitizers.
+// Test only, part of cuda_emulation.h: a block as real threads, for AddressSanitizer, which guards their stacks.
 #pragma once
 #include <barrier>
 #include <thread>

@@ -19,7 +19,7 @@ ARCHITECTURES = ("sm_80", "sm_90")
 SHARED_LIMIT = 48 * 1024
 FLAVOURS = {
     "library": ["-O1"],
-    "thread": ["-DEMULATION_MAIN", "-DEMU_THREADS", "-O1", "-g", "-fsanitize=thread"],
+    "thread": ["-DEMULATION_MAIN", "-O1", "-g", "-fsanitize=thread"],
     "address": [
         "-DEMULATION_MAIN",
         "-DEMU_THREADS",
@@ -175,9 +175,7 @@ def violations(uses: Sequence[KernelUse], ceilings: dict[tuple[str, str], int]) 
 
 def compile_all_cubins(folder: Path) -> list[KernelUse]:
     """Every kernel of every launcher, once for each architecture."""
-    uses: dict[tuple[str, str], KernelUse] = {}
-    for architecture in ARCHITECTURES:
-        for source in sorted(CUDA_SOURCES.glob("*.cu")):
-            for use in compile_cubin(source, architecture, folder):
-                uses[use.kernel, use.architecture] = use
-    return sorted(uses.values())
+    jobs = [(source, architecture) for source in sorted(CUDA_SOURCES.glob("*.cu")) for architecture in ARCHITECTURES]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = list(pool.map(lambda job: compile_cubin(*job, folder), jobs))
+    return sorted({(use.kernel, use.architecture): use for uses in found for use in uses}.values())
