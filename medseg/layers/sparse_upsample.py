@@ -93,7 +93,9 @@ def _fill_from_neighbours(x: Tensor, filled: Tensor, patch: int) -> Tensor:
     rows = to_patches(x, patch)
     as_map = rows.transpose(1, 2).reshape(x.shape[0], -1, *grid)
     pool = F.avg_pool2d if len(grid) == 2 else F.avg_pool3d
-    total, weight = pool(as_map, 3, 1, 1), pool(filled, 3, 1, 1)
+    # Padded beforehand: 3-D pooling refuses a map smaller than its window whatever it would pad.
+    around = (1, 1) * len(grid)
+    total, weight = pool(F.pad(as_map, around), 3, 1), pool(F.pad(filled, around), 3, 1)
     mean = total / weight.clamp(min=0.5 / 3 ** len(grid))
     merged = torch.where(filled > 0, as_map, mean).flatten(2).transpose(1, 2)
     return from_patches(merged, tuple(x.shape), patch)

@@ -31,6 +31,13 @@ def test_patches_of_one_place_are_averaged() -> None:
     assert patches.flatten(1).any(1).sum() == 2
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_on_two_patches_along_each_axis_all_are_neighbours(d: int) -> None:
+    place = PatchIndex(torch.tensor([[2]], dtype=torch.int32), 1, (2,) * d)
+    out = SparseUpsample(d, "neighbours")(torch.full((1, 1, *(1,) * d), 3.0), place)
+    assert torch.equal(out, torch.full((1, 1, *(2,) * d), 3.0))
+
+
 def test_empty_places_take_the_mean_of_their_neighbours() -> None:
     x = torch.arange(1.0, 5.0).reshape(1, 1, 2, 2)
     place = PatchIndex(torch.tensor([[0, 1, 4, 15]], dtype=torch.int32), 1, (4, 4))
