@@ -7,6 +7,7 @@ from medseg.layers.active_norm import ActiveNorm
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
 from medseg.layers.conv_rounds import ConvRounds, DenseConvRounds
 from medseg.layers.default_patch import default_patch
+from medseg.layers.global_conv import GlobalConv
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.layers.presets import make_poolings, parse_placement
 from medseg.layers.quadtree_conv import QuadtreeConv
@@ -18,6 +19,7 @@ __all__ = [
     "ConvRounds",
     "DenseConvRounds",
     "EvaluatedPlan",
+    "GlobalConv",
     "LearnedEvaluator",
     "PatchIndex",
     "QuadtreeConv",

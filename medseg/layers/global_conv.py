@@ -1,0 +1,54 @@
+"""Global convolution: large kernels at the cost of a few lines of them."""
+
+from __future__ import annotations
+
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+__all__ = ["GlobalConv"]
+
+
+class GlobalConv(nn.Module):
+    """A k x k convolution as a sum of two separable ones (Peng et al. 2017, https://arxiv.org/abs/1703.02719).
+
+    One branch convolves with k x 1, then 1 x k; the other with 1 x k, then k x 1; nothing lies between the two. The
+    cost grows with k, not with k^2. In 3-D (ours) there are three branches, each starting with another axis, in cyclic
+    order.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the result, and between the two convolutions of a branch.
+        kernel_size: k, odd.
+        bias: whether every convolution has one.
+
+    Raises:
+        ValueError: for other values.
+    """
+
+    def __init__(
+        self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 7, bias: bool = True
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"GlobalConv: spatial_dims is {spatial_dims}; expected 2 or 3")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"GlobalConv: kernel_size is {kernel_size}; expected an odd number")
+        branches = []
+        for start in range(spatial_dims):
+            lines: list[nn.Module] = []
+            for i in range(spatial_dims):
+                axis = (start + i) % spatial_dims
+                kernel = tuple(kernel_size if a == axis else 1 for a in range(spatial_dims))
+                padding = tuple(side // 2 for side in kernel)
+                channels = in_channels if i == 0 else out_channels
+                lines.append(Conv["conv", spatial_dims](channels, out_channels, kernel, padding=padding, bias=bias))
+            branches.append(nn.Sequential(*lines))
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in_channels, *S]`` to ``[B, out_channels, *S]``."""
+        y = self.branches[0](x)
+        for branch in self.branches[1:]:
+            y = y + branch(x)
+        return y
