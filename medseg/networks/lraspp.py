@@ -94,9 +94,10 @@ class LRASPP(nn.Module):
         levels, places, _ = self.encoder.run_levels(x, plan)
         low, high = levels[LOW - 1][0], levels[-1][-1]
         y = self.deep(high) * self.gate(high.mean(tuple(range(2, x.ndim)), keepdim=True))
-        y = undo_halvings(y, places[LOW:], low.shape[2:])
+        fill = self.encoder.plug.fill
+        y = undo_halvings(y, places[LOW:], low.shape[2:], fill)
         y = self.low_classifier(low) + self.high_classifier(self.dropout(y))
-        return undo_halvings(y, places[:LOW], x.shape[2:])
+        return undo_halvings(y, places[:LOW], x.shape[2:], fill)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The encoder's last map of every level, 1/2 of the resolution first."""

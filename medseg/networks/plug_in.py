@@ -61,6 +61,7 @@ class PlugIn:
 
     Attributes:
         kinds: ``"max"``, ``"avg"``, ``"stride"`` or ``"sparse"`` for each halving.
+        fill: of `SparseUpsample`, what stands where no patch was kept.
         adaptive_levels: how many levels run `QuadtreeConv`.
 
     Raises:
@@ -71,7 +72,7 @@ class PlugIn:
         if spatial_dims not in (2, 3):
             raise ValueError(f"{owner}: spatial_dims is {spatial_dims}; expected 2 or 3")
         self.owner, self.spatial_dims, self.halvings = owner, spatial_dims, halvings
-        self.kinds, self._down_options, self._fill = self._parse_down(*split_named(owner, "down", down))
+        self.kinds, self._down_options, self.fill = self._parse_down(*split_named(owner, "down", down))
         self.conv_name, self._conv_options = split_named(owner, "conv", conv)
         if self.conv_name != PLAIN and self.conv_name.upper() not in Conv.names:
             names = ", ".join(sorted({PLAIN, *(n.lower() for n in Conv.names)} - {"conv", "convtrans"}))
@@ -132,7 +133,7 @@ class PlugIn:
             out_channels: channels after it.
             own: the network's own doubling, which runs unless the halving of the level is sparse.
         """
-        return Up(self.spatial_dims, channels, out_channels, own, self.kinds[level] == "sparse", self._fill)
+        return Up(self.spatial_dims, channels, out_channels, own, self.kinds[level] == "sparse", self.fill)
 
     def plan(self, x: Tensor, plan: AnyPlan | None = None) -> AnyPlan | None:
         """The plan that a call of the network runs on.
