@@ -5,12 +5,14 @@ from __future__ import annotations
 from medseg.networks.adapt import adapt
 from medseg.networks.adapt_report import AdaptReport, AdaptRow
 from medseg.networks.adaptive_unet import AdaptiveUNet
+from medseg.networks.ahnet import AHNet
 from medseg.networks.concat_guided_net import ConcatGuidedNet
 from medseg.networks.deepigeos import PNet, RNet, refinement_input
 from medseg.networks.guided_net import GuidedNet
 from medseg.networks.guided_unet import GuidedUNet
 from medseg.networks.lidc_cnn import LIDCNet
 from medseg.networks.lraspp import LRASPP
+from medseg.networks.mcgcn import MCGCN
 from medseg.networks.mobilenet import MobileNet
 from medseg.networks.mobilenet_unet import MobileNetUNet
 from medseg.networks.mobilenet_v1 import MobileNetV1
@@ -19,6 +21,9 @@ from medseg.networks.mobilenet_v3 import MobileNetV3
 from medseg.networks.planned import PlannedSequential, run
 from medseg.networks.plug_in import PlugIn, check_image
 from medseg.networks.registry import create, list_networks, register
+from medseg.networks.resnet import ResNet
+from medseg.networks.resnet_weights import LoadedWeights, load_resnet
+from medseg.networks.slice_triplets import slice_triplets
 from medseg.networks.unet3d2016 import UNet3D2016
 from medseg.networks.unet2015 import UNet2015
 from medseg.networks.vnet import VNet
@@ -26,6 +31,8 @@ from medseg.networks.vnet_monai import MonaiVNet
 
 __all__ = [
     "LRASPP",
+    "MCGCN",
+    "AHNet",
     "AdaptReport",
     "AdaptRow",
     "AdaptiveUNet",
@@ -33,6 +40,7 @@ __all__ = [
     "GuidedNet",
     "GuidedUNet",
     "LIDCNet",
+    "LoadedWeights",
     "MobileNet",
     "MobileNetUNet",
     "MobileNetV1",
@@ -43,6 +51,7 @@ __all__ = [
     "PlannedSequential",
     "PlugIn",
     "RNet",
+    "ResNet",
     "UNet3D2016",
     "UNet2015",
     "VNet",
@@ -50,7 +59,9 @@ __all__ = [
     "check_image",
     "create",
     "list_networks",
+    "load_resnet",
     "refinement_input",
     "register",
     "run",
+    "slice_triplets",
 ]

@@ -33,10 +33,12 @@ class Case(NamedTuple):
 
 CASES: dict[str, Case] = {
     "adaptive_unet": Case({"channels": (4, 6, 8), "rounds": 1, "root": 2}),
+    "ahnet": Case({"layers": (1, 1, 1, 1), "width": 4, "growth": 4}),
     # No spatial branch: it refuses sparse halvings, which the menu tries.
     "guided_unet": Case({"channels": (4, 6, 8), "density": ("fc", {"bins": 10, "widths": (8, 8)}), "spatial": None}),
     "lidc_cnn": Case({"channels": (4, 4, 6, 6)}, kind="classify"),
     "lraspp": Case({"encoder": ("mobilenet_v3_small", SMALL_MOBILE), "inter_channels": 8}),
+    "mcgcn": Case({"layers": (1, 1, 1, 1), "width": 4}, channels=3),
     "mobilenet_unet": Case({"channels": (4, 4, 6, 6, 8), **SMALL_MOBILE}),
     "mobilenet_v1": Case(SMALL_MOBILE, kind="classify"),
     "mobilenet_v2": Case(SMALL_MOBILE, kind="classify"),
