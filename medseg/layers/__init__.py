@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medseg.layers import factories as _factories  # noqa: F401
 from medseg.layers.active_norm import ActiveNorm
+from medseg.layers.attention import ChannelAttention, PositionAttention
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
 from medseg.layers.conv_rounds import ConvRounds, DenseConvRounds
 from medseg.layers.default_patch import default_patch
@@ -16,12 +17,14 @@ from medseg.layers.sparse_upsample import SparseUpsample
 
 __all__ = [
     "ActiveNorm",
+    "ChannelAttention",
     "ConvRounds",
     "DenseConvRounds",
     "EvaluatedPlan",
     "GlobalConv",
     "LearnedEvaluator",
     "PatchIndex",
+    "PositionAttention",
     "QuadtreeConv",
     "Selection",
     "SharedPatchEvaluator",

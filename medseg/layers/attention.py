@@ -1,0 +1,154 @@
+"""Dual attention: every place looks at all places, every channel at all channels, in memory that stays bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["ChannelAttention", "PositionAttention", "bounded_attention"]
+
+LIMIT = 1 << 20
+"""Elements of the affinity matrix that exist at a time: 4 MiB in float32, which caches hold."""
+ENERGIES = ("max_minus", "plain")
+
+
+def bounded_attention(query: Tensor, key: Tensor, value: Tensor, limit: int = LIMIT) -> Tensor:
+    """``softmax(query key^T) value`` without the whole N x N matrix, also in the backward pass.
+
+    Queries are taken in runs of rows. Each run is computed again for its gradient instead of kept; gradients of
+    gradients do not exist where there is more than one run.
+
+    Args:
+        query: ``[B, N, K]``, as it is: no division by sqrt(K).
+        key: ``[B, M, K]``.
+        value: ``[B, M, C]``.
+        limit: most elements of the matrix at a time; one row for every image at least. Up to three such blocks exist
+            at once.
+
+    Returns:
+        ``[B, N, C]``.
+    """
+    rows = max(1, limit // (key.shape[0] * key.shape[1]))
+    if rows >= query.shape[1]:
+        return _weights(query, key) @ value
+    # A traced or compiled program has a memory plan of its own; it keeps the runs of the forward pass.
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return torch.cat([_weights(part, key) @ value for part in query.split(rows, 1)], 1)
+    result: Tensor = _ByRows.apply(query, key, value, rows)
+    return result
+
+
+def _weights(query: Tensor, key: Tensor) -> Tensor:
+    """The soft-max, in float32 for half types, given back in the type of the query."""
+    energy = query @ key.transpose(1, 2)
+    wide = torch.float32 if energy.dtype in (torch.bfloat16, torch.float16) else energy.dtype
+    return torch.softmax(energy, -1, dtype=wide).to(query.dtype)
+
+
+class _ByRows(torch.autograd.Function):
+    """Attention in runs of rows; the gradient of a soft-max row p is ``p (g - sum(p g))``."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, rows: int) -> Tensor:
+        out = value.new_empty(*query.shape[:2], value.shape[2])
+        for start in range(0, query.shape[1], rows):
+            out[:, start : start + rows] = _weights(query[:, start : start + rows], key) @ value
+        ctx.save_for_backward(query, key, value, out)
+        ctx.rows = rows
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, out = ctx.saved_tensors
+        d_query, d_key, d_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        inner = (grad * out).sum(-1, keepdim=True)
+        for start in range(0, query.shape[1], ctx.rows):
+            run = slice(start, start + ctx.rows)
+            weights = _weights(query[:, run], key)
+            d_value += weights.transpose(1, 2) @ grad[:, run]
+            d_energy = (grad[:, run] @ value.transpose(1, 2)).sub_(inner[:, run]).mul_(weights)
+            d_query[:, run] = d_energy @ key
+            d_key += d_energy.transpose(1, 2) @ query[:, run]
+        return d_query, d_key, d_value, None
+
+
+class PositionAttention(nn.Module):
+    """Position attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.2), 2-D and 3-D.
+
+    ``x + gamma * sum over places j of softmax_j(q(x_i) . k(x_j)) v(x_j)``, without a scale in the soft-max. gamma
+    starts at 0. The map of N places never makes an N x N matrix, see `bounded_attention`.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: of the map.
+        reduction: by how much queries and keys are narrower than the map.
+
+    Raises:
+        ValueError: for fewer channels than the reduction.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        if not 1 <= reduction <= channels:
+            raise ValueError(f"PositionAttention: reduction is {reduction}; expected 1 to {channels}, the channels")
+        conv, self.channels = Conv["conv", spatial_dims], channels
+        self.query, self.key = conv(channels, channels // reduction, 1), conv(channels, channels // reduction, 1)
+        self.value, self.gamma = conv(channels, channels, 1), nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, channels, *S]`` to the same.
+
+        Raises:
+            ValueError: for another number of channels.
+        """
+        x = _checked("PositionAttention", x, self.channels)
+        query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        seen = bounded_attention(query, key, value).transpose(1, 2).reshape(x.shape)
+        return x + self.gamma * seen
+
+
+class ChannelAttention(nn.Module):
+    """Channel attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.3), in any dimensions.
+
+    ``x + gamma * A x`` with A the C x C soft-max of an energy made of ``E = x x^T``, one row for each channel. gamma
+    starts at 0.
+
+    Args:
+        channels: of the map. None: any.
+        energy: ``"max_minus"``: the row maximum of E minus E, as in the authors' code (a channel looks at those unlike
+            itself); ``"plain"``: E, as the paper prints it.
+
+    Raises:
+        ValueError: for another energy.
+    """
+
+    def __init__(self, channels: int | None = None, energy: str = "max_minus") -> None:
+        super().__init__()
+        if energy not in ENERGIES:
+            raise ValueError(f"ChannelAttention: energy is {energy!r}; expected one of {', '.join(ENERGIES)}")
+        self.channels, self.energy, self.gamma = channels, energy, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, channels, *S]`` to the same.
+
+        Raises:
+            ValueError: for another number of channels.
+        """
+        x = _checked("ChannelAttention", x, self.channels)
+        flat = x.flatten(2)
+        energy = flat @ flat.transpose(1, 2)
+        if self.energy == "max_minus":
+            energy = energy.amax(-1, keepdim=True) - energy
+        return x + self.gamma * (torch.softmax(energy, -1) @ flat).reshape(x.shape)
+
+
+def _checked(owner: str, x: Tensor, channels: int | None) -> Tensor:
+    if x.ndim < 3 or (channels is not None and x.shape[1] != channels):
+        raise ValueError(f"{owner}: input has shape {list(x.shape)}; expected [B, {channels or 'C'}, *S]")
+    return x.as_tensor() if isinstance(x, MetaTensor) else x
