@@ -7,6 +7,7 @@ from medseg.networks.adapt_report import AdaptReport, AdaptRow
 from medseg.networks.adaptive_unet import AdaptiveUNet
 from medseg.networks.ahnet import AHNet
 from medseg.networks.concat_guided_net import ConcatGuidedNet
+from medseg.networks.danet import DANet
 from medseg.networks.deepigeos import PNet, RNet, refinement_input
 from medseg.networks.guided_net import GuidedNet
 from medseg.networks.guided_unet import GuidedUNet
@@ -37,6 +38,7 @@ __all__ = [
     "AdaptRow",
     "AdaptiveUNet",
     "ConcatGuidedNet",
+    "DANet",
     "GuidedNet",
     "GuidedUNet",
     "LIDCNet",

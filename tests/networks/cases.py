@@ -34,6 +34,7 @@ class Case(NamedTuple):
 CASES: dict[str, Case] = {
     "adaptive_unet": Case({"channels": (4, 6, 8), "rounds": 1, "root": 2}),
     "ahnet": Case({"layers": (1, 1, 1, 1), "width": 4, "growth": 4}),
+    "danet": Case({"layers": (1, 1, 1, 1), "width": 4}),
     # No spatial branch: it refuses sparse halvings, which the menu tries.
     "guided_unet": Case({"channels": (4, 6, 8), "density": ("fc", {"bins": 10, "widths": (8, 8)}), "spatial": None}),
     "lidc_cnn": Case({"channels": (4, 4, 6, 6)}, kind="classify"),
