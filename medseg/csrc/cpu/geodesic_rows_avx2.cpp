@@ -2,22 +2,14 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx2")
 #pragma GCC optimize("fp-contract=off")
-#include <immintrin.h>
 #include <cstdint>
+
+#include "rooted_vec_avx2.h"
+
 #define MS_T float
 #define MS_LANES 8
 #define MS_TABLE geodesic_avx2
 #define MS_NAME "avx2"
-
-namespace medseg {
-namespace {
-
-typedef float vec __attribute__((vector_size(32), may_alias, aligned(4)));
-
-inline vec square_root(vec v) { return (vec)_mm256_sqrt_ps((__m256)v); }
-
-}  // namespace
-}  // namespace medseg
 
 #include "geodesic_rows.inc"
 #endif

@@ -2,22 +2,14 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx512f")
 #pragma GCC optimize("fp-contract=off")
-#include <immintrin.h>
 #include <cstdint>
+
+#include "rooted_vec_avx512.h"
+
 #define MS_T float
 #define MS_LANES 16
 #define MS_TABLE rows_avx512
 #define MS_NAME "avx512"
-
-namespace medseg {
-namespace {
-
-typedef float vec __attribute__((vector_size(64), may_alias, aligned(4)));
-
-inline vec square_root(vec v) { return (vec)_mm512_maskz_sqrt_ps((__mmask16)-1, (__m512)v); }
-
-}  // namespace
-}  // namespace medseg
 
 #include "quadtree_rows.inc"
 #endif
