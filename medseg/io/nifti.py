@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry import Affine, corner_displacement_mm, decompose, spacing_of
-from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
+from medseg.geometry import Affine, corner_displacement_mm
 from medseg.io.atomic import atomic_path
+from medseg.io.errors import UnreadableFileError
+from medseg.io.limits import ReadLimits, file_size
+from medseg.io.nifti_header import NiftiHeader, geometry_warnings, header_block, read_nifti_header
+from medseg.io.voxel_data import Inflater, bytes_of, empty_volume, in_native_order, one_line, read_raw, storable
 
 if TYPE_CHECKING:
     import nibabel as nib
 
-__all__ = ["NiftiVolume", "find_nifti", "read_nifti", "write_nifti", "write_nifti_like"]
+__all__ = ["NiftiVolume", "find_nifti", "read_nifti", "read_nifti_voxels", "write_nifti", "write_nifti_like"]
 
-# A qform's quaternion is float32: near a half turn it is uncertain by some 7e-4 radians, a third of a millimetre in CT.
-_FORMS_DIFFER_MM = 0.5
+_SLACK = 4096  # bytes after the last voxel that are taken for padding
 
 
 class NiftiVolume(NamedTuple):
@@ -38,7 +40,7 @@ class NiftiVolume(NamedTuple):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the header's geometry but no reason to refuse the file, one line each."""
-        return tuple(_odd_geometry(self))
+        return tuple(geometry_warnings(self.header, self.array.shape, self.affine_ras))
 
 
 def find_nifti(folder: str | Path) -> list[str]:
@@ -57,41 +59,71 @@ def find_nifti(folder: str | Path) -> list[str]:
     return sorted(str(path) for path in found)
 
 
-def read_nifti(path: str | Path) -> NiftiVolume:
+def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolume:
     """Read a 3-D NIfTI file; values keep the stored type unless the header scales them (then float32).
 
-    Raises:
-        ValueError: one line naming the file if it is missing, unreadable, not 3-D, has no orientation (sform and qform
-            codes both 0) or uses units other than millimetres.
-    """
-    import nibabel as nib
+    The header is checked, and its size compared with the file's and with a budget, before memory is asked for.
 
+    Args:
+        path: ``.nii`` or ``.nii.gz``, NIfTI-1 or NIfTI-2.
+        limits: the budget, by default :meth:`medseg.io.limits.ReadLimits.from_environment`.
+
+    Raises:
+        DataError: one line naming the file if it is missing, unreadable, damaged, too large, not 3-D, has no
+            orientation (sform and qform codes both 0), unusable geometry or units other than millimetres.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected a NIfTI image (.nii or .nii.gz)")
+    facts = read_nifti_header(path, limits)
+    return NiftiVolume(read_nifti_voxels(path, facts), facts.affine_ras, facts.header)
+
+
+def read_nifti_voxels(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    """The voxels ``[i, j, k]`` that a checked header declares, scaled as it says.
+
+    Raises:
+        DataError: if the voxel data are cut off, damaged, more than declared, or do not fit into memory.
+    """
     try:
-        image = nib.Nifti1Image.from_filename(str(path))
-    except Exception as error:
-        reason = _one_line(error)
-        raise ValueError(f"{path}: not a readable NIfTI image ({reason}); expected .nii or .nii.gz") from error
-    header = image.header
-    shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
-    if len(shape) != 3:
-        raise ValueError(f"{path}: image has shape {image.shape}, expected three axes; split it into 3-D volumes first")
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise ValueError(f"{path}: sform and qform codes are both 0, so the orientation is unknown; set one of them")
-    unit = header.get_xyzt_units()[0]
-    if unit not in ("mm", "unknown"):
-        raise ValueError(f"{path}: spatial unit is {unit}, expected mm; rewrite the header in millimetres")
-    # Not from the header: nibabel clears the scaling there once an image is loaded.
-    scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
-    try:
-        array = np.asanyarray(image.dataobj)
-    except Exception as error:
-        reason = _one_line(error)
-        raise ValueError(f"{path}: voxel data cannot be read ({reason}); the file may be cut off") from error
-    array = array.astype(np.float32, copy=False) if scaled else array
-    return NiftiVolume(array.reshape(shape), np.asarray(image.affine, dtype=np.float64), header)
+        stored = _deflated(path, facts) if facts.compressed else _plain(path, facts)
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: voxel data cannot be read ({one_line(error)})") from error
+    return _scaled(path, stored, facts)
+
+
+def _plain(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    surplus = file_size(path) - facts.offset - math.prod(facts.shape) * facts.dtype.itemsize
+    if surplus > _SLACK:
+        raise UnreadableFileError(
+            f"{path}: {surplus} bytes follow the {facts.shape} voxels of {facts.dtype.name} that the header declares; "
+            "header and voxels contradict each other"
+        )
+    return read_raw(path, facts.offset, facts.shape, facts.dtype)
+
+
+def _deflated(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        inflater = Inflater(path, stream)
+        inflater.skip(facts.offset)
+        array = empty_volume(path, facts.shape, facts.dtype)
+        target = bytes_of(array)
+        found = inflater.readinto(target)
+        if found < target.size:
+            raise UnreadableFileError(
+                f"{path}: voxel data cannot be read (the header declares {target.size} bytes of voxels, the stream has "
+                f"{found}); the file may be cut off"
+            )
+        inflater.finish(_SLACK)
+    return in_native_order(array)
+
+
+def _scaled(path: Path, stored: NDArray[Any], facts: NiftiHeader) -> NDArray[Any]:
+    if not facts.scaled:
+        return stored
+    result = empty_volume(path, facts.shape, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(facts.shape[2]):  # slice by slice: float64 for the whole volume would be most of the memory
+            result[..., k] = stored[..., k] * np.float64(facts.slope) + facts.inter
+    return result
 
 
 def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, description: str = "") -> Path:
@@ -105,7 +137,7 @@ def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, descr
     """
     import nibabel as nib
 
-    image = nib.Nifti1Image(_storable(array), np.asarray(affine_ras, dtype=np.float64))
+    image = nib.Nifti1Image(storable(array), np.asarray(affine_ras, dtype=np.float64))
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
@@ -126,55 +158,21 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     """
     import nibabel as nib
 
-    reference = nib.Nifti1Image.from_filename(str(source))
-    data = _storable(array)
-    if tuple(data.shape) != tuple(reference.shape[:3]):
-        raise ValueError(f"{source}: grid is {reference.shape[:3]}, but the result has shape {tuple(data.shape)}")
-    header = reference.header.copy()
+    header = header_block(source)
+    grid, affine = tuple(header.get_data_shape()[:3]), header.get_best_affine()
+    data = storable(array)
+    if tuple(data.shape) != grid:
+        raise ValueError(f"{source}: grid is {grid}, but the result has shape {tuple(data.shape)}")
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"], header["cal_max"] = 0.0, 0.0
-    header.extensions.clear()
     for text in ("descrip", "aux_file", "db_name", "intent_name"):
         header[text] = b""
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
-    image = nib.Nifti1Image(data, reference.affine, header=header)
-    if corner_displacement_mm(image.affine, reference.affine, data.shape) != 0.0:
+    image = kind(data, affine, header=header)
+    if corner_displacement_mm(image.affine, affine, data.shape) != 0.0:
         raise ValueError(f"{source}: its geometry could not be copied exactly")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return Path(path)
-
-
-def _odd_geometry(volume: NiftiVolume) -> Iterator[str]:
-    sform, sform_code = volume.header.get_sform(coded=True)
-    qform, qform_code = volume.header.get_qform(coded=True)
-    if sform_code and qform_code:
-        shift = corner_displacement_mm(sform, qform, volume.array.shape)
-        if shift > _FORMS_DIFFER_MM:
-            yield (
-                f"sform and qform put the corners up to {shift:.3f} mm apart (spacing {_spacing_text(sform)} and "
-                f"{_spacing_text(qform)} mm); the sform is used, other programs may use the qform"
-            )
-    shear = decompose(volume.affine_ras).shear_deg
-    if shear > TILT_TOLERANCE_DEG:
-        yield (
-            f"the axes are {shear:.2f} degrees off perpendicular (a tilted gantry?); programs built on ITK refuse such "
-            "files, resample to straight axes for them"
-        )
-
-
-def _spacing_text(affine: ArrayLike) -> str:
-    return " x ".join(f"{value:.4g}" for value in spacing_of(affine))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _storable(array: ArrayLike) -> NDArray[Any]:
-    data = np.asarray(array)
-    if data.ndim != 3:
-        raise ValueError(f"expected an array with three axes, got shape {data.shape}")
-    narrower = {"bool": np.uint8, "int64": np.int32, "uint64": np.uint32, "float64": np.float32, "float16": np.float32}
-    return data.astype(narrower.get(data.dtype.name, data.dtype))
