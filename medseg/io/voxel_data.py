@@ -154,7 +154,7 @@ def read_raw(path: Path, offset: int, shape: Sequence[int], dtype: DTypeLike) ->
         stream.seek(offset)
         filled = 0
         while filled < target.size:
-            count = stream.readinto(memoryview(target[filled : filled + 64 * _CHUNK]))
+            count = stream.readinto(target[filled : filled + 64 * _CHUNK].data)
             if not count:
                 raise UnreadableFileError(f"{path}: voxel data cannot be read (it ends early); the file may be cut off")
             filled += count
