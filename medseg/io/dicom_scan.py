@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,12 @@ class FolderListing:
     unreadable: tuple[tuple[Path, str], ...]
 
 
-def scan_folder(folder: str | Path) -> FolderListing:
+def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> FolderListing:
     """Read the headers of every DICOM file under a folder (recursive, any file name; links to folders not followed).
+
+    Args:
+        folder: where to search.
+        files: the only files to look at, instead of all under the folder.
 
     Raises:
         DataError: if the folder does not exist.
@@ -142,7 +147,7 @@ def scan_folder(folder: str | Path) -> FolderListing:
     found: dict[str, list[SliceHeader]] = {}
     unreadable: list[tuple[Path, str]] = []
     others = ignored = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in (folder.rglob("*") if files is None else files) if p.is_file()):
         kind = _dicom_kind(path)
         if kind is None:
             if path.suffix.lower() in _SUFFIXES and not path.name.startswith("._"):  # "._" files are macOS notes
