@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry.affine import Affine, flip_lps_ras
 
 __all__ = [
+    "DUPLICATE_MM",
     "TILT_TOLERANCE_DEG",
     "StackProblem",
     "distinct_steps",
     "find_problem",
+    "find_problems",
     "longest_regular_run",
     "slice_normal",
     "stack_affine_ras",
@@ -25,7 +27,9 @@ __all__ = [
 TILT_TOLERANCE_DEG = 0.1
 """Largest angle in degrees between the slice normal and the direction in which the slices advance."""
 
-_DUPLICATE_MM = 0.01
+DUPLICATE_MM = 0.01
+"""Slices closer than this along the normal share one position."""
+
 _STEP_FRACTION = 0.01
 _STEP_FLOOR_MM = 0.011  # positions are often written with two decimals
 _LINE_FRACTION = 0.05
@@ -80,29 +84,41 @@ def distinct_steps(along_mm: ArrayLike) -> list[float]:
 
 
 def find_problem(positions_lps: ArrayLike, normal: ArrayLike) -> StackProblem | None:
-    """The first reason why sorted slices form no regular grid, or None.
+    """The first reason why sorted slices form no regular grid, or None; see `find_problems`."""
+    found = find_problems(positions_lps, normal)
+    return found[0] if found else None
 
-    Checked in this order: duplicates (closer than 0.01 mm); tilt (more than 0.1 degree); missing slices (every step is
-    a whole multiple of the smallest, and at least half of them are the smallest); variable spacing (steps more than
-    1 % off the median); slices off the straight line.
+
+def find_problems(positions_lps: ArrayLike, normal: ArrayLike) -> list[StackProblem]:
+    """Every reason why sorted slices form no regular grid, at most one of each kind.
+
+    Checked in this order: duplicates (closer than 0.01 mm; the later checks look at one slice of each position); tilt
+    (more than 0.1 degree); missing slices (every step is a whole multiple of the smallest, and at least half of them
+    are the smallest) or else variable spacing (steps more than 1 % off the median); slices off the straight line.
 
     Args:
         positions_lps: centres of the first pixels, sorted, shape ``(n, 3)`` with n >= 2, mm.
         normal: unit normal of the slices, LPS.
     """
-    positions = np.asarray(positions_lps, np.float64)
-    along = positions @ np.asarray(normal, np.float64)
-    steps = np.diff(along)
-    return (
-        _find_duplicates(along, steps)
-        or _find_tilt(positions, np.asarray(normal, np.float64), along)
-        or _find_steps(along, steps)
-        or _find_shift(positions)
-    )
+    positions, unit = np.asarray(positions_lps, np.float64), np.asarray(normal, np.float64)
+    along = positions @ unit
+    found = [_find_duplicates(along, np.diff(along))]
+    single = np.concatenate([[0], np.flatnonzero(np.diff(along) >= DUPLICATE_MM) + 1])
+    if len(single) > 1:
+        positions, along = positions[single], along[single]
+        tilt = _find_tilt(positions, unit, along)
+        uneven = _find_steps(along, np.diff(along))
+        found += [tilt, uneven, _find_shift(positions) if uneven is None else _find_sway(positions, along)]
+    places = single.tolist()
+    return [
+        problem if problem.kind == "duplicate" else problem._replace(indices=tuple(places[i] for i in problem.indices))
+        for problem in found
+        if problem is not None
+    ]
 
 
 def _find_duplicates(along: NDArray[np.float64], steps: NDArray[np.float64]) -> StackProblem | None:
-    twice = np.flatnonzero(steps < _DUPLICATE_MM)
+    twice = np.flatnonzero(steps < DUPLICATE_MM)
     if not len(twice):
         return None
     where = sorted({round(float(along[i]), 3) for i in twice})
@@ -149,13 +165,23 @@ def _find_steps(along: NDArray[np.float64], steps: NDArray[np.float64]) -> Stack
 def _find_shift(positions: NDArray[np.float64]) -> StackProblem | None:
     n = len(positions)
     line = positions[0] + np.arange(n)[:, None] * (positions[-1] - positions[0]) / (n - 1)
+    return _off_the_line(positions, line, "off the evenly spaced straight line from first to last slice")
+
+
+def _find_sway(positions: NDArray[np.float64], along: NDArray[np.float64]) -> StackProblem | None:
+    """Slices beside the straight line, where uneven steps along it are known already."""
+    share = (along - along[0]) / (along[-1] - along[0])
+    line = positions[0] + share[:, None] * (positions[-1] - positions[0])
+    return _off_the_line(positions, line, "beside the straight line from first to last slice")
+
+
+def _off_the_line(positions: NDArray[np.float64], line: NDArray[np.float64], words: str) -> StackProblem | None:
     off = np.linalg.norm(positions - line, axis=1)
-    spacing = float(np.linalg.norm(positions[-1] - positions[0]) / (n - 1))
+    spacing = float(np.linalg.norm(positions[-1] - positions[0]) / (len(positions) - 1))
     worst = int(off.argmax())
     if off[worst] <= max(_LINE_FRACTION * spacing, _LINE_FLOOR_MM):
         return None
-    text = f"slice {worst} lies {off[worst]:.3f} mm off the evenly spaced straight line from first to last slice"
-    return StackProblem("shifted", text, (worst,))
+    return StackProblem("shifted", f"slice {worst} lies {off[worst]:.3f} mm {words}", (worst,))
 
 
 def _numbers(values: Sequence[float], joint: str = ", ", limit: int = 10) -> str:
