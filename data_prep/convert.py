@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._policy import add_policy_options, policy_from
 
 if TYPE_CHECKING:
     from medseg.io.dicom_series import CtSeries
 
-__all__ = ["main", "output_paths", "write_series"]
+__all__ = ["main", "output_paths", "part_path", "write_series"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.convert",
         description="Convert one DICOM CT series to NIfTI (int16 Hounsfield units) and a JSON sidecar. "
-        "Series with missing or duplicate slices, variable spacing, gantry tilt or unreadable files are refused.",
+        "Series with missing or duplicate slices, variable spacing, gantry tilt or unreadable files are refused; "
+        "options name rules by which irregular slices are repaired or split instead.",
         epilog=EXIT_CODES,
     )
     parser.add_argument("input", metavar="IN", type=Path, help="folder with the DICOM files (searched recursively)")
@@ -36,35 +38,60 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OUT",
         type=Path,
         help="a path ending in .nii.gz or .nii is the image itself; any other path is a folder, in which ct.nii.gz and "
-        "ct.json are written",
+        "ct.json are written; a series that is split goes to OUT_1, OUT_2 ...",
     )
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where the folder holds several CT series")
+    parser.add_argument(
+        "--series",
+        metavar="UID",
+        help="SeriesInstanceUID, where the folder holds several CT series; UID#N for one grid of a series that mixes "
+        "several (data_prep.ls lists them)",
+    )
+    parser.add_argument("--group", type=int, metavar="N", help="the same as #N after the UID")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier image and sidecar")
-    parser.add_argument("--json", action="store_true", help="print the sidecar instead of the summary")
+    parser.add_argument("--json", action="store_true", help="print the sidecar (of a split: a list) for the summary")
+    add_policy_options(parser)
     return parser
 
 
 def _convert(args: argparse.Namespace) -> None:
     if not args.input.is_dir():
         raise UsageError(f"{args.input}: no such folder; IN must be a folder with DICOM files")
-    image, sidecar = output_paths(args.output)
-    existing = [path for path in (image, sidecar) if path.exists()]
-    if existing and not args.overwrite:
-        raise UsageError(f"{existing[0]} exists already; choose another OUT or add --overwrite")
-    from medseg.io.dicom_series import read_series
+    chosen = args.series if args.group is None else f"{args.series or ''}#{args.group}"
+    if args.group is not None and "#" in (args.series or ""):
+        raise UsageError(f"--series {args.series} and --group {args.group} both choose a grid; give one of them")
+    policy = policy_from(args)
+    if "split" not in (policy.gap, policy.variable):
+        _check_free([args.output], args.overwrite)
+    from medseg.io.dicom_series import read_parts
 
-    series = read_series(args.input, args.series)
-    facts = write_series(series, image)
+    parts = read_parts(args.input, chosen, policy=policy)
+    targets = [part_path(args.output, part.part) for part in parts]
+    _check_free(targets, args.overwrite)
+    facts = [write_series(part, output_paths(target)[0]) for part, target in zip(parts, targets, strict=True)]
     if args.json:
-        print(json.dumps(facts, indent=2))
+        print(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
         return
-    for warning in series.warnings:
+    for warning in dict.fromkeys(line for part in parts for line in part.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    spacing = " x ".join(f"{value:g}" for value in facts["spacing_mm"])
-    shape = " x ".join(str(n) for n in facts["shape"])
-    print(
-        f"{image}: {shape} voxels of {spacing} mm, {facts['orientation']}, {series.ignored_files} other files ignored"
-    )
+    for part, target, found in zip(parts, targets, facts, strict=True):
+        spacing = " x ".join(f"{value:g}" for value in found["spacing_mm"])
+        shape = " x ".join(str(n) for n in found["shape"])
+        ignored = f"{part.ignored_files} other files ignored"
+        print(f"{output_paths(target)[0]}: {shape} voxels of {spacing} mm, {found['orientation']}, {ignored}")
+
+
+def _check_free(outputs: Sequence[Path], overwrite: bool) -> None:
+    existing = [path for out in outputs for path in output_paths(out) if path.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists already; choose another OUT or add --overwrite")
+
+
+def part_path(out: Path, part: int) -> Path:
+    """OUT of one even stretch: ``case_2.nii.gz`` or folder ``OUT_2``; part 0 (not split) is OUT itself."""
+    if part == 0:
+        return out
+    suffix = next((s for s in (".nii.gz", ".nii") if out.name.lower().endswith(s) and not out.is_dir()), "")
+    return out.with_name(f"{out.name[: len(out.name) - len(suffix)]}_{part}{out.name[len(out.name) - len(suffix) :]}")
 
 
 def output_paths(out: Path) -> tuple[Path, Path]:

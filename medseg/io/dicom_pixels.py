@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.dicom_scan import SliceHeader
+from medseg.io.dicom_codestream import check_codestream
+from medseg.io.dicom_enhanced import expand_frames, is_multi_frame
+from medseg.io.dicom_header import SliceHeader
+from medseg.io.dicom_stream import HEADER_BYTES, open_dicom
 from medseg.io.errors import DataError, UnreadableFileError
 
 __all__ = [
@@ -16,6 +20,7 @@ __all__ = [
     "MAX_SIDE",
     "PADDING_RULE",
     "DecodedSlice",
+    "SliceDecoder",
     "check_pixel_format",
     "decode_slice",
     "decoder_name",
@@ -35,6 +40,7 @@ MAX_SIDE = 8192
 
 _PACKAGES = (
     (("JPEG 2000", "JPEG2000"), "pylibjpeg pylibjpeg-openjpeg"),
+    (("JPEG-LS",), "pyjpegls"),
     (("JPEG",), "pylibjpeg pylibjpeg-libjpeg"),
     (("RLE",), "pylibjpeg pylibjpeg-rle"),
 )
@@ -60,15 +66,12 @@ def check_pixel_format(header: SliceHeader) -> None:
     """Refuse what is not one greyscale CT slice.
 
     Raises:
-        DataError: for multi-frame, colour, MONOCHROME1, burned-in text, or a missing rescale.
+        DataError: for frames without a place, colour, MONOCHROME1, burned-in text, or a missing rescale.
     """
     where = header.path
-    frames = int(header.get("NumberOfFrames", 1))
-    if frames > 1 or header.get("SOPClassUID") == "1.2.840.10008.5.1.4.1.1.2.1":
-        raise DataError(
-            f"{where}: multi-frame image ({frames} frames), expected one slice a file; export single frames"
-        )
-    samples = int(header.get("SamplesPerPixel", 1))
+    if is_multi_frame(header):
+        expand_frames(header)  # says what is wrong with the frames: good ones were expanded before
+    samples = header.integer("SamplesPerPixel", 1)
     photometric = str(header.get("PhotometricInterpretation", ""))
     if samples != 1 or photometric != "MONOCHROME2":
         raise DataError(
@@ -123,9 +126,12 @@ def padding_range(header: SliceHeader) -> tuple[int, int] | None:
     if value is None:
         return None
     limit = header.get("PixelPaddingRangeLimit", value)
-    bits = int(header.get("BitsAllocated", 16))
-    signed = int(header.get("PixelRepresentation", 0)) == 1
-    ends = sorted(_as_stored(int(end), bits, signed) for end in (value, limit))
+    bits = header.integer("BitsAllocated", 16)
+    signed = header.integer("PixelRepresentation", 0) == 1
+    try:
+        ends = sorted(_as_stored(int(end), bits, signed) for end in (value, limit))
+    except (TypeError, ValueError):
+        raise DataError(f"{header.path}: PixelPaddingValue is {value!r}, expected one whole number") from None
     return ends[0], ends[1]
 
 
@@ -134,14 +140,69 @@ def _as_stored(value: int, bits: int, signed: bool) -> int:
     return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
 
 
-def decode_slice(header: SliceHeader) -> DecodedSlice:
-    """Decode one slice and rescale it with its own slope and intercept.
+class SliceDecoder:
+    """Decodes slices one after the other and keeps the file read last, so that a multi-frame file is read once."""
 
-    Raises:
-        UnreadableFileError: if the pixel data are cut off or cannot be decoded.
-        DataError: if the values do not fit 16 bits.
-    """
-    stored = _stored_pixels(header)
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._data: Any = None
+        self._frames: list[bytes] = []
+
+    def decode(self, header: SliceHeader) -> DecodedSlice:
+        """Decode one slice and rescale it with its own slope and intercept.
+
+        Raises:
+            UnreadableFileError: if the pixel data are cut off or cannot be decoded.
+            DataError: if the values do not fit 16 bits.
+        """
+        return _hounsfield(header, self._stored(header))
+
+    def _stored(self, header: SliceHeader) -> NDArray[Any]:
+        path = header.path
+        decoder_name(header.transfer_syntax, path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if self._path != path:
+                    self._path, self._data, self._frames = None, None, []
+                    self._data = _read_data(header)
+                    self._path = path
+                problem = _missing_bytes(self._data, header)
+                if problem is None:
+                    return self._frame(header)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UnreadableFileError(
+                f"{path}: pixel data cannot be decoded ({reason}); fetch the file again"
+            ) from error
+        raise UnreadableFileError(f"{path}: {problem}; the file is cut off, fetch it again")
+
+    def _frame(self, header: SliceHeader) -> NDArray[Any]:
+        from pydicom.encaps import encapsulate
+        from pydicom.pixels import get_decoder
+
+        data, index = self._data, max(header.frame - 1, 0)
+        rows, columns = (int(header.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
+        if _is_compressed(header.transfer_syntax):
+            if not self._frames:
+                self._frames = _compressed_frames(data, header.integer("NumberOfFrames", 1))
+            check_codestream(self._frames[index], rows, columns)
+            # One frame at a time: pydicom would search the whole stream anew for each of them.
+            data.PixelData, data.NumberOfFrames, index = encapsulate([self._frames[index]]), 1, 0
+            for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+                data.pop(keyword, None)
+        array, _ = get_decoder(data.file_meta.TransferSyntaxUID).as_array(data, index=index)
+        if array.shape != (rows, columns):
+            raise ValueError(f"decoded to {array.shape}, expected {rows} rows x {columns} columns")
+        return np.asarray(array)
+
+
+def decode_slice(header: SliceHeader) -> DecodedSlice:
+    """Decode one slice; see `SliceDecoder.decode`."""
+    return SliceDecoder().decode(header)
+
+
+def _hounsfield(header: SliceHeader, stored: NDArray[Any]) -> DecodedSlice:
     slope, intercept = header.numbers("RescaleSlope", 1)[0], header.numbers("RescaleIntercept", 1)[0]
     exact = stored.astype(np.float64) * slope + intercept
     whole = np.rint(exact)
@@ -162,24 +223,31 @@ def decode_slice(header: SliceHeader) -> DecodedSlice:
     return DecodedSlice(whole.astype(np.int16).T, raised, kept, float(np.abs(exact - np.rint(exact)).max()))
 
 
-def _stored_pixels(header: SliceHeader) -> NDArray[Any]:
+def _read_data(header: SliceHeader) -> Any:
     import pydicom
 
-    path = header.path
-    decoder_name(header.transfer_syntax, path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data = pydicom.dcmread(path, force=True)
-            problem = _missing_bytes(data, header)
-            if problem is None:
-                if not getattr(data.file_meta, "TransferSyntaxUID", None):
-                    data.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-                return np.asarray(data.pixel_array)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnreadableFileError(f"{path}: pixel data cannot be decoded ({reason}); fetch the file again") from error
-    raise UnreadableFileError(f"{path}: {problem}; the file is cut off, fetch it again")
+    with open_dicom(header.path, HEADER_BYTES + _declared_bytes(header)) as opened:
+        data = pydicom.dcmread(opened.stream, force=True)
+    if not getattr(data.file_meta, "TransferSyntaxUID", None):
+        data.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
+    return data
+
+
+def _compressed_frames(data: Any, count: int) -> list[bytes]:
+    from pydicom.encaps import generate_frames
+
+    tables = (data.get("ExtendedOffsetTable"), data.get("ExtendedOffsetTableLengths"))
+    frames = generate_frames(data.PixelData, number_of_frames=count, extended_offsets=tables if all(tables) else None)
+    found = list(frames)
+    if len(found) < count:
+        raise ValueError(f"{len(found)} compressed frames, expected {count}")
+    return found
+
+
+def _declared_bytes(header: SliceHeader) -> int:
+    bits = header.integer("BitsAllocated", 16)
+    frames = header.integer("NumberOfFrames", 1) if header.frame else 1
+    return int(header.numbers("Rows", 1)[0] * header.numbers("Columns", 1)[0]) * frames * max(bits, 1) // 8
 
 
 def _missing_bytes(data: Any, header: SliceHeader) -> str | None:
@@ -188,9 +256,7 @@ def _missing_bytes(data: Any, header: SliceHeader) -> str | None:
         return f"pixel data are absent or incomplete (file of {size} bytes)"
     if _is_compressed(header.transfer_syntax):
         return None
-    bits = int(header.numbers("BitsAllocated", 1)[0])
-    expected = int(header.numbers("Rows", 1)[0] * header.numbers("Columns", 1)[0]) * bits // 8
-    found = len(data.PixelData)
+    expected, found = _declared_bytes(header), len(data.PixelData)
     return f"{found} bytes of pixel data, expected {expected}" if found < expected else None
 
 

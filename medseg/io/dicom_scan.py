@@ -2,114 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from medseg.io.errors import DataError, SeriesChoiceError, shorten
+from medseg.io.dicom_enhanced import expand_frames, is_multi_frame
+from medseg.io.dicom_groups import SeriesEntry, group_series, series_kind
+from medseg.io.dicom_header import SliceHeader, read_header
+from medseg.io.errors import DataError, SeriesChoiceError, SeriesGeometryError, shorten
 
 __all__ = ["FolderListing", "SeriesEntry", "SliceHeader", "choose_series", "scan_folder"]
-
-_TAGS = [
-    "SOPInstanceUID",
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "SeriesDescription",
-    "InstanceNumber",
-    "ImageType",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "ConvolutionKernel",
-    "KVP",
-    "BodyPartExamined",
-    "BurnedInAnnotation",
-    "GantryDetectorTilt",
-]
 
 # A data set without the 128-byte preamble starts with a low group in little endian: 0002 or 0008 and a small element.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
 _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-_NOT_PICTURES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "AU", "ECG"})
-
-
-@dataclass(frozen=True)
-class SliceHeader:
-    """One DICOM file's header.
-
-    Attributes:
-        path: the file.
-        series_uid: SeriesInstanceUID, "" if empty.
-        sop_uid: SOPInstanceUID, taken from the file's meta group where the data set leaves it empty.
-        transfer_syntax: UID of the transfer syntax.
-        values: the pydicom data set restricted to the tags that are used.
-    """
-
-    path: Path
-    series_uid: str
-    sop_uid: str
-    transfer_syntax: str
-    values: Any
-
-    def get(self, keyword: str, default: Any = None) -> Any:
-        """Value of a tag, or ``default`` where it is absent or empty.
-
-        Raises:
-            DataError: if the stored text cannot be read as the tag's type.
-        """
-        try:
-            value = self.values.get(keyword, None)
-        except Exception as error:
-            raise DataError(f"{self.path}: {keyword} cannot be read ({error}); the header is damaged") from error
-        return default if value is None or (isinstance(value, str) and not value.strip()) else value
-
-    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
-        """A tag of exactly ``count`` finite numbers.
-
-        Raises:
-            DataError: if it is absent or holds something else.
-        """
-        value = self.get(keyword)
-        try:
-            items = [value] if count == 1 else list(value)
-            numbers = tuple(float(item) for item in items)
-        except (TypeError, ValueError):
-            numbers = ()
-        if len(numbers) != count or not all(abs(number) < 1e12 for number in numbers):
-            found = "absent" if value is None else repr(value if count == 1 else [str(v) for v in _listed(value)])
-            raise DataError(f"{self.path}: {keyword} is {found}, expected {count} finite number(s)")
-        return numbers
-
-
-@dataclass(frozen=True)
-class SeriesEntry:
-    """The image files of one series, in the order of their paths."""
-
-    uid: str
-    modality: str
-    description: str
-    headers: tuple[SliceHeader, ...]
-
-    def __str__(self) -> str:
-        return f"{self.uid or '(empty UID)'} [{self.modality or '?'}, {len(self.headers)} files, {self.description!r}]"
 
 
 @dataclass(frozen=True)
@@ -118,10 +24,11 @@ class FolderListing:
 
     Attributes:
         folder: where the search began.
-        series: image series by UID.
-        other_objects: DICOM files that are no images (structured reports, segmentations, DICOMDIR ...).
+        series: image series by UID; a UID with several grids gives several entries.
+        other_objects: number of DICOM files that are no images (structured reports, segmentations, DICOMDIR ...).
         ignored: number of files that are not DICOM.
         unreadable: (file, reason) of DICOM files whose header cannot be read.
+        objects: the files counted by ``other_objects``, by series.
     """
 
     folder: Path
@@ -129,6 +36,7 @@ class FolderListing:
     other_objects: int
     ignored: int
     unreadable: tuple[tuple[Path, str], ...]
+    objects: tuple[SeriesEntry, ...] = ()
 
 
 def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> FolderListing:
@@ -144,9 +52,10 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected a folder with the DICOM files of a CT series")
-    found: dict[str, list[SliceHeader]] = {}
+    images: dict[str, list[SliceHeader]] = {}
+    objects: dict[str, list[SliceHeader]] = {}
     unreadable: list[tuple[Path, str]] = []
-    others = ignored = 0
+    ignored = 0
     for path in sorted(p for p in (folder.rglob("*") if files is None else files) if p.is_file()):
         kind = _dicom_kind(path)
         if kind is None:
@@ -156,44 +65,95 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
                 ignored += 1
             continue
         try:
-            header = _read_header(path, bare=kind == "bare")
-        except Exception as error:
+            header = read_header(path, bare=kind == "bare")
+            is_object = series_kind(header) == "object"
+            slices = [header] if is_object else _slices(header)
+        except Exception as error:  # whatever a damaged header makes the parser raise
             unreadable.append((path, f"header cannot be read: {_first_line(error)}"))
             continue
-        if header is None:
-            others += 1
-        else:
-            found.setdefault(header.series_uid, []).append(header)
-    series = tuple(_entry(uid, headers) for uid, headers in sorted(found.items()))
-    return FolderListing(folder, series, others, ignored, tuple(unreadable))
+        (objects if is_object else images).setdefault(header.series_uid, []).extend(slices)
+    return FolderListing(
+        folder,
+        tuple(entry for uid, headers in sorted(images.items()) for entry in group_series(uid, headers)),
+        sum(map(len, objects.values())),
+        ignored,
+        tuple(unreadable),
+        tuple(entry for uid, headers in sorted(objects.items()) for entry in group_series(uid, headers)),
+    )
 
 
 def choose_series(listing: FolderListing, series_uid: str | None = None) -> SeriesEntry:
-    """The one CT series of a folder, or the one asked for.
+    """The one CT volume of a folder, or the one asked for.
+
+    Localizers and secondary captures are passed over unless they are asked for by name.
+
+    Args:
+        listing: what `scan_folder` found.
+        series_uid: SeriesInstanceUID; ``UID#2`` chooses the second grid of a series that mixes several, ``#2`` does so
+            where the folder holds one CT series only.
 
     Raises:
         SeriesChoiceError: if there is none, several and no UID, no series of that UID, or it is not CT.
+        SeriesGeometryError: if the series mixes several grids and none of them is chosen.
     """
-    if series_uid is not None:
-        chosen = [entry for entry in listing.series if entry.uid == series_uid]
-        if not chosen:
-            present = shorten(listing.series) or "no image series"
-            raise SeriesChoiceError(f"{listing.folder}: no series {series_uid}; found {present}")
+    uid, _, group = (series_uid or "").partition("#")
+    volumes = [entry for entry in listing.series if entry.kind == "ct"]
+    if uid:
+        chosen = [entry for entry in listing.series if entry.uid == uid]
+        chosen = chosen if group else [entry for entry in chosen if entry.kind == "ct"] or chosen
     else:
-        chosen = [entry for entry in listing.series if entry.modality == "CT"] or list(listing.series)
-        if len(chosen) > 1:
-            raise SeriesChoiceError(
-                f"{listing.folder}: {len(chosen)} series in one folder, choose one with --series UID: {shorten(chosen)}"
-            )
+        uids = {entry.uid for entry in volumes}
+        chosen = [e for e in listing.series if e.uid in uids] if group and len(uids) == 1 else volumes
+        chosen = chosen or list(listing.series)
+    if group:
+        chosen = [entry for entry in chosen if str(entry.group or 1) == group]
+    if series_uid is not None and not chosen:
+        present = shorten(listing.series) or "no image series"
+        raise SeriesChoiceError(f"{listing.folder}: no series {series_uid}; found {present}")
     if not chosen:
         damaged = f", {len(listing.unreadable)} unreadable: {listing.unreadable[0][0]}" if listing.unreadable else ""
         raise SeriesChoiceError(
             f"{listing.folder}: no DICOM images found ({listing.ignored} files are not DICOM, "
             f"{listing.other_objects} are DICOM but not images{damaged}); expected a folder with a CT series"
         )
+    if len(chosen) > 1:
+        _refuse_several(listing.folder, chosen)
     if chosen[0].modality != "CT":
         raise SeriesChoiceError(f"{listing.folder}: the series is {chosen[0]}, expected modality CT")
+    if chosen[0].kind != "ct":
+        raise SeriesChoiceError(f"{listing.folder}: the series is {chosen[0]}, expected slices of a CT volume")
     return chosen[0]
+
+
+def _refuse_several(folder: Path, chosen: list[SeriesEntry]) -> None:
+    if len({entry.uid for entry in chosen}) == 1 and chosen[0].kind == "ct":
+        parts = shorten([_describe_grid(entry) for entry in chosen], 4)
+        raise SeriesGeometryError(
+            f"{folder}: series {chosen[0].uid} mixes {len(chosen)} grids: {parts}; choose one with --series UID#N"
+        )
+    raise SeriesChoiceError(
+        f"{folder}: {len(chosen)} series in one folder, choose one with --series UID: {shorten(chosen)}"
+    )
+
+
+def _describe_grid(entry: SeriesEntry) -> str:
+    first = entry.headers[0]
+    geometry = [
+        f"{first.text('Columns') or '?'} x {first.text('Rows') or '?'}",
+        "pixel spacing " + (first.text("PixelSpacing")[:40].replace("\\", " x ") or "absent"),
+        "orientation " + (first.text("ImageOrientationPatient")[:80].replace("\\", " ") or "absent"),
+    ]
+    if first.text("AcquisitionNumber"):
+        geometry.append(f"acquisition {first.text('AcquisitionNumber')[:12]}")
+    return f"#{entry.group} {len(entry.headers)} files like {first.label} ({', '.join(geometry)})"
+
+
+def _slices(header: SliceHeader) -> list[SliceHeader]:
+    """The frames of a multi-frame file; a file whose frames cannot be placed stays one header, refused when read."""
+    try:
+        return expand_frames(header) if is_multi_frame(header) else [header]
+    except DataError:
+        return [header]
 
 
 def _dicom_kind(path: Path) -> str | None:
@@ -206,48 +166,6 @@ def _dicom_kind(path: Path) -> str | None:
         return "part10"
     bare = start[:2] in _BARE_GROUPS and len(start) >= 16 and start[2:4] < b"\x40\x00" and start[3] == 0
     return "bare" if bare else None
-
-
-def _read_header(path: Path, bare: bool) -> SliceHeader | None:
-    import pydicom
-
-    with warnings.catch_warnings(), path.open("rb") as stream:
-        warnings.simplefilter("ignore")
-        values = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
-        at_pixels = stream.tell() < path.stat().st_size
-        modality = str(values.get("Modality", "") or "")
-        meta = getattr(values, "file_meta", None) or {}
-        classes = {str(values.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", ""))}
-        is_ct = modality == "CT" or bool(classes & set(_image_classes()))
-        deflated = str(meta.get("TransferSyntaxUID", "")) == "1.2.840.10008.1.2.1.99"  # inflated whole
-        if is_ct and not at_pixels and not deflated:
-            # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
-            raise ValueError(f"the file of {path.stat().st_size} bytes ends before its pixel data")
-        if not is_ct and "Rows" not in values:
-            if not modality and not any(pydicom.uid.UID(uid).name != uid for uid in classes):
-                raise ValueError(f"no known SOP class in {path.stat().st_size} bytes; the file is cut off or damaged")
-            return None
-        if modality in _NOT_PICTURES:
-            return None
-        sop_uid = str(values.get("SOPInstanceUID", "") or meta.get("MediaStorageSOPInstanceUID", "") or "")
-        syntax = str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
-        return SliceHeader(path, str(values.get("SeriesInstanceUID", "") or ""), sop_uid, syntax, values)
-
-
-def _image_classes() -> tuple[str, ...]:
-    from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
-
-    return (str(CTImageStorage), str(EnhancedCTImageStorage))
-
-
-def _entry(uid: str, headers: list[SliceHeader]) -> SeriesEntry:
-    first = headers[0]
-    modality, description = first.get("Modality", ""), first.get("SeriesDescription", "")
-    return SeriesEntry(uid, str(modality), str(description), tuple(headers))
-
-
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, (str, float, int)) else list(value)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,47 +1,51 @@
-"""A CT series of DICOM files as one volume in Hounsfield units with its exact geometry, or one clear refusal."""
+"""A CT series of DICOM files as volumes in Hounsfield units with their exact geometry, or one clear refusal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.geometry import Affine
-from medseg.geometry.slice_stack import (
-    find_problem,
-    longest_regular_run,
-    slice_normal,
-    stack_affine_ras,
-    stack_order,
-)
-from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, check_pixel_format, decode_slice, decoder_name
-from medseg.io.dicom_scan import FolderListing, SeriesEntry, SliceHeader, choose_series, scan_folder
-from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
+from medseg.geometry.slice_stack import longest_regular_run, stack_affine_ras
+from medseg.io.dicom_facts import pixel_notes, series_facts, series_warnings
+from medseg.io.dicom_pixels import SliceDecoder, check_pixel_format
+from medseg.io.dicom_policy import GeometryPolicy
+from medseg.io.dicom_repair import PartPlan, note_duplicates, plan_parts, repair_volume
+from medseg.io.dicom_scan import FolderListing, SeriesEntry, choose_series, scan_folder
+from medseg.io.dicom_stack import SliceStack, sort_stack
+from medseg.io.errors import SeriesChoiceError, UnreadableFileError, shorten
 
-__all__ = ["CtSeries", "read_series"]
+__all__ = ["CtSeries", "read_entry", "read_parts", "read_series"]
 
-_ORIENTATION_TOLERANCE = 1e-3
-_PIXEL_SPACING_TOLERANCE_MM = 1e-4
+REFUSE = GeometryPolicy()
+"""The default: whatever is irregular is refused."""
 
 
 @dataclass(frozen=True)
 class CtSeries:
-    """One CT series in memory.
+    """One CT volume in memory: a series, one grid of it, or one even stretch.
 
     Attributes:
         array: int16 Hounsfield units ``[i = column, j = row, k = slice along the normal]``, i fastest in memory.
         affine_ras: 4 x 4, voxel to RAS mm.
         series_uid: SeriesInstanceUID.
-        sop_instance_uids: SOPInstanceUID of every slice, by k.
-        files: file of every slice, by k.
+        sop_instance_uids: SOPInstanceUID of every slice, by k; "" for a slice that was blended from two.
+        files: file of every slice, by k; the lower one's for a slice that was blended from two.
         positions_mm: position of every slice along the slice normal, by k (z in LPS for axial slices).
         facts: recorded header values: modality, kernel, kvp, slice_thickness_mm, transfer_syntax, rescale, decoder ...
         warnings: findings that did not prevent reading, one line each.
-        left_out: files of the series that are not in the volume, with the reason (only with ``allow_partial``).
+        left_out: files of the series that are not in the volume, with the reason.
         ignored_files: number of files in the folder that are not DICOM.
+        repairs: what the geometry policy changed: dictionaries with ``rule``, ``what``, ``count``, ``mm`` and details.
+            Empty if every voxel lies where the scanner put it.
+        source_sop_instance_uids: the one or two source slices of every slice, by k.
+        frame_numbers: frame in its file of every slice, by k, from 1; 0 for single-frame files.
+        name: by what ``--series`` chooses it: the UID, or ``UID#N`` where the series mixes several grids.
+        part: number of the even stretch from 1, or 0 where the series was not split.
     """
 
     array: NDArray[np.int16]
@@ -54,70 +58,132 @@ class CtSeries:
     warnings: tuple[str, ...] = ()
     left_out: tuple[tuple[Path, str], ...] = ()
     ignored_files: int = 0
+    repairs: tuple[dict[str, Any], ...] = ()
+    source_sop_instance_uids: tuple[tuple[str, ...], ...] = ()
+    frame_numbers: tuple[int, ...] = ()
+    name: str = ""
+    part: int = 0
 
 
-@dataclass
-class _Stack:
-    """Slices on their way to a volume: sorted headers, their positions, and what was left out with the reason."""
+class _Decoded(NamedTuple):
+    """All slices of a stack as voxels, with what was found in each: padding raised, padding kept, rounding."""
 
-    headers: list[SliceHeader]
-    orientation: tuple[float, ...]
-    pixel_spacing: tuple[float, ...]
-    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    volume: NDArray[np.int16]
+    findings: NDArray[np.float64]
 
-    @property
-    def positions(self) -> NDArray[np.float64]:
-        return np.array([header.numbers("ImagePositionPatient", 3) for header in self.headers])
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        return slice_normal(self.orientation)
+    def take(self, keep: list[int]) -> _Decoded:
+        if keep == list(range(self.volume.shape[2])):
+            return self
+        return _Decoded(np.asfortranarray(self.volume[:, :, keep]), self.findings[keep])
 
 
-def read_series(folder: str | Path, series_uid: str | None = None, *, allow_partial: bool = False) -> CtSeries:
+def read_series(
+    folder: str | Path,
+    series_uid: str | None = None,
+    *,
+    allow_partial: bool = False,
+    policy: GeometryPolicy = REFUSE,
+) -> CtSeries:
     """Read one CT series from a folder (recursive; any file names; files that are not DICOM are counted and ignored).
 
     Slices are sorted by position along the row x column normal; spacing comes from positions, never from SliceThickness
-    or SpacingBetweenSlices; slope and intercept are applied slice by slice; padding follows ``PADDING_RULE``.
+    or SpacingBetweenSlices; slope and intercept are applied slice by slice; padding follows ``PADDING_RULE``. Frames of
+    a multi-frame (enhanced) CT are slices like those of single files.
 
     Args:
         folder: where the DICOM files are.
-        series_uid: SeriesInstanceUID, needed only where the folder holds several CT series.
-        allow_partial: leave out unreadable files and second slices at one position, and keep the longest stretch
-            without a gap. Every file left out is named in ``left_out`` and ``warnings``. Tilt, variable spacing and
-            mixed orientation are refused all the same.
+        series_uid: SeriesInstanceUID, needed only where the folder holds several CT series; ``UID#N`` for one grid of a
+            series that mixes several.
+        allow_partial: leave out unreadable files and second slices at one position, and (unless the policy fills or
+            splits gaps) keep the longest stretch without a gap. Every file left out is named in ``left_out`` and
+            ``warnings``.
+        policy: what is done with gantry tilt, missing or duplicate slices and variable spacing; by default all are
+            refused.
 
     Raises:
-        SeriesChoiceError: no CT series, or several and none chosen.
-        SeriesGeometryError: missing or duplicate slices, variable spacing, gantry tilt, mixed orientation.
+        SeriesChoiceError: no CT series, or several and none chosen; several even stretches after a split.
+        SeriesGeometryError: irregular geometry that the policy does not repair, or cannot.
         UnreadableFileError: files that are cut off or cannot be decoded.
         DataError: other contents that make no CT volume.
     """
+    parts = read_parts(folder, series_uid, allow_partial=allow_partial, policy=policy)
+    if len(parts) > 1:
+        raise SeriesChoiceError(
+            f"{folder}: the series splits into {len(parts)} even stretches, expected one; use read_parts"
+        )
+    return parts[0]
+
+
+def read_parts(
+    folder: str | Path,
+    series_uid: str | None = None,
+    *,
+    allow_partial: bool = False,
+    policy: GeometryPolicy = REFUSE,
+) -> tuple[CtSeries, ...]:
+    """Read one CT series as one volume, or as one for each even stretch where the policy splits; see `read_series`."""
     listing = scan_folder(folder)
-    entry = choose_series(listing, series_uid)
+    return read_entry(listing, choose_series(listing, series_uid), allow_partial=allow_partial, policy=policy)
+
+
+def read_entry(
+    listing: FolderListing, entry: SeriesEntry, *, allow_partial: bool = False, policy: GeometryPolicy = REFUSE
+) -> tuple[CtSeries, ...]:
+    """Read one entry of a folder that was scanned before; see `read_series` for the rest.
+
+    Args:
+        listing: what `medseg.io.dicom_scan.scan_folder` found.
+        entry: one of its ``series``.
+        allow_partial: see `read_series`.
+        policy: see `read_series`.
+    """
     if listing.unreadable and not allow_partial:
         raise UnreadableFileError(_name_unreadable(listing.unreadable))
     for header in entry.headers:
         check_pixel_format(header)
-    stack = _sorted_stack(listing.folder, entry)
+    stack = sort_stack(entry)
     stack.left_out.extend(listing.unreadable)
     if allow_partial:
-        _drop_duplicates(stack)
+        stack.drop_duplicates()
+        decoded = _decode(stack, allow_partial)
+        if policy.gap == "refuse":
+            decoded = _keep_longest_run(stack, decoded)
+        plans = plan_parts(listing.folder, stack, policy)
     else:
-        _refuse_irregular(listing.folder, stack)
-    volume, notes = _decode(listing.folder, stack, allow_partial)
-    positions = stack.positions
+        plans = plan_parts(listing.folder, stack, policy)
+        decoded = _decode(stack, allow_partial)
+    parts = [_build(listing, entry, stack, plan, decoded) for plan in plans]
+    return tuple(parts) if len(parts) == 1 else tuple(replace(p, part=n) for n, p in enumerate(parts, 1))
+
+
+def _build(
+    listing: FolderListing, entry: SeriesEntry, stack: SliceStack, plan: PartPlan, decoded: _Decoded
+) -> CtSeries:
+    along = stack.positions @ stack.normal
+    note_duplicates(plan, decoded.volume, along.tolist())
+    volume = repair_volume(plan, decoded.volume)
+    headers = [stack.headers[index] for index in plan.indices]
+    sources = [tuple(stack.headers[index] for index in indices) for indices in plan.sources]
+    left_out = [*stack.left_out]
+    for gone, stays in plan.dropped:
+        reason = f"second slice at {along[gone]:.3f} mm; {stack.headers[stays].label} is kept"
+        left_out.append((stack.headers[gone].path, reason))
+    warnings = series_warnings(listing, entry, headers, left_out, plan.repairs)
     return CtSeries(
         array=volume,
-        affine_ras=stack_affine_ras(positions, stack.orientation, stack.pixel_spacing),
+        affine_ras=stack_affine_ras(plan.positions, stack.orientation, stack.pixel_spacing),
         series_uid=entry.uid,
-        sop_instance_uids=tuple(header.sop_uid for header in stack.headers),
-        files=tuple(header.path for header in stack.headers),
-        positions_mm=tuple(float(value) for value in positions @ stack.normal),
-        facts=_facts(entry, stack),
-        warnings=tuple(_warnings(listing, stack) + notes),
-        left_out=tuple(stack.left_out),
+        sop_instance_uids=tuple(found[0].sop_uid if len(found) == 1 else "" for found in sources),
+        files=tuple(found[0].path for found in sources),
+        positions_mm=tuple(float(value) for value in plan.positions @ stack.normal),
+        facts=series_facts(entry, headers),
+        warnings=tuple(warnings + pixel_notes(volume, decoded.findings[plan.indices])),
+        left_out=tuple(left_out),
         ignored_files=listing.ignored,
+        repairs=tuple(plan.repairs),
+        source_sop_instance_uids=tuple(tuple(header.sop_uid for header in found) for found in sources),
+        frame_numbers=tuple(found[0].frame if len(found) == 1 else 0 for found in sources),
+        name=entry.name,
     )
 
 
@@ -128,183 +194,39 @@ def _name_unreadable(files: tuple[tuple[Path, str], ...] | list[tuple[Path, str]
     return (f"{reason}" if str(path) in reason else f"{path}: {reason}") + more
 
 
-def _sorted_stack(folder: Path, entry: SeriesEntry) -> _Stack:
-    groups: list[tuple[tuple[float, ...], tuple[int, int], tuple[float, ...], list[SliceHeader]]] = []
-    for header in entry.headers:
-        orientation = header.numbers("ImageOrientationPatient", 6)
-        size = (int(header.numbers("Rows", 1)[0]), int(header.numbers("Columns", 1)[0]))
-        spacing = header.numbers("PixelSpacing", 2)
-        for known_orientation, known_size, known_spacing, members in groups:
-            if (
-                size == known_size
-                and np.allclose(orientation, known_orientation, rtol=0, atol=_ORIENTATION_TOLERANCE)
-                and np.allclose(spacing, known_spacing, rtol=0, atol=_PIXEL_SPACING_TOLERANCE_MM)
-            ):
-                members.append(header)
-                break
-        else:
-            groups.append((orientation, size, spacing, [header]))
-    if len(groups) > 1:
-        raise SeriesGeometryError(f"{folder}: series {entry.uid} mixes {len(groups)} grids: {_describe(groups)}")
-    orientation, _, spacing, headers = groups[0]
-    if min(spacing) <= 0:
-        raise DataError(f"{headers[0].path}: PixelSpacing is {list(spacing)}, expected two positive numbers")
-    try:
-        normal = slice_normal(orientation)
-    except ValueError as error:
-        raise SeriesGeometryError(f"{headers[0].path}: {error}") from None
-    headers.sort(key=lambda header: (int(header.get("InstanceNumber", 0)), header.path))
-    positions = np.array([header.numbers("ImagePositionPatient", 3) for header in headers])
-    return _Stack([headers[i] for i in stack_order(positions, normal)], orientation, spacing)
-
-
-def _describe(groups: list[Any]) -> str:
-    parts = [
-        f"{len(members)} files like {members[0].path.name} ({size[1]} x {size[0]}, {spacing[0]:g} x {spacing[1]:g} mm, "
-        f"orientation {' '.join(f'{value:g}' for value in orientation)})"
-        for orientation, size, spacing, members in groups
-    ]
-    return shorten(parts, 4) + "; put each into a folder of its own"
-
-
-def _refuse_irregular(folder: Path, stack: _Stack) -> None:
-    if len(stack.headers) < 2:
-        raise SeriesGeometryError(f"{folder}: only {len(stack.headers)} slice(s); spacing needs two or more positions")
-    problem = find_problem(stack.positions, stack.normal)
-    if problem is None:
-        return
-    names = shorten((stack.headers[i].path.name for i in problem.indices), 6)
-    fix = {
-        "duplicate": "remove the second copies",
-        "tilt": "resample the series to an upright grid first",
-        "missing": "fetch the missing files",
-        "variable": "split the series or resample it first",
-        "shifted": "check that the files belong to one acquisition",
-    }[problem.kind]
-    raise SeriesGeometryError(f"{folder}: {problem.text}" + (f" ({names})" if names else "") + f"; {fix}")
-
-
-def _drop_duplicates(stack: _Stack) -> None:
-    kept: list[SliceHeader] = []
-    along = stack.positions @ stack.normal
-    last = -np.inf
-    for header, position in zip(stack.headers, along, strict=True):
-        if position - last < 0.01:
-            stack.left_out.append((header.path, f"second slice at {position:.3f} mm; {kept[-1].path.name} is kept"))
-        else:
-            kept.append(header)
-            last = float(position)
-    stack.headers = kept
-
-
-def _decode(folder: Path, stack: _Stack, allow_partial: bool) -> tuple[NDArray[np.int16], list[str]]:
+def _decode(stack: SliceStack, allow_partial: bool) -> _Decoded:
+    """Decode all slices; with ``allow_partial`` those that fail are taken out of the stack."""
+    decoder = SliceDecoder()
     volume = np.empty((0, 0, 0), dtype=np.int16)
+    findings = np.zeros((len(stack.headers), 3))
     failures: list[tuple[Path, str]] = []
-    keep: list[int] = []
-    raised = kept_padding = 0
-    rounding = 0.0
-    for k, header in enumerate(stack.headers):
+    failed: set[int] = set()
+    # In file order, so that a multi-frame file is opened once.
+    for k in sorted(range(len(stack.headers)), key=lambda k: (stack.headers[k].path, stack.headers[k].frame)):
         try:
-            decoded = decode_slice(header)
+            decoded = decoder.decode(stack.headers[k])
         except UnreadableFileError as error:
-            failures.append((header.path, str(error)))
+            failed.add(k)
+            failures.append((stack.headers[k].path, str(error)))
             continue
-        if not keep:  # only now is it known that the declared size is real
+        if not volume.size:  # only now is it known that the declared size is real
             volume = np.empty((*decoded.hu.shape, len(stack.headers)), dtype=np.int16, order="F")
         volume[:, :, k] = decoded.hu
-        keep.append(k)
-        raised += decoded.padding_raised
-        kept_padding += decoded.padding_kept
-        rounding = max(rounding, decoded.rounding)
+        findings[k] = decoded.padding_raised, decoded.padding_kept, decoded.rounding
     if failures and not allow_partial:
         raise UnreadableFileError(_name_unreadable(failures))
-    if allow_partial:
-        volume = _keep_longest_run(folder, stack, volume, keep, failures)
-    return volume, _pixel_notes(volume, raised, kept_padding, rounding)
-
-
-def _keep_longest_run(
-    folder: Path, stack: _Stack, volume: NDArray[np.int16], keep: list[int], failures: list[tuple[Path, str]]
-) -> NDArray[np.int16]:
     stack.left_out.extend(failures)
-    headers = [stack.headers[k] for k in keep]
-    stack.headers = headers
-    if headers:
-        run, _ = longest_regular_run(stack.positions @ stack.normal)
-        dropped = headers[: run.start] + headers[run.stop :]
-        stack.left_out.extend((header.path, "beyond a gap in the series") for header in dropped)
-        stack.headers, keep = headers[run], keep[run]
-    _refuse_irregular(folder, stack)
-    return volume if len(keep) == volume.shape[2] else np.asfortranarray(volume[:, :, keep])
+    keep = [k for k in range(len(stack.headers)) if k not in failed]
+    stack.headers = [stack.headers[k] for k in keep]
+    return _Decoded(volume, findings).take(keep) if volume.size else _Decoded(volume, findings[:0])
 
 
-def _pixel_notes(volume: NDArray[np.int16], raised: int, kept_padding: int, rounding: float) -> list[str]:
-    notes = []
-    if raised:
-        notes.append(f"{raised} padding voxels raised to {AIR_HU} HU")
-    if kept_padding:
-        notes.append(f"{kept_padding} voxels hold PixelPaddingValue but lie above {AIR_HU} HU; they were left alone")
-    below = int((volume < AIR_HU).sum())
-    if below:
-        notes.append(f"{below} voxels lie below {AIR_HU} HU (down to {int(volume.min())}) and were kept")
-    if rounding > 0:
-        notes.append(f"Hounsfield values were rounded to whole numbers (by at most {rounding:.3g})")
-    return notes
-
-
-def _warnings(listing: FolderListing, stack: _Stack) -> list[str]:
-    notes = [f"left out {path.name}: {_reason_only(path, reason)}" for path, reason in stack.left_out]
-    others = [entry for entry in listing.series if entry.uid != stack.headers[0].series_uid]
-    if others:
-        notes.append(f"{len(others)} other image series in the folder were not read: {shorten(map(str, others), 3)}")
-    if listing.other_objects:
-        notes.append(f"{listing.other_objects} DICOM file(s) that are no images were not read")
-    first = stack.headers[0]
-    kind = str(first.get("RescaleType", "HU"))
-    if kind.upper() != "HU":
-        notes.append(f"RescaleType is {kind[:16]}, not HU; values were rescaled all the same")
-    if str(first.get("BodyPartExamined", "")).upper() == "HEAD":
-        notes.append("head CT: the volume shows a face; deface it before sharing")
-    long = [h.path.name for h in stack.headers if _has_long_number(h)]
-    if long:
-        notes.append(
-            f"{len(long)} file(s) write a position or spacing with more than 16 characters: {shorten(long, 3)}"
-        )
-    return notes
-
-
-def _reason_only(path: Path, reason: str) -> str:
-    return reason[len(str(path)) + 2 :] if reason.startswith(f"{path}: ") else reason
-
-
-def _has_long_number(header: SliceHeader) -> bool:
-    values = [v for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") for v in header.get(tag)]
-    return any(len(str(getattr(value, "original_string", ""))) > 16 for value in values)
-
-
-def _facts(entry: SeriesEntry, stack: _Stack) -> dict[str, Any]:
-    from pydicom.uid import UID
-
-    first = stack.headers[0]
-    syntaxes = sorted({header.transfer_syntax for header in stack.headers})
-    kernel = first.get("ConvolutionKernel", "")
-    rescale = {(h.numbers("RescaleSlope", 1)[0], h.numbers("RescaleIntercept", 1)[0]) for h in stack.headers}
-    return {
-        "modality": entry.modality,
-        "kernel": [kernel] if isinstance(kernel, str) else [str(part) for part in kernel],
-        "kvp": _optional(first, "KVP"),
-        "slice_thickness_mm": _optional(first, "SliceThickness"),
-        "gantry_tilt_degrees_recorded": _optional(first, "GantryDetectorTilt"),
-        "transfer_syntax": [{"uid": uid, "name": UID(uid).name} for uid in syntaxes],
-        "decoder": sorted({decoder_name(uid) for uid in syntaxes}),
-        "rescale": [{"slope": slope, "intercept": intercept} for slope, intercept in sorted(rescale)],
-        "padding_rule": PADDING_RULE,
-    }
-
-
-def _optional(header: SliceHeader, keyword: str) -> float | None:
-    value = header.get(keyword)
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
+def _keep_longest_run(stack: SliceStack, decoded: _Decoded) -> _Decoded:
+    if not stack.headers:
+        return decoded
+    run, _ = longest_regular_run(stack.positions @ stack.normal)
+    headers = stack.headers
+    dropped = headers[: run.start] + headers[run.stop :]
+    stack.left_out.extend((header.path, "beyond a gap in the series") for header in dropped)
+    stack.headers = headers[run]
+    return decoded.take(list(range(len(headers)))[run])

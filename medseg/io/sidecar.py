@@ -14,7 +14,7 @@ from medseg.io.dicom_series import CtSeries
 
 __all__ = ["CONVERTER_VERSION", "series_sidecar", "voxel_sha256"]
 
-CONVERTER_VERSION = "1"
+CONVERTER_VERSION = "2"
 
 _KERNEL = re.compile(r"[A-Za-z0-9_+\-. ]{1,16}")
 
@@ -54,6 +54,9 @@ def series_sidecar(series: CtSeries) -> dict[str, Any]:
         **facts,
         "series_instance_uid": series.series_uid,
         "sop_instance_uids": list(series.sop_instance_uids),
+        "frame_numbers": list(series.frame_numbers),
+        "repairs": list(series.repairs),
+        "source_sop_instance_uids": [list(uids) for uids in series.source_sop_instance_uids],
         "left_out": [path.name for path, _ in series.left_out],
         "ignored_files": series.ignored_files,
         "warnings": list(series.warnings),

@@ -213,12 +213,13 @@ class TestRefusals:
         assert "mixes 2 grids" in _refusal(tmp_path, SeriesGeometryError)
 
     def test_several_series_are_listed_with_the_fix(self, tmp_path: Path) -> None:
-        write_series(tmp_path / "a", positions(3), SeriesDescription="thin")
-        write_series(tmp_path / "b", positions(2), SeriesInstanceUID="1.2.3.4", SeriesDescription="thick")
+        write_series(tmp_path / "a", positions(3), SeriesDescription="Name^Patient")
+        write_series(tmp_path / "b", positions(2), SeriesInstanceUID="1.2.3.4")
         text = _refusal(tmp_path, SeriesChoiceError)
         assert "--series" in text
-        assert f"{SERIES_UID} [CT, 3 files, 'thin']" in text
-        assert "1.2.3.4 [CT, 2 files, 'thick']" in text
+        assert f"{SERIES_UID} [CT, 3 files, 5 x 6 pixels]" in text
+        assert "1.2.3.4 [CT, 2 files, 5 x 6 pixels]" in text
+        assert "Name" not in text
         assert read_series(tmp_path, "1.2.3.4").array.shape[2] == 2
 
     def test_an_unknown_series(self, tmp_path: Path) -> None:

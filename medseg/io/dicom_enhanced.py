@@ -1,0 +1,129 @@
+"""Frames of a multi-frame (enhanced) CT as slice headers: position, orientation, spacing and rescaling of each frame.
+
+Functional groups: DICOM PS3.3 C.7.6.16. A value of the frame's own groups goes before the shared groups, and these
+before the data set's top level.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medseg.io.dicom_header import CT_CLASSES, SliceHeader
+from medseg.io.errors import DataError
+
+__all__ = ["expand_frames", "is_multi_frame"]
+
+# Functional group -> tags that are taken from its single item.
+_GROUPS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "FrameContentSequence": ("StackID", "InStackPositionNumber", "FrameAcquisitionNumber"),
+    "CTImageFrameTypeSequence": ("FrameType",),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CTXRayDetailsSequence": ("KVP",),
+    "CTAcquisitionDetailsSequence": ("GantryDetectorTilt",),
+}
+_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+_ENHANCED = CT_CLASSES - {"1.2.840.10008.5.1.4.1.1.2"}
+_NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+
+def is_multi_frame(header: SliceHeader) -> bool:
+    """True for a file of several frames, or of an enhanced CT class."""
+    return header.frame == 0 and (
+        header.integer("NumberOfFrames", 1) > 1 or str(header.get("SOPClassUID", "")) in _ENHANCED
+    )
+
+
+def expand_frames(header: SliceHeader) -> list[SliceHeader]:
+    """One header for each frame of a multi-frame file, in stored order.
+
+    Args:
+        header: header of a multi-frame file.
+
+    Returns:
+        Headers with ``frame`` from 1, in which the tags of the functional groups stand at the top level.
+
+    Raises:
+        DataError: if the number of frames and of their functional groups differ, or geometry is absent.
+    """
+    count = header.integer("NumberOfFrames", 1)
+    shared, groups = _items(header, _SHARED), _items(header, _PER_FRAME)
+    if not groups:
+        raise DataError(
+            f"{header.path}: multi-frame image ({count} frames) without functional groups, so the position of its "
+            "frames is unknown; expected an enhanced CT or one slice a file"
+        )
+    if len(groups) != count or len(shared) > 1:
+        raise DataError(
+            f"{header.path}: multi-frame image ({count} frames) with {len(groups)} items of per-frame groups and "
+            f"{len(shared)} of shared groups, expected {count} and at most 1; the header is damaged"
+        )
+    common = _plain_copy(header)
+    for item in shared:
+        _take_groups(header, item, common)
+    frames = []
+    for number, item in enumerate(groups, 1):
+        values = _copy(common)
+        _take_groups(header, item, values)
+        for keyword in _NEEDED:
+            if keyword not in values:
+                raise DataError(
+                    f"{header.path}: multi-frame image ({count} frames) whose frame {number} has no {keyword}; "
+                    "expected it in the functional groups"
+                )
+        if "FrameType" in values:
+            values.ImageType = values.FrameType
+        if "FrameAcquisitionNumber" in values:
+            values.AcquisitionNumber = values.FrameAcquisitionNumber
+        values.InstanceNumber = number
+        frames.append(
+            SliceHeader(header.path, header.series_uid, header.sop_uid, header.transfer_syntax, values, number)
+        )
+    return frames
+
+
+def _items(header: SliceHeader, keyword: str) -> list[Any]:
+    value = header.get(keyword)
+    try:
+        return [] if value is None else list(value)
+    except TypeError:
+        raise DataError(f"{header.path}: {keyword} is no sequence; the header is damaged") from None
+
+
+def _plain_copy(header: SliceHeader) -> Any:
+    from pydicom import Dataset
+
+    plain = Dataset()
+    try:
+        for element in header.values:  # the data set is restricted to a few tags; sequences are the functional groups
+            if element.VR != "SQ":
+                plain.add(element)
+    except Exception as error:
+        raise DataError(f"{header.path}: the header cannot be read ({error}); it is damaged") from error
+    return plain
+
+
+def _copy(values: Any) -> Any:
+    from pydicom import Dataset
+
+    copied = Dataset()
+    copied.update(values)
+    return copied
+
+
+def _take_groups(header: SliceHeader, item: Any, target: Any) -> None:
+    for name, keywords in _GROUPS.items():
+        try:
+            inner = item.get(name)
+            found = list(inner) if inner is not None else []
+        except Exception as error:
+            raise DataError(f"{header.path}: {name} cannot be read ({error}); the header is damaged") from error
+        if len(found) > 1:
+            raise DataError(f"{header.path}: {name} has {len(found)} items, expected one; the frames cannot be placed")
+        for part in found:
+            for keyword in keywords:
+                if keyword in part:
+                    target.add(part[keyword])

@@ -1,0 +1,167 @@
+"""The header of one DICOM slice: the few tags that are used, with every value checked where it is asked for."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medseg.io.dicom_stream import DEFLATED, open_dicom
+from medseg.io.errors import DataError
+
+__all__ = ["CT_CLASSES", "SliceHeader", "read_header"]
+
+CT_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2"))
+"""SOP classes of CT images: one slice a file, enhanced (multi-frame), and enhanced by conversion."""
+
+_TAGS = [
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SeriesDescription",
+    "InstanceNumber",
+    "AcquisitionNumber",
+    "ImageType",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ConvolutionKernel",
+    "KVP",
+    "BodyPartExamined",
+    "BurnedInAnnotation",
+    "GantryDetectorTilt",
+]
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """The header of one slice: a single-frame file, or one frame of a multi-frame file.
+
+    Attributes:
+        path: the file.
+        series_uid: SeriesInstanceUID, "" if empty.
+        sop_uid: SOPInstanceUID, taken from the file's meta group where the data set leaves it empty.
+        transfer_syntax: UID of the transfer syntax.
+        values: the pydicom data set restricted to the tags that are used.
+        frame: number of the frame in its file, from 1; 0 for a file that is one slice.
+    """
+
+    path: Path
+    series_uid: str
+    sop_uid: str
+    transfer_syntax: str
+    values: Any
+    frame: int = 0
+
+    @property
+    def label(self) -> str:
+        """Name of the file, and of the frame in it."""
+        return f"{self.path.name} frame {self.frame}" if self.frame else self.path.name
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Value of a tag, or ``default`` where it is absent or empty.
+
+        Raises:
+            DataError: if the stored text cannot be read as the tag's type.
+        """
+        try:
+            value = self.values.get(keyword, None)
+        except Exception as error:
+            raise DataError(f"{self.path}: {keyword} cannot be read ({error}); the header is damaged") from error
+        return default if value is None or (isinstance(value, str) and not value.strip()) else value
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """A tag of exactly ``count`` finite numbers.
+
+        Raises:
+            DataError: if it is absent or holds something else.
+        """
+        value = self.get(keyword)
+        try:
+            items = [value] if count == 1 else list(value)
+            numbers = tuple(float(item) for item in items)
+        except (TypeError, ValueError, OverflowError):
+            numbers = ()
+        if len(numbers) != count or not all(abs(number) < 1e12 for number in numbers):
+            found = "absent" if value is None else repr(value if count == 1 else [str(v) for v in _listed(value)])[:200]
+            raise DataError(f"{self.path}: {keyword} is {found}, expected {count} finite number(s)")
+        return numbers
+
+    def integer(self, keyword: str, default: int) -> int:
+        """A tag of one whole number, or ``default`` where it is absent or empty.
+
+        Raises:
+            DataError: if it holds something else.
+        """
+        if self.get(keyword) is None:
+            return default
+        number = self.numbers(keyword, 1)[0]
+        if number != int(number):
+            raise DataError(f"{self.path}: {keyword} is {number:g}, expected a whole number")
+        return int(number)
+
+    def text(self, keyword: str) -> str:
+        """A tag as one text, "" where it is absent or damaged; several values are joined by a backslash."""
+        try:
+            value = self.get(keyword, "")
+        except DataError:
+            return ""
+        return value if isinstance(value, str) else "\\".join(str(part) for part in _listed(value))
+
+
+def read_header(path: Path, bare: bool) -> SliceHeader:
+    """Read the tags that are used of one DICOM file; pixel data are not read.
+
+    Args:
+        path: the file.
+        bare: whether the file lacks the preamble and the letters DICM.
+
+    Raises:
+        ValueError: if the file ends too early, or holds no data set of a known class.
+        Exception: whatever pydicom raises for damaged headers.
+    """
+    import pydicom
+
+    with warnings.catch_warnings(), open_dicom(path) as opened:
+        warnings.simplefilter("ignore")
+        values = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+        at_pixels = opened.stream.tell() < opened.size
+        modality = str(values.get("Modality", "") or "")
+        meta = getattr(values, "file_meta", None) or {}
+        classes = {str(values.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", ""))}
+        is_ct = modality == "CT" or bool(classes & CT_CLASSES)
+        if is_ct and not at_pixels:
+            # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
+            raise ValueError(f"the file of {path.stat().st_size} bytes ends before its pixel data")
+        known = bool(modality) or any(pydicom.uid.UID(uid).name != uid for uid in classes)
+        if not is_ct and "Rows" not in values and not known:
+            raise ValueError(f"no known SOP class in {path.stat().st_size} bytes; the file is cut off or damaged")
+        sop_uid = str(values.get("SOPInstanceUID", "") or meta.get("MediaStorageSOPInstanceUID", "") or "")
+        if "SOPClassUID" not in values and meta.get("MediaStorageSOPClassUID"):
+            values.SOPClassUID = meta.get("MediaStorageSOPClassUID")
+        syntax = DEFLATED if opened.deflated else str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
+        return SliceHeader(path, str(values.get("SeriesInstanceUID", "") or ""), sop_uid, syntax, values)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, (str, bytes, float, int)) or not hasattr(value, "__iter__") else list(value)
