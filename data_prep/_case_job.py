@@ -48,14 +48,14 @@ def command_words(
     Args:
         command: ``convert`` or ``lidc``.
         dicom: folder with the CT.
-        out: folder to make.
+        out: folder to make; a series that ``convert`` splits gives several images in it.
         xml: folder with the annotations, only for ``lidc``.
         series: what to choose among several series, or None.
         options: further options, given as they are.
     """
     chosen = [] if series is None else ["--series", series]
     if command == "convert":
-        return [str(dicom), str(out), *chosen, *options]
+        return [str(dicom), str(Path(out, "ct.nii.gz")), *chosen, *options]
     annotations = [] if xml is None else ["--xml", str(xml)]
     return ["--dicom", str(dicom), *annotations, "--out", str(out), *chosen, *options]
 

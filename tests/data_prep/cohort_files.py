@@ -102,3 +102,9 @@ def deadly_case(**case: Any) -> dict[str, Any]:
         (Path(case["staging"]) / "case-half" / "x").mkdir(parents=True, exist_ok=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return run_case(**case)
+
+
+def very_slow_case(**_: Any) -> dict[str, Any]:
+    """A case that outlasts every test."""
+    time.sleep(600)
+    return {}
