@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep._tree import digest_of
 
 if TYPE_CHECKING:
-    from medseg.io.dicom_scan import FolderListing, SliceHeader
+    from medseg.io.dicom_scan import FolderListing
 
 __all__ = [
     "Case",
@@ -31,6 +31,7 @@ __all__ = [
 FileStats = dict[str, tuple[int, int]]
 """Bytes and time of change (ns) of every file, by its path relative to the folder."""
 
+_NO_VOLUMES = frozenset({"localizer", "secondary capture"})
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -64,7 +65,7 @@ class Cohort:
     Attributes:
         cases: by name.
         not_ct: number of image series of other modalities, by modality.
-        localizers: number of CT series that are localizers only.
+        localizers: number of CT series that are localizers or secondary captures.
         other_files: number of files that are no DICOM images.
         other_reads: number of XML files that are no LIDC CT reads.
         absent_series: number of series that an LIDC CT read is of and that are not there.
@@ -90,7 +91,7 @@ class Cohort:
 
 @dataclass
 class _Series:
-    """One SeriesInstanceUID on its way to cases: its files and folders, and (selector, modality, localizer) of each
+    """One SeriesInstanceUID on its way to cases: its files and folders, and (selector, modality, no volume) of each
     series that a reader tells apart under this UID."""
 
     files: list[str] = field(default_factory=list)
@@ -217,14 +218,8 @@ def _look_into(
 def _kinds_by_uid(listing: FolderListing) -> dict[str, list[tuple[str, str, bool]]]:
     kinds: dict[str, list[tuple[str, str, bool]]] = {}
     for entry in listing.series:
-        kind = (entry.uid, entry.modality, all(_is_localizer(header) for header in entry.headers))
-        kinds.setdefault(entry.headers[0].series_uid, []).append(kind)
+        kinds.setdefault(entry.uid, []).append((entry.name, entry.modality, entry.kind in _NO_VOLUMES))
     return kinds
-
-
-def _is_localizer(header: SliceHeader) -> bool:
-    value = header.get("ImageType", ())
-    return "LOCALIZER" in ([value] if isinstance(value, str) else [str(item) for item in value])
 
 
 def _add_cases(cohort: Cohort, found: _Series, files: tuple[str, ...], name_of: Callable[[str], str]) -> None:
