@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry.affine import Affine, corner_displacement_mm
+from medseg.geometry.affine import Affine, corner_displacement_mm, orientation_codes, spacing_of
 
-__all__ = ["SAME_GRID_MM", "Reordering", "find_reordering"]
+__all__ = ["SAME_GRID_MM", "Reordering", "closest_ras", "find_reordering"]
 
 SAME_GRID_MM = 0.01
 """Two grids are the same if no corner voxel moves by more than this many millimetres."""
@@ -38,6 +38,17 @@ class Reordering(NamedTuple):
         """Re-order an array of three axes."""
         moved: NDArray[Any] = array.transpose(self.axes)
         return moved[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+
+    def affine(self, affine: ArrayLike, shape: Sequence[int]) -> Affine:
+        """Affine of the re-ordered array, given affine and shape of the source: no point moves in millimetres."""
+        return _reordered_affine(np.asarray(affine, np.float64), shape, self.axes, self.flips)
+
+    def inverse(self) -> Reordering:
+        """The re-ordering that undoes this one."""
+        axes, flips = [0, 0, 0], [False, False, False]
+        for target, source in enumerate(self.axes):
+            axes[source], flips[source] = target, self.flips[target]
+        return Reordering((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]), self.displacement_mm)
 
     def describe(self) -> str:
         """The re-ordering in words, e.g. ``"axes (0, 1, 2), flipped (1,)"``."""
@@ -72,6 +83,27 @@ def find_reordering(
     same_shape = tuple(shape[s] for s in axes) == tuple(target_shape)
     displacement = corner_displacement_mm(moved, target, target_shape) if same_shape else float("inf")
     return Reordering((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]), displacement)
+
+
+def closest_ras(affine_ras: ArrayLike, shape: Sequence[int]) -> Reordering:
+    """The axis order and directions in which an array's axes run closest to Right, Anterior, Superior.
+
+    Nothing is resampled: an oblique grid stays as oblique as it is, and ``displacement_mm`` is 0.
+
+    Args:
+        affine_ras: 4 x 4, voxel to RAS mm.
+        shape: the array's three lengths.
+
+    Raises:
+        ValueError: for a matrix that is no invertible 4 x 4 affine, or a shape without three lengths.
+    """
+    spacing_of(affine_ras)  # refuses what is no affine
+    if len(shape) != 3:
+        raise ValueError(f"shape is {tuple(shape)}, expected three lengths")
+    codes = orientation_codes(affine_ras)
+    axes = [next(axis for axis in range(3) if codes[axis] in pair) for pair in ("LR", "PA", "IS")]
+    flips = [codes[axis] in "LPI" for axis in axes]
+    return Reordering((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]), 0.0)
 
 
 def _reordered_affine(affine: Affine, shape: Sequence[int], axes: Sequence[int], flips: Sequence[bool]) -> Affine:

@@ -5,8 +5,8 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from medseg.geometry import apply_affine, corner_displacement_mm
-from medseg.geometry.regrid import find_reordering
+from medseg.geometry import apply_affine, corner_displacement_mm, orientation_codes
+from medseg.geometry.regrid import closest_ras, find_reordering
 
 SHAPE = (4, 5, 6)
 ALL_48 = [(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
@@ -64,3 +64,21 @@ def test_other_spacing_reports_the_corner_displacement() -> None:
 
 def test_another_shape_is_infinitely_far() -> None:
     assert find_reordering(np.eye(4), (4, 5, 7), np.eye(4), SHAPE).displacement_mm == float("inf")
+
+
+@pytest.mark.parametrize(("axes", "flips"), ALL_48)
+def test_the_order_closest_to_ras_moves_no_point_and_has_an_inverse(axes: tuple, flips: tuple) -> None:
+    array, affine = np.arange(np.prod(SHAPE)).reshape(SHAPE), _oblique_affine()
+    stored, stored_affine = _disguise(array, affine, axes, flips)
+    order = closest_ras(stored_affine, stored.shape)
+    moved, moved_affine = order.apply(stored), order.affine(stored_affine, stored.shape)
+    assert orientation_codes(moved_affine) == ("R", "A", "S")
+    assert np.array_equal(moved, array)
+    np.testing.assert_allclose(moved_affine, affine, atol=1e-12)
+    assert np.array_equal(order.inverse().apply(moved), stored)
+    np.testing.assert_allclose(order.inverse().affine(moved_affine, moved.shape), stored_affine, atol=1e-12)
+
+
+def test_only_grids_of_three_axes_have_a_closest_order() -> None:
+    with pytest.raises(ValueError, match="expected three lengths"):
+        closest_ras(np.eye(4), (4, 5))
