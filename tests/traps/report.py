@@ -23,6 +23,16 @@ TRAPS = {
     "4.3-19": "NRRD in RAS and in LPS space",
     "4.3-20": "feet first and prone patients",
     "4.3-22": "fourth axis of length one",
+    "4.4-01": "LiTS: identity header as placeholder, volumes 28 to 47",
+    "4.4-02": "LiTS: mirrored volumes and labels",
+    "4.4-03": "LiTS: label header that is not the image's",
+    "4.4-04": "LiTS: front and back exchanged",
+    "4.4-05": "LiTS: test volume stacked from front to back",
+    "4.4-06": "LiTS: the same patients under other collections' names",
+    "4.4-07": "LiTS: file names in numeric order",
+    "4.4-08": "LiTS: cases without tumour",
+    "4.4-09": "LiTS: tumours of one voxel",
+    "4.4-10": "LiTS: a case marked as an outlier",
 }
 """The traps that need a test now, by id."""
 
