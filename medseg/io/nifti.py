@@ -167,7 +167,8 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"], header["cal_max"] = 0.0, 0.0
     for text in ("descrip", "aux_file", "db_name", "intent_name"):
-        header[text] = b""
+        if text in header:  # NIfTI-2 has no db_name
+            header[text] = b""
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
     image = kind(data, affine, header=header)

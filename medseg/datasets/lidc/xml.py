@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 import numpy as np
 
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading, rating_warnings
 from medseg.io.errors import DataError, shorten
+from medseg.io.xml_guard import parse_xml
 
 __all__ = ["MAX_XML_BYTES", "OtherReadError", "find_reading", "read_xml"]
 
@@ -88,25 +87,7 @@ def read_xml(path: str | Path) -> Reading:
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MAX_XML_BYTES else b""
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if size > MAX_XML_BYTES:
-        raise DataError(f"{path}: {size} bytes, expected at most {MAX_XML_BYTES} for an LIDC XML file")
-
-    def refuse_doctype(*_: object) -> NoReturn:
-        raise DataError(f"{path}: the XML file declares a DOCTYPE or entities, which LIDC files never do; not read")
-
-    guard = expat.ParserCreate()
-    guard.StartDoctypeDeclHandler = refuse_doctype
-    guard.EntityDeclHandler = refuse_doctype
-    try:
-        guard.Parse(data, True)
-        root = ElementTree.fromstring(data)
-    except (expat.ExpatError, ElementTree.ParseError) as error:
-        raise DataError(f"{path}: not well-formed XML ({error}); fetch the file again") from error
+    root = parse_xml(path, "LIDC", MAX_XML_BYTES)
     namespace, _, name = root.tag.rpartition("}")
     if name != "LidcReadMessage" or namespace.lstrip("{") not in ("", _NAMESPACE):
         kind = "the read of a chest X-ray" if name == "IdriReadMessage" else "another kind of message"
@@ -153,8 +134,11 @@ def _point(path: Path, element: ElementTree.Element) -> tuple[int, int]:
 
 
 def _whole(path: Path, text: str | None, key: str) -> int:
+    stripped = (text or "").strip()
+    if len(stripped) > 9 or not stripped.lstrip("+-").isdecimal():
+        raise DataError(f"{path}: {key} is {stripped[:40]!r}, expected a whole number")
     try:
-        return int((text or "").strip())
+        return int(stripped)
     except ValueError:
         raise DataError(f"{path}: {key} is {text!r}, expected a whole number") from None
 
