@@ -6,6 +6,7 @@ before the data set's top level.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from medseg.io.dicom_header import CT_CLASSES, SliceHeader
@@ -79,9 +80,7 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
         if "FrameAcquisitionNumber" in values:
             values.AcquisitionNumber = values.FrameAcquisitionNumber
         values.InstanceNumber = number
-        frames.append(
-            SliceHeader(header.path, header.series_uid, header.sop_uid, header.transfer_syntax, values, number)
-        )
+        frames.append(replace(header, values=values, frame=number))
     return frames
 
 

@@ -64,6 +64,7 @@ class SliceHeader:
         transfer_syntax: UID of the transfer syntax.
         values: the pydicom data set restricted to the tags that are used.
         frame: number of the frame in its file, from 1; 0 for a file that is one slice.
+        data_bytes: bytes of the file from its pixel data element to its end; -1 where that is unknown.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class SliceHeader:
     transfer_syntax: str
     values: Any
     frame: int = 0
+    data_bytes: int = -1
 
     @property
     def label(self) -> str:
@@ -145,12 +147,12 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
     with warnings.catch_warnings(), open_dicom(path) as opened:
         warnings.simplefilter("ignore")
         values = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
-        at_pixels = opened.stream.tell() < opened.size
+        data_bytes = opened.size - opened.stream.tell()
         modality = str(values.get("Modality", "") or "")
         meta = getattr(values, "file_meta", None) or {}
         classes = {str(values.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", ""))}
         is_ct = modality == "CT" or bool(classes & CT_CLASSES)
-        if is_ct and not at_pixels:
+        if is_ct and data_bytes <= 0:
             # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
             raise ValueError(f"the file of {path.stat().st_size} bytes ends before its pixel data")
         known = bool(modality) or any(pydicom.uid.UID(uid).name != uid for uid in classes)
@@ -160,7 +162,8 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
         if "SOPClassUID" not in values and meta.get("MediaStorageSOPClassUID"):
             values.SOPClassUID = meta.get("MediaStorageSOPClassUID")
         syntax = DEFLATED if opened.deflated else str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
-        return SliceHeader(path, str(values.get("SeriesInstanceUID", "") or ""), sop_uid, syntax, values)
+        series_uid = str(values.get("SeriesInstanceUID", "") or "")
+        return SliceHeader(path, series_uid, sop_uid, syntax, values, 0, -1 if opened.deflated else data_bytes)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "DecodedSlice",
     "SliceDecoder",
     "check_pixel_format",
+    "cut_off",
     "decode_slice",
     "decoder_name",
     "padding_range",
@@ -38,6 +39,7 @@ PADDING_RULE = (
 MAX_SIDE = 8192
 """Most rows or columns accepted: a guard against headers that declare far more than a CT slice."""
 
+_IMPLICIT = "1.2.840.10008.1.2"
 _PACKAGES = (
     (("JPEG 2000", "JPEG2000"), "pylibjpeg pylibjpeg-openjpeg"),
     (("JPEG-LS",), "pyjpegls"),
@@ -242,6 +244,19 @@ def _compressed_frames(data: Any, count: int) -> list[bytes]:
     if len(found) < count:
         raise ValueError(f"{len(found)} compressed frames, expected {count}")
     return found
+
+
+def cut_off(header: SliceHeader) -> str | None:
+    """Why a file must end before its last pixel, by its size alone; None if it is long enough or that is unknown.
+
+    Args:
+        header: of a slice whose format `check_pixel_format` has passed.
+    """
+    if header.data_bytes < 0 or _is_compressed(header.transfer_syntax):
+        return None
+    expected = _declared_bytes(header)
+    found = max(0, header.data_bytes - (8 if header.transfer_syntax == _IMPLICIT else 12))  # less tag and length
+    return f"{found} bytes of pixel data, expected {expected}; the file is cut off" if found < expected else None
 
 
 def _declared_bytes(header: SliceHeader) -> int:
