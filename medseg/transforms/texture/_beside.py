@@ -10,13 +10,13 @@ import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform
-from monai.utils import convert_data_type, convert_to_tensor
+from monai.utils import convert_data_type, convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from medseg.geometry import spacing_of
 from medseg.transforms.spatial.points import affine_of
 
-__all__ = ["AddsBeside", "as_image", "as_mask", "spacing_in"]
+__all__ = ["AddsBeside", "as_image", "as_mask", "as_vectors", "check_alike", "spacing_in"]
 
 
 def as_image(img: NdarrayOrTensor) -> tuple[Any, Tensor]:
@@ -47,6 +47,30 @@ def as_mask(mask: NdarrayOrTensor | None, image: Tensor) -> Tensor | None:
     if not bool(((found == 0) | (found == 1)).all()):
         raise ValueError("mask holds values other than 0 and 1, expected a mask; threshold or select labels first")
     return found.bool()
+
+
+def check_alike(img: Any, regions: Any) -> None:
+    """Raises ValueError if lazy transforms are pending for an image and not for its regions, or the other way round.
+
+    The voxels of the two then no longer lie on each other, whatever their shapes.
+    """
+    if not (isinstance(img, MetaTensor) and isinstance(regions, MetaTensor)):
+        return
+    image, other = len(img.pending_operations), len(regions.pending_operations)
+    if image != other:
+        raise ValueError(
+            f"image has {image} lazy transform(s) pending, its regions {other}; expected as many: name both keys in "
+            "every lazy transform, or apply them first"
+        )
+
+
+def as_vectors(values: Tensor, tracked: Any, dtype: torch.dtype) -> NdarrayOrTensor:
+    """Numbers that describe an image, in its type; nothing that was or will be done to its voxels applies to them."""
+    found: NdarrayOrTensor = convert_to_dst_type(values, tracked, dtype=dtype)[0]
+    if isinstance(found, MetaTensor):
+        found.clear_pending_operations()
+        found.applied_operations = []
+    return found
 
 
 def spacing_in(unit: str, img: NdarrayOrTensor, dims: int) -> list[float]:

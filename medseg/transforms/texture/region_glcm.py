@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import Transform
-from monai.utils import TransformBackends, convert_to_dst_type
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from medseg.ops._glcm_features import LINEAR, linear_features, matrix_features
 from medseg.ops.local_glcm import FEATURES
-from medseg.transforms.texture._beside import AddsBeside, as_image
+from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors, check_alike
 from medseg.transforms.texture._glcm_settings import GlcmSettings, Unit
 from medseg.transforms.texture._regions import Labels, check_labels, region_masks
 
@@ -67,7 +67,8 @@ class RegionGLCM(Transform):
             regions: label map ``(1, *spatial)`` if the transform has labels, else masks ``(R, *spatial)``.
 
         Raises:
-            ValueError: for shapes that do not fit, or ``unit="mm"`` and an image without an affine.
+            ValueError: for shapes that do not fit, ``unit="mm"`` and an image without an affine, or lazy transforms
+                that are pending for one of the two alone.
         """
         return self.with_validity(img, regions)[0]
 
@@ -81,12 +82,13 @@ class RegionGLCM(Transform):
         Raises:
             ValueError: as a call does.
         """
+        check_alike(img, regions)
         tracked, image = as_image(img)
         masks = region_masks(regions, image, self.labels)
         offsets, levels = self.settings.offsets(img), self.settings.to_levels(image)
         rows = torch.stack([self._rows(levels, mask, offsets) for mask in masks])
         vectors = rows[..., :-1].flatten(1).to(image.dtype)
-        return convert_to_dst_type(vectors, tracked, dtype=image.dtype)[0], rows[..., -1].flatten(1) > 0
+        return as_vectors(vectors, tracked, image.dtype), rows[..., -1].flatten(1) > 0
 
     def _rows(self, levels: Tensor, mask: Tensor, offsets: list[tuple[int, ...]]) -> Tensor:
         """Features of one region ``[C, A, F + 1]``, the last of them 1 with a pair and 0 without."""

@@ -10,11 +10,11 @@ import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import Transform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_tensor
 from torch import Tensor
 
 from medseg.ops._histogram_bins import hard_bin, in_range, soft_bin
-from medseg.transforms.texture._beside import AddsBeside
+from medseg.transforms.texture._beside import AddsBeside, as_vectors, check_alike
 from medseg.transforms.texture._regions import Labels, check_labels, region_masks
 
 __all__ = ["RegionHistogram", "RegionHistogramd", "region_valid"]
@@ -73,8 +73,10 @@ class RegionHistogram(Transform):
             regions: label map ``(1, *spatial)`` if the transform has labels, else masks ``(R, *spatial)``.
 
         Raises:
-            ValueError: for shapes that do not fit, or masks with values other than 0 and 1.
+            ValueError: for shapes that do not fit, masks with values other than 0 and 1, or lazy transforms that are
+                pending for one of the two alone.
         """
+        check_alike(img, regions)
         tensor = convert_to_tensor(img, track_meta=get_track_meta())
         image = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         if image.dtype != torch.float64:
@@ -85,7 +87,7 @@ class RegionHistogram(Transform):
         result = torch.stack([self._histograms(image, mask) for mask in masks], dim=1).to(image.dtype)
         if self.slice_axis is None:
             result = result[0]
-        return convert_to_dst_type(result, tensor, dtype=image.dtype)[0]
+        return as_vectors(result, tensor, image.dtype)
 
     def _histograms(self, image: Tensor, mask: Tensor) -> Tensor:
         """``[slices, C, bins]`` of one region, in float64."""
