@@ -50,6 +50,10 @@ class ConcatGuidedNet(nn.Module):
         self.backbone, self.guide_channels, self.null, self.density = backbone, guide_channels, float(null), None
         if density is not None:
             head, options = split_named("ConcatGuidedNet", "density", density)
+            if head == "se":
+                raise ValueError(
+                    "ConcatGuidedNet: density is 'se', whose gates see the maps of a network; expected fc or conv1d"
+                )
             self.density = DensityModulator([density_channels], head, **options)
 
     def forward(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.layers.guidance import DensityModulator, Modulation, SpatialGuide
+from medseg.layers.guidance.modulation import Scale
 from medseg.networks.guidance_sites import (
     Site,
     Taps,
@@ -41,7 +42,8 @@ class GuidedNet(nn.Module):
 
     Args:
         backbone: network of activation modules, ``[B, C, *S]`` to anything; it is part of the result, not copied.
-        density: ``"fc"``, ``"conv1d"`` or a pair of it and arguments of `DensityModulator`; None for no such branch.
+        density: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`; None for no such
+            branch.
         spatial: ``"linear"``, ``"normed"`` or a pair of it and arguments of `SpatialGuide`; None for no such branch.
         levels: of the encoder, 0 the image's own resolution. None: all but that, as low resolution decides what is
             what.
@@ -146,7 +148,7 @@ class GuidedNet(nn.Module):
 
     def _modulations(self, x: Tensor, given: dict[str, Tensor | None]) -> dict[tuple[str, int], Modulation]:
         count, guided = len(self.sites), given["guided"]
-        scales: Sequence[Tensor | None] = [None] * count
+        scales: Sequence[Scale | None] = [None] * count
         shifts: Sequence[Tensor | None] = [None] * count
         biases: Sequence[Tensor | None] = [None] * count
         if self.density is not None:

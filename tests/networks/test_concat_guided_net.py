@@ -45,6 +45,8 @@ def test_says_what_does_not_fit() -> None:
         ConcatGuidedNet(Show(), guide_channels=0)
     with pytest.raises(ValueError, match="guide_channels is -1"):
         ConcatGuidedNet(Show(), guide_channels=-1)
+    with pytest.raises(ValueError, match="density is 'se', whose gates see the maps of a network; expected fc"):
+        ConcatGuidedNet(Show(), density=("se", DENSITY[1]))
     x = torch.zeros(1, 1, 4, 4)
     with pytest.raises(ValueError, match="the net takes none; set density"):
         ConcatGuidedNet(Show())(x, density=torch.zeros(1, 2, 10))

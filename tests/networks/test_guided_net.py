@@ -62,8 +62,9 @@ def guidance(net: GuidedNet, shape: tuple[int, ...], batch: int = 2) -> tuple[Te
         {"spatial": None},
         {"density": None},
         {"spatial": "normed", "density": ("conv1d", {"bins": 10, "shift": True})},
+        {"density": ("se", DENSITY[1])},
     ],
-    ids=["both", "density", "spatial", "conv1d_normed"],
+    ids=["both", "density", "spatial", "conv1d_normed", "se"],
 )
 def test_starts_as_its_backbone_bit_for_bit(name: str, options: dict[str, Any]) -> None:
     net = make(name, trained=False, after_affine=True, **options)
@@ -127,6 +128,23 @@ def test_computes_scale_then_bias_then_affine_before_the_activation() -> None:
     u = net.backbone.conv(x) * scales[0][..., None, None] + shifts[0][..., None, None] + bias
     expected = (net.gains[0][:, None, None] * u + net.offsets[0][:, None, None]).relu()
     torch.testing.assert_close(net(x, **given), expected)
+
+
+def test_gates_see_the_map_that_they_scale() -> None:
+    net = make(density=("se", DENSITY[1]), spatial=None)
+    x, given = guidance(net, (1, 32, 32))
+    seen: list[Tensor] = []
+    net.backbone.encoder[1][2].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    with torch.no_grad():
+        net.backbone(x)
+        out = net(x, **given)
+        scale = net.density(given["density"])[0][0](seen[0])
+        torch.testing.assert_close(seen[1], seen[0] * scale[..., None, None])
+        mixed = net(x, **given, guided=torch.tensor([True, False]))
+        torch.testing.assert_close(mixed, torch.stack([out[0], net(x)[1]]))
+    assert not torch.allclose(out, net(x))
+    program = torch.export.export(net, (x,), given, strict=False).module()
+    torch.testing.assert_close(program(x, **given), out)
 
 
 def test_dropped_samples_equal_the_null_form_and_the_others_stay() -> None:
@@ -219,7 +237,7 @@ def test_a_guide_map_does_not_follow_moved_patches() -> None:
         ({"levels": (1, 5)}, r"levels is \[1, 5\]; the backbone's encoder has levels \[0, 1, 2\]"),
         ({"image": (1, 30, 30)}, r"UNet2015 does not take an image of shape \[1, 30, 30\] \(.*multiples of 4"),
         ({"image": (32,)}, r"image is \[32\]; expected \(channels, \*spatial\)"),
-        ({"density": "mlp"}, "head is 'mlp'; expected one of fc, conv1d"),
+        ({"density": "mlp"}, "head is 'mlp'; expected one of fc, conv1d, se"),
         ({"spatial": 3}, "spatial is 3; expected a name, or a pair"),
     ],
 )

@@ -1,13 +1,14 @@
-"""The two ways from a density vector to numbers for every channel: full layers, or convolutions along the bins."""
+"""The ways from a density vector to numbers for every channel: full layers, convolutions along the bins, gates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConvHead", "FCHead", "last_layer"]
+__all__ = ["ConvHead", "FCHead", "GatedScales", "last_layer"]
 
 VGG_CONVS = (2, 2, 3, 3, 3)
 """Convolutions between the poolings of VGG-16."""
@@ -20,7 +21,7 @@ class FCHead(nn.Module):
         signals: histograms of a sample.
         bins: of each.
         texture: length of a further vector that stands behind the histograms, or 0.
-        out_features: numbers wanted.
+        out_features: numbers wanted; 0: those of the layer before the last, as they are.
         widths: of the layers before the last.
         dropout: after each of them.
     """
@@ -35,7 +36,7 @@ class FCHead(nn.Module):
             layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(dropout)]
             before = width
         self.layers = nn.Sequential(*layers)
-        self.last = last_layer(before, out_features)
+        self.last = last_layer(before, out_features) if out_features else nn.Identity()
 
     def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:
         """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
@@ -91,6 +92,35 @@ class ConvHead(nn.Module):
         """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
         found = self.layers(density)
         return self.last(self.mix(found if texture is None else torch.cat((found, texture), 1)))
+
+
+class GatedScales(nn.Module):
+    """Squeeze and excitation (Hu et al. 2018) that also knows the density: scales that depend on the map they scale.
+
+    The means of a map's channels and the features of the density, one after the other, pass a layer of a quarter as
+    many numbers with ReLU, and one that ends in ``2 sigmoid``: scales between 0 and 2, all 1 at the start.
+
+    Args:
+        channels: of the maps.
+        features: numbers that describe the density.
+    """
+
+    def __init__(self, channels: Sequence[int], features: int) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(
+            nn.Sequential(nn.Linear(c + features, (c + features) // 4), nn.ReLU(), last_layer((c + features) // 4, c))
+            for c in channels
+        )
+
+    def forward(self, features: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """``[B, features]`` to a function for every map, from the map ``[B, C, *S]`` to its scales ``[B, C]``."""
+        return [partial(_gated, gate, features) for gate in self.gates]
+
+
+def _gated(gate: nn.Module, features: Tensor, u: Tensor) -> Tensor:
+    means = u.flatten(2).mean(2).to(features.dtype)
+    scales: Tensor = 2 * torch.sigmoid(gate(torch.cat((means, features), 1)))
+    return scales
 
 
 def last_layer(in_features: int, out_features: int) -> nn.Linear:

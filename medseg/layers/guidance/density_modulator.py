@@ -8,11 +8,12 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
-from medseg.layers.guidance.density_heads import ConvHead, FCHead
+from medseg.layers.guidance.density_heads import ConvHead, FCHead, GatedScales
+from medseg.layers.guidance.modulation import Scale
 
 __all__ = ["DensityModulator"]
 
-HEADS = ("fc", "conv1d")
+HEADS = ("fc", "conv1d", "se")
 
 
 class DensityModulator(nn.Module):
@@ -28,18 +29,19 @@ class DensityModulator(nn.Module):
 
     Args:
         channels: of the maps to modulate, one after the other.
-        head: ``"fc"`` (full layers) or ``"conv1d"`` (VGG-16 along the bins, the histograms as its input channels).
+        head: ``"fc"`` (full layers), ``"conv1d"`` (VGG-16 along the bins, the histograms as its input channels) or
+            ``"se"`` (full layers, then a gate for every map that also sees the means of its channels, `GatedScales`).
         signals: histograms of a sample: regions times channels of the image.
         bins: of each.
         texture: length of a vector of further features, such as those of `medseg.transforms.texture.RegionGLCM`; 0:
             none.
-        shift: whether channels also get a shift.
-        widths: of the two layers before the last (``"fc"``: any number of them).
+        shift: whether channels also get a shift; ``"se"`` has none.
+        widths: of the two layers before the last (``"fc"``, ``"se"``: any number of them from 1).
         dropout: after each of those, in training.
         head_channels: channels of the first block of ``"conv1d"``.
 
     Raises:
-        ValueError: for an unknown head, or numbers below 1.
+        ValueError: for an unknown head, numbers below 1, or a shift with ``"se"``.
     """
 
     def __init__(
@@ -60,12 +62,18 @@ class DensityModulator(nn.Module):
         for name, value, least in (("signals", signals, 1), ("bins", bins, 1), ("texture", texture, 0)):
             if value != int(value) or value < least:
                 raise ValueError(f"DensityModulator: {name} is {value}; expected a whole number from {least}")
+        if head == "se" and (shift or not widths):
+            raise ValueError(
+                f"DensityModulator: head is 'se', shift {shift}, widths {list(widths)}; expected no shift and at least "
+                "one width"
+            )
         self.channels, self.shift = list(channels), shift
         self.signals, self.bins, self.texture = signals, bins, texture
         out = sum(self.channels) * (2 if shift else 1)
         self.head: nn.Module
-        if head == "fc":
-            self.head = FCHead(signals, bins, texture, out, widths, dropout)
+        self.gates = GatedScales(self.channels, widths[-1]) if head == "se" else None
+        if head != "conv1d":
+            self.head = FCHead(signals, bins, texture, 0 if head == "se" else out, widths, dropout)
         else:
             self.head = ConvHead(signals, bins, texture, out, widths, dropout, head_channels)
         self.null_density = nn.Parameter(0.02 * torch.randn(signals, bins))
@@ -78,7 +86,7 @@ class DensityModulator(nn.Module):
         valid: Tensor | None = None,
         guided: Tensor | None = None,
         batch: int | None = None,
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
+    ) -> tuple[list[Scale], list[Tensor | None]]:
         """Scales and shifts.
 
         Args:
@@ -90,7 +98,8 @@ class DensityModulator(nn.Module):
             batch: B, where all else is None.
 
         Returns:
-            For every map its scale ``[B, C]``, and its shift ``[B, C]`` or None.
+            For every map its scale ``[B, C]``, or with ``"se"`` the function that makes it of the map; and its shift
+            ``[B, C]`` or None.
 
         Raises:
             ValueError: for shapes that do not fit.
@@ -100,8 +109,10 @@ class DensityModulator(nn.Module):
         keep = None if guided is None else _flags("guided", guided, (size,), self.null_density)
         read = self._density(density, valid, keep, size)
         values = self.head(read, self._texture(texture, keep, size))
-        parts = values.split(self.channels * (2 if self.shift else 1), 1)
         count = len(self.channels)
+        if self.gates is not None:
+            return list(self.gates(values)), [None] * count
+        parts = values.split(self.channels * (2 if self.shift else 1), 1)
         shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count
         return [1 + part for part in parts[:count]], shifts
 

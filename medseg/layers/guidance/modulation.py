@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-__all__ = ["Modulation"]
+__all__ = ["Modulation", "Scale"]
+
+Scale: TypeAlias = Tensor | Callable[[Tensor], Tensor]
+"""Scales ``[B, C]`` of a map ``[B, C, *S]``, or the function that makes them of it."""
 
 
 class Modulation(NamedTuple):
     """``(scale u + shift + bias) gain + offset`` of a map u ``[B, C, *S]``; what is None is left out.
 
     Attributes:
-        scale: of the density, ``[B, C]``.
+        scale: of the density, ``[B, C]``, or a function of u that gives it.
         shift: of the density, ``[B, C]``.
         bias: of the guide map, ``[B, C, *S]``.
         gain: learned, ``[C]``.
         offset: learned, ``[C]``.
     """
 
-    scale: Tensor | None = None
+    scale: Scale | None = None
     shift: Tensor | None = None
     bias: Tensor | None = None
     gain: Tensor | None = None
@@ -30,7 +34,8 @@ class Modulation(NamedTuple):
         """The modulated map, in the type of u."""
         dtype, ones = u.dtype, (1,) * (u.ndim - 2)
         if self.scale is not None:
-            u = u * self.scale.to(dtype).reshape(*self.scale.shape, *ones)
+            scale = self.scale if isinstance(self.scale, Tensor) else self.scale(u)
+            u = u * scale.to(dtype).reshape(*scale.shape, *ones)
         if self.shift is not None:
             u = u + self.shift.to(dtype).reshape(*self.shift.shape, *ones)
         if self.bias is not None:

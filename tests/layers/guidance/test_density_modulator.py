@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medseg.layers.guidance import DensityModulator
+from medseg.layers.guidance import DensityModulator, Modulation
 from medseg.transforms.texture import RegionHistogram
 
 UNET_MAPS = [128, 128, 256, 256, 512, 512, 1024, 1024]
@@ -40,6 +40,30 @@ def test_heads_have_the_parameters_of_their_sources(head: str, options: dict[str
     with torch.device("meta"):
         layer = DensityModulator(UNET_MAPS, head, **options)
     assert sum(p.numel() for p in layer.head.parameters()) == expected
+
+
+def test_gates_are_squeeze_and_excitation_with_the_density_beside_the_means() -> None:
+    layer = DensityModulator([3, 5], "se", **SMALL).eval()
+    assert [[m.weight.shape for m in gate if hasattr(m, "weight")] for gate in layer.gates.gates] == [
+        [(2, 11), (3, 2)],
+        [(3, 13), (5, 3)],
+    ]
+    density, u = histograms(2, 2, 10), torch.randn(2, 5, 4, 6, 3)
+    scales, shifts = layer(density)
+    assert torch.equal(scales[1](u), torch.ones(2, 5)) and shifts == [None, None]
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    features = layer.head(torch.log1p(10 * density))
+    first, _, last = layer.gates.gates[1]
+    hidden = (torch.cat([u.mean((2, 3, 4)), features], 1) @ first.weight.T + first.bias).clamp(min=0)
+    expected = 2 / (1 + torch.exp(-(hidden @ last.weight.T + last.bias)))
+    torch.testing.assert_close(layer(density)[0][1](u), expected)
+    torch.testing.assert_close(Modulation(layer(density)[0][1])(u), u * expected[..., None, None, None])
+
+
+def test_gates_have_no_shift() -> None:
+    with pytest.raises(ValueError, match=r"head is 'se', shift True, .* expected no shift"):
+        DensityModulator([3], "se", shift=True)
 
 
 @pytest.mark.parametrize("head", HEADS)
