@@ -1,0 +1,82 @@
+"""Holds parts of a network still while the rest trains: their parameters and their running statistics."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from torch import nn
+
+__all__ = ["Frozen", "freeze"]
+
+
+class _Still:
+    """Stands in for a module's ``train``: leaves it in evaluation, whatever mode the network around it is given."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        return self.module
+
+
+class Frozen:
+    """What `freeze` holds still; a context manager that lets go at its end.
+
+    Attributes:
+        modules: the frozen parts.
+    """
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.modules = modules
+        self._learned = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self._modes = [(part, part.training) for module in modules for part in module.modules()]
+        for parameter in self._learned:
+            parameter.requires_grad_(False)
+        for module in modules:
+            module.eval()
+            module.__dict__["train"] = _Still(module)
+
+    def release(self) -> None:
+        """Lets the parts learn again: those parameters that did before, in the modes of before. Twice is once."""
+        for parameter in self._learned:
+            parameter.requires_grad_(True)
+        for module in self.modules:
+            module.__dict__.pop("train", None)
+        for part, mode in self._modes:
+            part.training = mode
+        self._learned, self._modes = [], []
+
+    def __enter__(self) -> Frozen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def freeze(*modules: nn.Module) -> Frozen:
+    """Holds parts of a network still: no parameter learns, and no batch normalisation moves its statistics.
+
+    ``requires_grad_(False)`` alone leaves the statistics moving with every batch, as trainers call ``network.train()``
+    over and over. The second of the three steps of `medseg.networks.AHNet`::
+
+        with freeze(net.encoder):
+            train(net, [p for p in net.parameters() if p.requires_grad])  # the decoder alone
+        train(net, net.parameters())
+
+    Args:
+        modules: the parts.
+
+    Returns:
+        What lets go of them: `Frozen.release`, or the end of a ``with`` block.
+
+    Raises:
+        ValueError: without a module, or for one that is frozen already.
+    """
+    if not modules:
+        raise ValueError("freeze: no module; expected at least one, such as net.encoder")
+    for module in modules:
+        if isinstance(module.__dict__.get("train"), _Still):
+            raise ValueError(f"freeze: {type(module).__name__} is frozen already; release it first")
+    return Frozen(*modules)
