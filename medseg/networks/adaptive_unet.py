@@ -21,7 +21,13 @@ from medseg.partition import BlockPlan, PlanSettings, Quadtree
 __all__ = ["AdaptiveUNet"]
 
 
-@register("adaptive_unet")
+@register(
+    "adaptive_unet",
+    without={
+        "down": "max pooling keeps the tiles of its partition whole; 'unet2015' takes it, with conv='quadtree' too",
+        "conv": "its convolutions are adaptive by themselves; set rounds, budget, evaluator, or dense_equal=True",
+    },
+)
 class AdaptiveUNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) of adaptive convolutions, with skip connections that add (as in LinkNet 2017).
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.ahnet_blocks import DenseLayer, PyramidPooling, norm_act_conv
 from medseg.networks.ahnet_transfer import transfer_encoder
 from medseg.networks.mcgcn import MCGCN
 from medseg.networks.mobilenet_blocks import start_weights
-from medseg.networks.plug_in import Named
+from medseg.networks.plug_in import PLAIN, Named
 from medseg.networks.registry import register
 from medseg.networks.resnet import ResNet, extent
 from medseg.networks.undo_halvings import undo_halvings
@@ -29,11 +31,10 @@ class AHNet(nn.Module):
     the next finer map, adds it, and appends features in dense blocks of 3x3x1 convolutions with 1x1x3 convolutions
     added. Pyramid pooling in plane precedes the last convolution. Any size and any number of slices is taken.
 
-    27,085,500 parameters with one channel in and one class (norms included). It has no arguments ``down`` and ``conv``:
-    the encoder's layers are those of its parent, and kernels of one slice are no blocks of an octree.
+    27,085,500 parameters with one channel in and one class (norms included).
 
-    The paper trains in three steps: the parent in 2-D at a learning rate of 5e-4; after the transfer the decoder alone
-    (``net.encoder.requires_grad_(False)``); then all at 1e-3.
+    The paper trains in three steps: the parent in 2-D at a learning rate of 5e-4; after the transfer the decoder alone;
+    then all at 1e-3. `medseg.training.frozen.freeze` holds the encoder still in the second, its statistics too.
 
     Args:
         spatial_dims: 3, as in the paper; 2 leaves out all that joins slices (ours).
@@ -48,6 +49,10 @@ class AHNet(nn.Module):
         dropout: of the appended features; the paper has none.
         z_pool: whether the encoder reduces pairs of slices. Without, every map has all slices, and the encoder equals
             its parent on every triplet.
+        down: how the encoder's maps are halved in plane, see `PlugIn` and `ResNet`; the same as the parent's. In 3-D
+            ``"stride"`` (the paper), ``"max"`` or ``"avg"``: patches of ``"sparse"`` would span slices.
+        conv: the encoder's convolutions of side 3 that do not stride, see `PlugIn`; in 3-D not ``"quadtree"``: kernels
+            of one slice are no blocks of an octree.
 
     Attributes:
         encoder: the `ResNet` of the slices.
@@ -69,12 +74,15 @@ class AHNet(nn.Module):
         norm: Named = "batch",
         dropout: Dropout = None,
         z_pool: bool = True,
+        down: Named = "stride",
+        conv: Named = PLAIN,
     ) -> None:
         super().__init__()
         if growth < 1 or any(window < 1 for window in windows):
             raise ValueError(f"AHNet: growth is {growth}, windows are {list(windows)}; expected numbers of at least 1")
+        plugged: dict[str, Any] = {"act": act, "norm": norm, "down": down, "conv": conv}
         self.encoder = ResNet(
-            "AHNet", spatial_dims, in_channels, layers, width, act=act, norm=norm, flat=True, pool_slices=z_pool
+            "AHNet", spatial_dims, in_channels, layers, width, **plugged, flat=True, pool_slices=z_pool
         )
         d, below = spatial_dims, self.encoder.channels[-1]
         self.project, self.dense = nn.ModuleList(), nn.ModuleList()
@@ -88,31 +96,35 @@ class AHNet(nn.Module):
         for module in (self.project, self.dense, self.pyramid, self.head):
             start_weights(module)
 
-    def encode(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The encoder's maps, 1/2 of the resolution first.
 
         Args:
             x: see `forward`.
+            plan: see `forward`.
         """
-        return self.encoder.encode(x)
+        return self.encoder.encode(x, plan)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
         Args:
-            x: volume ``[B, in_channels, H, W, D]``, slices along the last axis, of any size.
+            x: volume ``[B, in_channels, H, W, D]``, slices along the last axis, of any size; with sparse halvings
+                (2-D) every side a multiple of 32.
+            plan: partition of the image, with ``conv="quadtree"`` (2-D) only. None: made of x.
 
         Returns:
             Logits ``[B, out_channels, H, W, D]``.
 
         Raises:
-            ValueError: for another number of axes or channels.
+            ValueError: for another number of axes or channels, sizes or plans that do not fit.
         """
-        maps = self.encoder.run_levels(x)[0]
-        y = maps.pop()
-        for project, dense, skip in zip(self.project, self.dense, reversed(maps), strict=True):
-            y = dense(undo_halvings(project(y), (), skip.shape[2:]) + skip)
-        return undo_halvings(self.head(self.pyramid(y)), (), x.shape[2:])
+        maps, places, _ = self.encoder.run_levels(x, plan)
+        fill, y = self.encoder.plug.fill, maps.pop()
+        undone = [places[4:], places[3:4], places[2:3], [], places[1:2]]  # the first stage halves nothing
+        for project, dense, skip, moved in zip(self.project, self.dense, reversed(maps), undone, strict=True):
+            y = dense(undo_halvings(project(y), moved, skip.shape[2:], fill) + skip)
+        return undo_halvings(self.head(self.pyramid(y)), places[:1], x.shape[2:], fill)
 
     def transfer_from_2d(self, parent: MCGCN) -> list[str]:
         """Gives the encoder the weights and statistics of a trained 2-D parent.

@@ -39,6 +39,11 @@ def transfer_encoder(encoder: ResNet, parent: MCGCN) -> list[str]:
             f"transfer_from_2d: the parent has {parent.in_channels} channels; expected {3 * encoder.in_channels}: "
             f"three slices of each of the volume's {encoder.in_channels} channels"
         )
+    if parent.encoder.plug.kinds != encoder.plug.kinds:
+        raise ValueError(
+            f"transfer_from_2d: the parent halves by {'-'.join(parent.encoder.plug.kinds)}, the child by "
+            f"{'-'.join(encoder.plug.kinds)}; expected the same argument down"
+        )
     state, own = parent.encoder.state_dict(), encoder.state_dict()
     grown = {key: _grown(key, value, encoder.in_channels) for key, value in state.items()}
     wrong = [key for key in own if key not in grown or own[key].shape != grown[key].shape]
@@ -46,7 +51,7 @@ def transfer_encoder(encoder: ResNet, parent: MCGCN) -> list[str]:
     if wrong:
         raise ValueError(
             f"transfer_from_2d: {wrong[0]!r} differs between parent and child ({len(wrong)} in all); expected the same "
-            "layers, width and norm, and a parent with conv='plain' and down='stride'"
+            "layers, width and norm, and a parent with conv='plain'"
         )
     encoder.load_state_dict(grown)
     return list(grown)

@@ -7,7 +7,9 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
 from torch import Tensor, nn
 
-from medseg.networks.plug_in import Named, check_image
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.planned import PlannedSequential, run
+from medseg.networks.plug_in import PLAIN, Named, PlugIn, check_image
 from medseg.networks.registry import register
 from medseg.networks.unet_body import Dropout
 
@@ -15,35 +17,42 @@ __all__ = ["PNet", "RNet", "refinement_input"]
 
 CONVS, DILATIONS = (2, 2, 3, 3, 3), (1, 2, 4, 8, 16)
 GUIDES = 3
+_NO_HALVING = "it halves no map; its blocks dilate at full resolution instead"
 
 
 class Block(nn.Module):
     """Convolutions of side 3 and one dilation, each with normalisation and activation.
 
-    In 3-D only the first of them sees along the last axis.
+    In 3-D only the first of them sees along the last axis. Those that do not dilate and have as many voxels along every
+    axis are made by the network's `PlugIn`.
     """
 
+    takes_plan = True
+
     def __init__(
-        self, dims: int, channels: int, width: int, convs: int, dilation: int, act: Named, norm: Named | None
+        self, plug: PlugIn, channels: int, width: int, convs: int, dilation: int, act: Named, norm: Named | None
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        dims, layers = plug.spatial_dims, list[nn.Module]()
         for i in range(convs):
             side = (3, 3, 1) if dims == 3 and i else (3,) * dims
             padding = tuple(dilation * (s // 2) for s in side)
             before = width if i else channels
-            layers.append(Conv["conv", dims](before, width, side, padding=padding, dilation=dilation))
+            if dilation == 1 and len(set(side)) == 1:
+                layers.append(plug.conv(0, before, width, side))
+            else:
+                layers.append(Conv["conv", dims](before, width, side, padding=padding, dilation=dilation))
             if norm is not None:
                 layers.append(get_norm_layer(norm, dims, width))
             layers.append(get_act_layer(act))
-        self.layers = nn.Sequential(*layers)
+        self.layers = PlannedSequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """``[B, channels, *S]`` to ``[B, width, *S]``."""
-        return self.layers(x)
+        return self.layers(x, plan)
 
 
-@register("pnet")
+@register("pnet", without={"down": _NO_HALVING})
 class PNet(nn.Module):
     """P-Net of DeepIGeoS (Wang et al. 2019, https://arxiv.org/abs/1707.00652): segmentation without any pooling.
 
@@ -52,8 +61,7 @@ class PNet(nn.Module):
     each classify every voxel. Any image size fits. In 3-D the first convolution of a block has the kernel 3 x 3 x 3,
     the others 3 x 3 x 1 (slices lie along the last axis), and a convolution of side 1 compresses every block's result.
 
-    There is nothing to halve, and dilated convolutions are no quadtree convolutions: ``down`` and ``conv`` do not
-    apply.
+    It has no argument ``down``: there is nothing to halve.
 
     Args:
         spatial_dims: 2 or 3.
@@ -65,6 +73,8 @@ class PNet(nn.Module):
         act: activation after each convolution.
         norm: normalisation before each activation, or None.
         dropout: before each of the last two convolutions: a probability, MONAI's name and options, or None.
+        conv: the convolutions of the first block, which does not dilate, see `PlugIn`; in 3-D its first alone, as the
+            other has one slice.
 
     Raises:
         ValueError: for values that do not fit.
@@ -80,56 +90,57 @@ class PNet(nn.Module):
         act: Named = "relu",
         norm: Named | None = None,
         dropout: Dropout = 0.5,
+        conv: Named = PLAIN,
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"{name}: spatial_dims is {spatial_dims}; expected 2 or 3")
+        plug = self.plug = PlugIn(name, spatial_dims, 0, conv=conv)
         width = channels or (64 if spatial_dims == 2 else 16)
         narrow = compressed or (width if spatial_dims == 2 else max(1, width // 4))
         if not 1 <= narrow <= width:
             raise ValueError(f"{name}: compressed is {compressed}; expected 1 to channels={width}")
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
-        conv = Conv["conv", spatial_dims]
+        point = Conv["conv", spatial_dims]
         self.blocks = nn.ModuleList(
-            Block(spatial_dims, width if i else in_channels, width, convs, dilation, act, norm)
+            Block(plug, width if i else in_channels, width, convs, dilation, act, norm)
             for i, (convs, dilation) in enumerate(zip(CONVS, DILATIONS, strict=True))
         )
-        self.compress = nn.ModuleList(conv(width, narrow, 1) if narrow < width else nn.Identity() for _ in CONVS)
+        self.compress = nn.ModuleList(point(width, narrow, 1) if narrow < width else nn.Identity() for _ in CONVS)
 
         def drop() -> nn.Module:
             return get_dropout_layer(dropout) if dropout else nn.Identity()
 
         self.head = nn.Sequential(
-            drop(), conv(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), conv(width, out_channels, 1)
+            drop(), point(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), point(width, out_channels, 1)
         )
 
-    def encode(self, x: Tensor) -> list[Tensor]:
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The results of the five blocks ``[B, channels, *S]``; each sees farther, none is smaller than the image."""
         check_image(type(self).__name__, x, self.spatial_dims, self.in_channels)
-        maps = []
+        plan, maps = self.plug.plan(x, plan), []
         for block in self.blocks:
-            x = block(x)
+            x = run(block, x, plan)
             maps.append(x)
         return maps
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
         Args:
             x: image ``[B, in_channels, *S]`` of any size.
+            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for another number of channels or axes.
+            ValueError: for another number of channels or axes, or a plan that does not fit.
         """
-        maps = zip(self.compress, self.encode(x), strict=True)
+        maps = zip(self.compress, self.encode(x, plan), strict=True)
         return self.head(torch.cat([compress(features) for compress, features in maps], 1))
 
 
-@register("rnet")
+@register("rnet", without={"down": _NO_HALVING})
 class RNet(PNet):
     """R-Net of DeepIGeoS: a `PNet` that improves a segmentation by a user's scribbles.
 
@@ -145,6 +156,7 @@ class RNet(PNet):
         act: see `PNet`.
         norm: see `PNet`.
         dropout: see `PNet`.
+        conv: see `PNet`.
 
     Raises:
         ValueError: for values that do not fit.
@@ -160,13 +172,14 @@ class RNet(PNet):
         act: Named = "relu",
         norm: Named | None = None,
         dropout: Dropout = 0.5,
+        conv: Named = PLAIN,
     ) -> None:
         if in_channels <= GUIDES:
             raise ValueError(
                 f"RNet: in_channels is {in_channels}; expected the image's channels plus {GUIDES}: initial "
                 "segmentation, foreground distance, background distance"
             )
-        super().__init__(spatial_dims, in_channels, out_channels, channels, compressed, act, norm, dropout)
+        super().__init__(spatial_dims, in_channels, out_channels, channels, compressed, act, norm, dropout, conv)
 
 
 def refinement_input(image: Tensor, initial: Tensor, foreground: Tensor, background: Tensor) -> Tensor:

@@ -110,18 +110,28 @@ class PlugIn:
             in_channels, out_channels, **{"kernel_size": kernel_size, **settings, **options}
         )
 
-    def down(self, level: int, channels: int, out_channels: int | None = None, **own: Any) -> Down:
+    def down(
+        self,
+        level: int,
+        channels: int,
+        out_channels: int | None = None,
+        window: Sequence[int] | None = None,
+        **own: Any,
+    ) -> Down:
         """The halving from ``level`` to ``level + 1``.
 
         Args:
             level: 0 for the first.
             channels: channels before it.
             out_channels: channels after it. None: the same.
+            window: sides of what a pooling reduces to one voxel, unless the user gave them. None: 2 along every axis.
             own: arguments that the network wants unless the user gave them, for ``"stride"`` only.
         """
         kind, options = self.kinds[level], self._down_options[level]
         if kind == "stride":
             options = {**own, **options}
+        elif kind in ("max", "avg") and window is not None:
+            options = {"kernel_size": tuple(window), **options}
         return Down(self.spatial_dims, kind, channels, out_channels or channels, options)
 
     def up(self, level: int, channels: int, out_channels: int, own: nn.Module) -> Up:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
@@ -14,9 +14,10 @@ __all__ = ["create", "list_networks", "register"]
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {}
+_WITHOUT: dict[str, Mapping[str, str]] = {}
 
 
-def register(name: str) -> Callable[[Factory], Factory]:
+def register(name: str, without: Mapping[str, str] | None = None) -> Callable[[Factory], Factory]:
     """Puts a class, or a function that returns a network, into the registry.
 
         @register("my_net")
@@ -24,6 +25,8 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
     Args:
         name: lower case, digits and underscores; unique.
+        without: for an argument that networks usually have and this one cannot (``down``, ``conv``), the reason, which
+            `create` tells whoever asks for it.
 
     Returns:
         A decorator that gives back what it gets.
@@ -39,6 +42,8 @@ def register(name: str) -> Callable[[Factory], Factory]:
         if known is not None and known is not factory:
             raise ValueError(f"register: {name!r} is {_title(known)} already; choose another name")
         _NETWORKS[name] = factory
+        if known is None or without is not None:
+            _WITHOUT[name] = dict(without or {})
         return factory
 
     return enter
@@ -72,6 +77,8 @@ def create(name: str, **arguments: Any) -> nn.Module:
     takes = {p.name: p for p in signature.parameters.values()}
     if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         unknown = next((key for key in arguments if key not in takes), None)
+        if unknown is not None and unknown in _WITHOUT[name]:
+            raise ValueError(f"network {name!r} takes no {unknown!r}: {_WITHOUT[name][unknown]}")
         if unknown is not None:
             raise ValueError(f"network {name!r} has no argument {unknown!r}; {_nearest(unknown, takes)}")
     missing = [

@@ -14,7 +14,7 @@ from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.conv_norm_act import activation
 from medseg.networks.mobilenet_blocks import start_weights
 from medseg.networks.planned import PlannedSequential, run
-from medseg.networks.plug_in import PLAIN, Named, PlugIn, check_image
+from medseg.networks.plug_in import PLAIN, QUADTREE, Named, PlugIn, check_image
 
 __all__ = ["Bottleneck", "ResNet", "extent"]
 
@@ -122,8 +122,9 @@ class ResNet(nn.Module):
         down: how maps are halved, see `PlugIn`. ``"stride"``: a 7^d convolution of stride 2, maximum over 3^d with
             stride 2, strides in the stages. A stage that is halved another way is halved before its first block.
         conv: the convolutions of side 3 that neither stride nor dilate, see `PlugIn`.
-        flat: in 3-D, the network of every slice (the last axis counts slices): kernels have extent 1 along that axis,
-            only the first has 3, and ``in_channels`` is that of a volume.
+        flat: in 3-D, the network of every slice (the last axis counts slices): kernels and poolings have extent 1
+            along that axis, only the first kernel has 3, and ``in_channels`` is that of a volume. Patches and blocks
+            of three axes span slices: ``down`` is then no ``"sparse"`` and ``conv`` no ``"quadtree"``.
         pool_slices: with ``flat``, every halving in plane also reduces pairs of slices to their maximum.
 
     Attributes:
@@ -157,8 +158,14 @@ class ResNet(nn.Module):
         plug = self.plug = PlugIn(owner, spatial_dims, output_stride.bit_length() - 1, down, conv)
         if "stride" in plug.kinds and split_args(down)[1]:
             raise ValueError(f"{owner}: down is {down!r}; expected 'stride' without arguments, the network has its own")
+        flat = flat and spatial_dims == 3
+        if flat and ("sparse" in plug.kinds or plug.conv_name == QUADTREE):
+            raise ValueError(
+                f"{owner}: down is {down!r}, conv is {conv!r} in 3-D; expected no 'sparse' and no 'quadtree': the "
+                "encoder works slice by slice, and their patches and blocks span slices; in 2-D both are taken"
+            )
         self._details: dict[str, Any] = {"act": act, "norm": norm, "flat": flat}
-        pool_slices = pool_slices and flat and spatial_dims == 3
+        pool_slices = pool_slices and flat
         self._make_stem(width, pool_slices)
         self.channels = [width]
         self.layer1, self.layer2, self.layer3, self.layer4 = (
@@ -208,6 +215,10 @@ class ResNet(nn.Module):
             maps.append(x)
         return maps, places, plan
 
+    @property
+    def _window(self) -> tuple[int, ...]:
+        return extent(self.plug.spatial_dims, 2, 1 if self._details["flat"] else None)
+
     def _make_stem(self, width: int, pool_slices: bool) -> None:
         plug, flat, norm = self.plug, self._details["flat"], self._details["norm"]
         d, strides = plug.spatial_dims, [kind == "stride" for kind in plug.kinds]
@@ -226,8 +237,8 @@ class ResNet(nn.Module):
         pool = Pool["max", d](**own, padding=extent(d, 1, 0 if flat else None))
         self.halvings = nn.ModuleList(
             (
-                Unmoved(nn.Identity()) if strides[0] else plug.down(0, width),
-                Unmoved(pool) if strides[1] else plug.down(1, width),
+                Unmoved(nn.Identity()) if strides[0] else plug.down(0, width, window=self._window),
+                Unmoved(pool) if strides[1] else plug.down(1, width, window=self._window),
             )
         )
         self.slice_pools = nn.ModuleList(PairMax() if pool_slices else nn.Identity() for _ in range(2))
@@ -238,7 +249,8 @@ class ResNet(nn.Module):
         halves = 1 <= stage < halvings - 1
         strides = halves and plug.kinds[stage + 1] == "stride"
         if halves:
-            self.halvings.append(Unmoved(nn.Identity()) if strides else plug.down(stage + 1, before))
+            own = Unmoved(nn.Identity()) if strides else plug.down(stage + 1, before, window=self._window)
+            self.halvings.append(own)
         # Of a dilated stage, the first block still has the distances of the stage before.
         dilation = 2 ** max(0, stage + 2 - halvings)
         level, made = min(stage + 2, halvings), []
@@ -266,7 +278,9 @@ class ResNet(nn.Module):
         sparse = "sparse" in self.plug.kinds
         step = 2 ** len(self.plug.kinds)
         check_image(self.owner, x, self.plug.spatial_dims, self.in_channels, step if sparse else 1)
-        if set(self.plug.kinds) != {"stride"} and min(x.shape[2:]) < step:
+        halved = x.shape[2:4] if self._details["flat"] else x.shape[2:]
+        if set(self.plug.kinds) != {"stride"} and min(halved) < step:
+            axes = "of the first two axes" if self._details["flat"] else "axis"
             raise ValueError(
-                f"{self.owner}: image of size {list(x.shape[2:])}; expected at least {step} along each axis"
+                f"{self.owner}: image of size {list(x.shape[2:])}; expected at least {step} along each {axes}"
             )

@@ -13,7 +13,10 @@ from medseg.networks.registry import register
 __all__ = ["MonaiVNet"]
 
 
-@register("vnet_monai")
+_FIXED = "its layers are MONAI's own; medseg.networks.adapt exchanges them, and 'vnet' takes it"
+
+
+@register("vnet_monai", without={"down": _FIXED, "conv": _FIXED})
 class MonaiVNet(_VNet):
     """`monai.networks.nets.VNet` unchanged, 45,593,892 parameters with one channel in and out in 3-D.
 

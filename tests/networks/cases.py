@@ -22,6 +22,7 @@ class Case(NamedTuple):
         channels: of the image.
         kind: ``"segment"``: classes for every voxel; ``"classify"``: one set of them.
         aside: starts of the names of parameters that only other results than `forward`'s use.
+        adaptive_levels: levels of quadtree convolutions that its image allows.
     """
 
     arguments: dict[str, Any]
@@ -29,6 +30,7 @@ class Case(NamedTuple):
     channels: int = 1
     kind: str = "segment"
     aside: tuple[str, ...] = ()
+    adaptive_levels: int = 3
 
 
 CASES: dict[str, Case] = {
@@ -45,8 +47,8 @@ CASES: dict[str, Case] = {
     "mobilenet_v2": Case(SMALL_MOBILE, kind="classify"),
     "mobilenet_v3_large": Case(SMALL_MOBILE, kind="classify"),
     "mobilenet_v3_small": Case(SMALL_MOBILE, kind="classify"),
-    "pnet": Case({"channels": 4}, side=16),
-    "rnet": Case({"channels": 4}, side=16, channels=4),
+    "pnet": Case({"channels": 4}, side=16, adaptive_levels=1),
+    "rnet": Case({"channels": 4}, side=16, channels=4, adaptive_levels=1),
     "unet2015": Case({"channels": (4, 6, 8), "padding": "same"}),
     "unet3d2016": Case({"channels": (4, 6, 8)}),
     "vnet": Case({"channels": (4, 6, 8)}),

@@ -23,8 +23,8 @@ def by_slice(x: Tensor) -> Tensor:
 
 
 def family(channels: int = 1, **options: Any) -> tuple[MCGCN, AHNet]:
-    """A parent with statistics unlike those of a new network, and its child."""
-    parent = MCGCN(2, 3 * channels, 2, **SMALL)
+    """A parent with statistics unlike those of a new network, and its child, which halves maps as the parent does."""
+    parent = MCGCN(2, 3 * channels, 2, **SMALL, down=options.get("down", "stride"))
     shake_statistics(parent)
     child = AHNet(3, channels, 2, **TINY, **options)
     transferred = child.transfer_from_2d(parent)
@@ -137,6 +137,27 @@ def test_takes_any_number_of_slices_and_any_plane(slices: int, sides: tuple[int,
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.parametrize("down", ["max", "avg"])
+def test_halves_in_plane_alone_whatever_halves(down: str) -> None:
+    parent, child = family(down=down, z_pool=False)
+    x = torch.randn(1, 1, 32, 64, 3)
+    with torch.no_grad():
+        for a, b in zip(child.encode(x), parent.encode(slice_triplets(x)), strict=True):
+            torch.testing.assert_close(by_slice(a), b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+    assert slices_that_count(family(down=down)[1]) == list(range(7))
+
+
+@pytest.mark.parametrize("options", [{"down": "sparse"}, {"conv": ("quadtree", {"rounds": 1, "root": 2, "levels": 3})}])
+def test_patches_and_blocks_of_three_axes_are_refused_and_those_of_two_taken(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"AHNet: .* in 3-D; expected no 'sparse' and no 'quadtree': .* span slices"):
+        AHNet(3, 1, 2, **TINY, **options)
+    net = AHNet(2, 1, 2, **TINY, **options)
+    out = net(torch.randn(2, 1, 64, 64))
+    assert out.shape == (2, 2, 64, 64)
+    out.square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
 def test_in_two_dimensions_equals_itself_on_a_single_slice() -> None:
     flat, deep = (AHNet(dims, 1, 2, **TINY).double().eval() for dims in (2, 3))
     state = deep.state_dict()
@@ -170,6 +191,7 @@ def test_dropout_acts_in_training_alone() -> None:
         ({"width": 8}, {}, "'conv1.weight' differs between parent and child"),
         ({"layers": (1, 1, 1, 1)}, {}, "'layer2.1.conv1.weight' differs"),
         ({"conv": "quadtree"}, {}, "conv='plain'"),
+        ({"down": "max"}, {}, "the parent halves by max-max-max-max-max, the child by stride-"),
     ],
 )
 def test_relatives_that_do_not_fit_are_named(parent: dict[str, Any], child: dict[str, Any], message: str) -> None:

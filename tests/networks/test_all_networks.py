@@ -13,15 +13,18 @@ import pytest
 import torch
 from monai.bundle import ckpt_export
 from monai.data import MetaTensor, load_net_with_metadata
-from torch import nn
+from torch import Tensor, nn
 
 from medseg.layers import QuadtreeConv, SparseDownsample
 from medseg.networks import create, list_networks
+from medseg.networks.shared_plan import SharedPlan
 from tests.networks.cases import CASES, arguments_of, image, missing_cases, result_shape, small
 
 NAMES = list_networks()
-PLUGGED = [name for name in NAMES if name in CASES and {"down", "conv"} <= arguments_of(name)]
+PLUGS = [(name, plug) for name in NAMES if name in CASES for plug in ("down", "conv")]
+PLUGGED = [(name, plug) for name, plug in PLUGS if plug in arguments_of(name)]
 QUADTREE = ("quadtree", {"rounds": 1, "root": 2, "levels": 3})
+HALVINGS = {"max": nn.MaxPool2d, "stride": nn.Conv2d, "sparse": SparseDownsample}
 
 
 def test_every_name_has_a_case() -> None:
@@ -127,25 +130,47 @@ def test_exports(name: str) -> None:
     torch.testing.assert_close(program.module()(0.5 * x), net(0.5 * x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PLUGGED)
-@pytest.mark.parametrize(
-    ("options", "layer"),
-    [
-        ({"down": "max"}, nn.MaxPool2d),
-        ({"down": "stride"}, nn.Conv2d),
-        ({"down": "sparse"}, SparseDownsample),
-        ({"conv": QUADTREE}, QuadtreeConv),
-    ],
-    ids=["max", "stride", "sparse", "quadtree"],
-)
-def test_takes_every_halving_and_convolution(name: str, options: dict[str, Any], layer: type[nn.Module]) -> None:
-    net, x = small(name, **options), image(name)
+def learn(name: str, net: nn.Module, layer: type[nn.Module]) -> list[Any]:
+    """Runs a network forward and backward; its layers of a class."""
+    x = image(name)
     out = net(x)
     assert out.shape == result_shape(name, x)
     out.square().mean().backward()
     assert all(p.grad is not None for p in net.parameters())
-    found = [m for m in net.modules() if isinstance(m, layer)]
-    assert [m for m in found if m.stride == (2, 2)] if layer is nn.Conv2d else found
+    return [m for m in net.modules() if isinstance(m, layer)]
+
+
+@pytest.mark.parametrize("name", [name for name, plug in PLUGGED if plug == "down"])
+@pytest.mark.parametrize("halving", HALVINGS)
+def test_takes_every_halving(name: str, halving: str) -> None:
+    found = learn(name, small(name, down=halving), HALVINGS[halving])
+    assert [m for m in found if m.stride == (2, 2)] if halving == "stride" else found
+
+
+@pytest.mark.parametrize("name", [name for name, plug in PLUGGED if plug == "conv"])
+def test_takes_adaptive_convolutions_on_one_partition(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = small(name, conv=("quadtree", {**QUADTREE[1], "levels": CASES[name].adaptive_levels}))
+    made, make = list[Tensor](), SharedPlan.make
+    monkeypatch.setattr(SharedPlan, "make", lambda self, x: made.append(x) or make(self, x))
+    assert learn(name, net, QuadtreeConv)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(("name", "plug"), sorted(set(PLUGS) - set(PLUGGED)))
+def test_says_why_it_takes_no_other_halving_or_convolution(name: str, plug: str) -> None:
+    with pytest.raises(ValueError, match=f"network '{name}' takes no '{plug}': "):
+        small(name, **{plug: "sparse"})
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # checks of the input's shape are not traced
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_traces(name: str, dims: int) -> None:
+    net, x = small(name, dims).eval(), image(name, dims, batch=1)
+    with torch.no_grad():
+        traced = torch.jit.trace(net, (x,), check_trace=False)
+        other = x.flip(-1) * 0.7
+        torch.testing.assert_close(traced(other), net(other), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +178,8 @@ def test_takes_every_halving_and_convolution(name: str, options: dict[str, Any],
     [
         ("mobilenet_unet", {"down": "max-max-sd-sd-max"}),
         ("unet2015", {"conv": QUADTREE}),
+        ("ahnet", {}),
+        ("guided_unet", {}),
         ("lidc_cnn", {"down": "max-sd-sd-max", "conv": ("quadtree", {**QUADTREE[1], "levels": 2})}),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from medseg.layers import QuadtreeConv
 from medseg.networks import PNet, RNet, refinement_input
 from tests.networks.counting import count_parameters, on_meta
 
@@ -54,6 +55,15 @@ def test_takes_any_size_and_learns(size: tuple[int, ...]) -> None:
     assert out.shape == (2, 3, *size)
     out.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(("size", "adaptive"), [((32, 48), 2), ((16, 16, 16), 1)])
+def test_convolutions_that_do_not_dilate_become_adaptive(size: tuple[int, ...], adaptive: int) -> None:
+    net = RNet(len(size), 4, 2, channels=4, conv=("quadtree", {"rounds": 1, "root": 2}))
+    assert [type(m) is QuadtreeConv for m in net.blocks[0].layers].count(True) == adaptive
+    assert adaptive == sum(isinstance(m, QuadtreeConv) for m in net.modules())
+    net(torch.randn(1, 4, *size)).square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
 
 
 def test_refinement_takes_image_initial_foreground_background_in_this_order() -> None:

@@ -25,6 +25,15 @@ def test_parameters_and_multiply_adds_are_the_published_ones(
     assert count_macs(net, 1, 3, *size) / 1e9 == pytest.approx(giga, abs=0.5 * 10 ** -len(str(giga).split(".")[1]))
 
 
+@pytest.mark.parametrize(("size", "full", "reduced"), [("large", 3_221_198, 1_746_878), ("small", 1_077_646, 515_614)])
+def test_a_reduced_tail_halves_the_last_stage(size: str, full: int, reduced: int) -> None:
+    def count(tail: bool) -> int:
+        encoder = (f"mobilenet_v3_{size}", {"reduced_tail": tail})
+        return count_parameters(on_meta(lambda: LRASPP(2, 3, 19, encoder=encoder)))
+
+    assert (count(False), count(True)) == (full, reduced)
+
+
 def test_equals_the_network_of_torchvision() -> None:
     peer = torchvision_models().segmentation.lraspp_mobilenet_v3_large
     theirs = peer(weights=None, weights_backbone=None, num_classes=5).eval()

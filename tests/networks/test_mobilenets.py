@@ -132,10 +132,19 @@ def test_projections_become_adaptive_on_one_partition() -> None:
     assert all(m.weight.grad is not None for m in adaptive)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
-def test_equals_the_network_of_torchvision(name: str) -> None:
-    theirs = getattr(torchvision_models(), name)(num_classes=7).eval()
-    ours = create(name, spatial_dims=2, in_channels=3, out_channels=7).eval()
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mobilenet_v2", {}),
+        ("mobilenet_v3_large", {}),
+        ("mobilenet_v3_small", {}),
+        ("mobilenet_v3_large", {"reduced_tail": True}),
+        ("mobilenet_v3_small", {"reduced_tail": True}),
+    ],
+)
+def test_equals_the_network_of_torchvision(name: str, options: dict[str, Any]) -> None:
+    theirs = getattr(torchvision_models(), name)(num_classes=7, **options).eval()
+    ours = create(name, spatial_dims=2, in_channels=3, out_channels=7, **options).eval()
     shake_statistics(theirs)
     take_weights(ours, theirs)
     x = torch.randn(2, 3, 65, 72)
