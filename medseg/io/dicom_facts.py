@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.dicom_header import SliceHeader
-from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, decoder_name
+from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, decoder_name, syntax_uid
 from medseg.io.dicom_scan import FolderListing, SeriesEntry
 from medseg.io.errors import DataError, shorten
 
@@ -84,8 +84,6 @@ def _has_long_number(header: SliceHeader) -> bool:
 
 def series_facts(entry: SeriesEntry, headers: Sequence[SliceHeader]) -> dict[str, Any]:
     """Header values that are recorded with a volume."""
-    from pydicom.uid import UID
-
     first = headers[0]
     syntaxes = sorted({header.transfer_syntax for header in headers})
     kernel = first.get("ConvolutionKernel", "")
@@ -96,7 +94,7 @@ def series_facts(entry: SeriesEntry, headers: Sequence[SliceHeader]) -> dict[str
         "kvp": _optional(first, "KVP"),
         "slice_thickness_mm": _optional(first, "SliceThickness"),
         "gantry_tilt_degrees_recorded": _optional(first, "GantryDetectorTilt"),
-        "transfer_syntax": [{"uid": uid, "name": UID(uid).name} for uid in syntaxes],
+        "transfer_syntax": [{"uid": uid, "name": syntax_uid(uid).name} for uid in syntaxes],
         "decoder": sorted({decoder_name(uid) for uid in syntaxes}),
         "rescale": [{"slope": slope, "intercept": intercept} for slope, intercept in sorted(rescale)],
         "padding_rule": PADDING_RULE,

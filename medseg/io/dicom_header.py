@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ class SliceHeader:
 def read_header(path: Path, bare: bool) -> SliceHeader:
     """Read the tags that are used of one DICOM file; pixel data are not read.
 
+    pydicom warns of odd values and quotes them: the caller silences that.
+
     Args:
         path: the file.
         bare: whether the file lacks the preamble and the letters DICM.
@@ -144,9 +146,9 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
     """
     import pydicom
 
-    with warnings.catch_warnings(), open_dicom(path) as opened:
-        warnings.simplefilter("ignore")
+    with open_dicom(path) as opened:
         values = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+        _convert_all(values)  # here, because pydicom warns of odd values with their text when they are first asked for
         data_bytes = opened.size - opened.stream.tell()
         modality = str(values.get("Modality", "") or "")
         meta = getattr(values, "file_meta", None) or {}
@@ -164,6 +166,12 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
         syntax = DEFLATED if opened.deflated else str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
         series_uid = str(values.get("SeriesInstanceUID", "") or "")
         return SliceHeader(path, series_uid, sop_uid, syntax, values, 0, -1 if opened.deflated else data_bytes)
+
+
+def _convert_all(values: Any) -> None:
+    for tag in list(values.keys()):
+        with suppress(Exception):  # whoever needs the value says what is wrong with it
+            values[tag].value  # noqa: B018
 
 
 def _listed(value: Any) -> list[Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "decode_slice",
     "decoder_name",
     "padding_range",
+    "syntax_uid",
 ]
 
 AIR_HU = -1024
@@ -101,10 +102,11 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
     """
     import pydicom
     from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
 
-    uid = UID(transfer_syntax)
+    uid = syntax_uid(transfer_syntax)
     try:
+        if not uid.is_transfer_syntax:
+            raise NotImplementedError
         decoder = get_decoder(uid)
         available, plugins = decoder.is_available, decoder.available_plugins
     except NotImplementedError:
@@ -117,6 +119,14 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
             f"{where}: no decoder for transfer syntax {uid.name} ({uid}); install one: pip install {package}"
         )
     return f"pydicom {pydicom.__version__}" + (f" ({', '.join(plugins)})" if plugins else "")
+
+
+def syntax_uid(transfer_syntax: str) -> Any:
+    """A transfer syntax as pydicom's UID, without its warning that quotes what is no UID."""
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    return UID(transfer_syntax, IGNORE)
 
 
 def padding_range(header: SliceHeader) -> tuple[int, int] | None:
@@ -277,7 +287,5 @@ def _missing_bytes(data: Any, header: SliceHeader) -> str | None:
 
 def _is_compressed(transfer_syntax: str) -> bool:
     """True if the transfer syntax stores pixel data as encapsulated fragments."""
-    from pydicom.uid import UID
-
-    uid = UID(transfer_syntax)
+    uid = syntax_uid(transfer_syntax)
     return uid.is_transfer_syntax and uid.is_encapsulated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,11 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
                 ignored += 1
             continue
         try:
-            header = read_header(path, bare=kind == "bare")
-            is_object = series_kind(header) == "object"
-            slices = [header] if is_object else _slices(header)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = read_header(path, bare=kind == "bare")
+                is_object = series_kind(header) == "object"
+                slices = [header] if is_object else _slices(header)
         except Exception as error:  # whatever a damaged header makes the parser raise
             unreadable.append((path, f"header cannot be read: {_first_line(error)}"))
             continue
