@@ -110,6 +110,11 @@ def peak_rise_mb(function: Callable[[], object]) -> float:
     return (_memory_kib("VmHWM") - before) / 1024
 
 
+def process_peak_mb() -> float:
+    """Peak of this process's resident memory since its start or the last `peak_rise_mb`, in MiB (Linux)."""
+    return _memory_kib("VmHWM") / 1024
+
+
 def _memory_kib(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
