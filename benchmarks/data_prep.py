@@ -26,7 +26,7 @@ from benchmarks import _harness as harness
 
 BAR = 1.0
 SIDE = 512
-QUICK, FULL = (1, 40), (3, 100)
+QUICK, FULL = (1, 40), (2, 100)
 """Series and slices of each."""
 _AFFINE_MM = 1e-3
 
@@ -136,7 +136,7 @@ def measure(folder: Path, count: int, slices: int, quick: bool) -> list[harness.
             convert(series, images[name])
             compare(name, images[name], images["ours"])
     functions = {name: over_all(convert, cohort, images[name]) for name, convert in {"ours": ours, **peers}.items()}
-    times = harness.time_interleaved(functions, repeats=3 if quick else 9, most_seconds=5 if quick else 600)
+    times = harness.time_interleaved(functions, repeats=3 if quick else 7, most_seconds=5 if quick else 600)
     weights = {name: child_memory(name, warm, cohort[0], folder / "memory.nii.gz") for name in functions}
     total = count * slices
     case = f"{count} x {slices} slices of {SIDE} x {SIDE}"

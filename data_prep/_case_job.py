@@ -191,10 +191,7 @@ def _convert(
     annotations = place / "xml" if xml else None
     words = command_words(recipe["command"], place / "dicom", out, annotations, series, recipe["options"])
     code, errors = _run_main(COMMANDS[recipe["command"]], words)
-    # Messages name files where the user has them, not the links.
-    places = {place / "dicom": sources["dicom"], place / "xml": sources["xml"], out: str(target)}
-    for own, theirs in places.items():
-        errors = [line.replace(str(own), str(theirs)) for line in errors]
+    errors = [_as_seen_by_the_user(line, place, sources, dicom, target) for line in errors]
     if code:
         text = next((line for line in reversed(errors) if line.startswith("error: ")), f"error: exit code {code}")
         return _failure(text.removeprefix("error: "), code)
@@ -204,6 +201,19 @@ def _convert(
     _publish(out, target, place / "old")
     warnings = sum(line.startswith("warning: ") for line in errors)
     return {"status": "done", "kept": False, **_output_facts(record), "warnings": warnings}
+
+
+def _as_seen_by_the_user(line: str, place: Path, sources: Mapping[str, str], dicom: Sequence[str], target: Path) -> str:
+    """A message that names files and folders where the user has them, not the links."""
+    folder = os.path.commonpath([os.path.dirname(name) for name in dicom])
+    for own, theirs in (
+        (f"{place / 'dicom'}/", f"{sources['dicom']}/"),
+        (str(place / "dicom"), str(Path(sources["dicom"], folder))),
+        (str(place / "xml"), sources["xml"]),
+        (str(place / target.name), str(target)),
+    ):
+        line = line.replace(own, theirs)
+    return line
 
 
 def _link(folder: Path, source: str, names: Sequence[str]) -> None:

@@ -155,7 +155,8 @@ def discover(
         root: the input folder.
         stats: its files, from `file_stats`.
         check: called between folders; raise in it to stop the search.
-        name_of: gives the output name of a series from what ``--series`` takes (its UID, or UID#N).
+        name_of: gives the output name of a series from its UID, UID#N for one of several grids; a series without a UID
+            is called after its folder.
 
     Raises:
         ValueError: if two series get the same name, or a name is no plain file name.
@@ -174,7 +175,7 @@ def discover(
         if len(found.folders) > 1:  # what a reader tells apart is known only with all files before it
             found.kinds = _kinds_by_uid(scan_folder(root, [root / name for name in found.files]))[uid]
         beside = {name for folder in found.folders for name, _ in damaged.get(folder, ())}
-        _add_cases(cohort, found, tuple(sorted({*found.files, *beside})), name_of)
+        _add_cases(cohort, uid, found, tuple(sorted({*found.files, *beside})), name_of)
     used = {folder for found in series.values() for folder in found.folders}
     cohort.cases += [damaged_case(folder, files) for folder, files in sorted(damaged.items()) if folder not in used]
     cohort.cases.sort(key=lambda case: case.name)
@@ -201,14 +202,17 @@ def _look_into(
     listing = scan_folder(root / folder, [root / name for name in names])
     cohort.other_files += listing.ignored + listing.other_objects
     lost = [(os.path.relpath(path, root), reason) for path, reason in listing.unreadable]
+    paths: dict[str, list[str]] = {}
+    for entry in listing.series:
+        names = sorted({os.path.relpath(header.path, root) for header in entry.headers})
+        paths.setdefault(entry.uid, []).extend(names)
     for uid, kinds in _kinds_by_uid(listing).items():
-        headers = [h for entry in listing.series for h in entry.headers if h.series_uid == uid]
-        paths = [os.path.relpath(header.path, root) for header in headers]
-        if not uid:
-            lost += [(path, "SeriesInstanceUID is empty, so nobody can tell which series it is of") for path in paths]
+        if not uid and len(paths) > 1:
+            lost += [(path, "SeriesInstanceUID is empty, so it can be of any series beside it") for path in paths[uid]]
             continue
-        found = series.setdefault(uid, _Series())
-        found.files += paths
+        # Without a UID the folder is all that holds a series together; no UID looks like this key.
+        found = series.setdefault(uid or f"folder {folder}", _Series())
+        found.files += paths[uid]
         found.folders.append(folder)
         found.kinds = kinds
     if lost:
@@ -222,14 +226,15 @@ def _kinds_by_uid(listing: FolderListing) -> dict[str, list[tuple[str, str, bool
     return kinds
 
 
-def _add_cases(cohort: Cohort, found: _Series, files: tuple[str, ...], name_of: Callable[[str], str]) -> None:
+def _add_cases(cohort: Cohort, uid: str, found: _Series, files: tuple[str, ...], name_of: Callable[[str], str]) -> None:
     for selector, modality, localizer in found.kinds:
         if modality != "CT":
             cohort.not_ct[modality or "unknown"] = cohort.not_ct.get(modality or "unknown", 0) + 1
         elif localizer:
             cohort.localizers += 1
         else:
-            cohort.cases.append(Case(name_of(selector), selector, files, choose=len(found.kinds) > 1))
+            name = name_of(uid + "".join(selector.partition("#")[1:]))
+            cohort.cases.append(Case(name, selector, files, choose=len(found.kinds) > 1))
 
 
 def damaged_case(folder: str, files: Sequence[tuple[str, str]], kind: str = "dicom") -> Case:

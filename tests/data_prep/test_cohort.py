@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(cohort: Path) -> Path:
     out = cohort.parent / "out"
-    assert run("convert", cohort, out) == 0
+    assert run("convert", cohort, out, workers=2) == 0
     return out
 
 
@@ -55,8 +56,8 @@ def inputs(cohort: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cohort, tmp_path / "in"))
 
 
-def run(*words: object) -> int:
-    return main([*map(str, words[:3]), "--workers", "2", *map(str, words[3:])])
+def run(*words: object, workers: int = 1) -> int:
+    return main([*map(str, words[:3]), "--workers", str(workers), *map(str, words[3:])])
 
 
 def records(out: Path) -> list[dict[str, Any]]:
@@ -209,6 +210,7 @@ def test_a_case_that_is_refused_does_not_stop_the_others(inputs: Path, tmp_path:
     assert run("convert", inputs, out) == 4
     errors = failures(out)
     assert errors.keys() == {"1.2.826.0.1.3", "1.2.826.0.1.5"}
+    assert errors["1.2.826.0.1.3"].startswith(f"{inputs / 'patient-1' / 'scan-2'}: ")
     assert "1 slice(s) missing" in errors["1.2.826.0.1.3"]
     assert str(inputs / "patient-2" / "scan-4" / "x.dcm") in errors["1.2.826.0.1.5"], "the user's path, not the link's"
     assert ".cohort" not in "".join(errors.values())
@@ -294,6 +296,21 @@ def test_the_annotated_cohort_has_masks_and_names_cases_without_annotations(inpu
     dataset = json.loads((out / "cases" / "1.2.826.0.1.1" / "dataset.json").read_text())
     assert dataset["name"] == "1.2.826.0.1.1"
     assert summary(out)["command"] == "lidc"
+
+
+def test_real_series_pass_or_are_refused_with_their_reason(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    root = real_data("dicom_tilt_ge").parent
+    (tmp_path / "in").mkdir()
+    for name in ("dicom_tilt_ge", "abdomen_totalseg/example_ct_dicom", "lidc/LIDC-IDRI-0001"):
+        shutil.copytree(root / name, tmp_path / "in" / name)
+    assert run("convert", tmp_path / "in", tmp_path / "out") == 4
+    errors = sorted(failures(tmp_path / "out").values())
+    assert len(errors) == 2
+    assert errors[0].startswith(f"{tmp_path / 'in' / 'dicom_tilt_ge'}: ") and "18.5 degrees" in errors[0]
+    assert "1-084.dcm: 51078 bytes of pixel data, expected 524288" in errors[1]
+    (passed,) = (tmp_path / "out" / "cases").iterdir()
+    assert passed.name.startswith("series-"), "the abdomen's SeriesInstanceUID is empty"
+    assert json.loads((passed / "ct.json").read_text())["spacing_mm"][2] == 2.0
 
 
 def test_workers_never_load_torch(cohort: Path, tmp_path: Path) -> None:

@@ -86,11 +86,21 @@ def test_damaged_files_without_a_series_are_a_failed_case_of_their_own(root: Pat
     )
 
 
-def test_a_series_without_a_uid_is_a_failed_case(tmp_path: Path) -> None:
-    write_series(tmp_path / "in", positions(3), SeriesInstanceUID="")
-    (case,) = find(tmp_path / "in").cases
-    assert "SeriesInstanceUID is empty" in (case.error or "")
-    assert len(case.files) == 3
+def test_a_series_without_a_uid_is_held_together_by_its_folder(root: Path) -> None:
+    write_series(root / "x", positions(3), SeriesInstanceUID="")
+    write_series(root / "y", positions(4), SeriesInstanceUID="")
+    cases = find(root).cases
+    assert [case.name for case in cases[:3]] == UIDS
+    assert sorted(len(case.files) for case in cases[3:]) == [3, 4]
+    assert all(case.name.startswith("series-") and case.error is None for case in cases[3:])
+    assert cases[3].name != cases[4].name
+
+
+def test_slices_without_a_uid_go_with_every_series_beside_them(root: Path) -> None:
+    (stray, _) = write_series(root / "patient-0" / "scan-0", positions(2), SeriesInstanceUID="")
+    cases = find(root).cases
+    assert [case.name for case in cases] == UIDS
+    assert str(stray.relative_to(root)) in cases[0].files
 
 
 @pytest.mark.parametrize(
