@@ -45,7 +45,7 @@ class Case(NamedTuple):
 CUBE = (96, 96, 96)
 CASES = (
     Case("adaptive_unet", "slices", label="2-D"),
-    Case("adaptive_unet", "windows", CUBE, label="3-D"),
+    Case("adaptive_unet", "windows", CUBE, arguments={"root": 3}, label="3-D"),
     Case("ahnet", "windows", (512, 512, 32), label="slabs"),
     Case("ahnet", "windows", VOLUME, label="whole"),
     Case("danet", "slices"),
@@ -62,6 +62,7 @@ CASES = (
     Case("vnet", "windows", CUBE),
     Case("vnet_monai", "windows", CUBE),
 )
+QUICK_VOLUME = (64, 64, 40)
 QUICK = ("lraspp", "unet2015 padded", "vnet_monai")
 
 
@@ -70,9 +71,6 @@ def quick_version(case: Case, side: int = 32) -> Case:
     if case.way in ("slices", "triplets"):
         return case._replace(window=QUICK_VOLUME[:2])
     return case._replace(window=tuple(min(side, s) for s in case.window))
-
-
-QUICK_VOLUME = (64, 64, 40)
 
 
 def build(case: Case) -> nn.Module:
@@ -99,9 +97,10 @@ def parameters(net: nn.Module) -> int:
 def macs(case: Case) -> int:
     """Multiply-adds of one window, counted without arithmetic; of an adaptive network on one image of noise."""
     if case.name == "adaptive_unet":
-        net, image = build(case), torch.randn(1, case.channels, *case.window)
-        count: int = net.macs(case.window, net.plan(image))  # type: ignore[operator]
-        return count
+        adaptive: Any = build(case)
+        plan = adaptive.plan(torch.randn(1, case.channels, *case.window))
+        adaptive.shared.check(plan, case.window)
+        return int(adaptive.macs(case.window, plan))
     with torch.device("meta"):
         net = build(case)
         image, run = torch.empty(1, case.channels, *case.window), predictor(case, net)

@@ -22,6 +22,8 @@ class _Still:
 class Frozen:
     """What `freeze` holds still; a context manager that lets go at its end.
 
+    A copy of the network that is made meanwhile stays frozen for good.
+
     Attributes:
         modules: the frozen parts.
     """

@@ -81,11 +81,10 @@ def test_tiles_of_a_slice_equal_the_network_without_padding_on_the_mirrored_slic
         torch.testing.assert_close(by_tiles(x, 2, net, 36)[..., 0], net(mirrored)[0])
 
 
-@pytest.mark.parametrize("title", [*QUICK, "unet2015 unpadded", "guided_unet", "rnet 2-D"])
-def test_counts_what_the_network_costs(title: str) -> None:
-    case = next(case for case in CASES if case.title == title)
+@pytest.mark.parametrize("case", [case for case in CASES if case.label != "whole"], ids=lambda case: case.title)
+def test_every_network_takes_its_window_and_its_cost_is_counted(case: Case) -> None:
     with torch.device("meta"):
-        assert parameters(build(case)) > 400_000
+        assert parameters(build(case)) > 10_000
     assert macs(case) > 1e9
 
 

@@ -193,6 +193,7 @@ def test_hands_the_plan_of_an_adaptive_backbone_down() -> None:
     assert torch.equal(net(x, **given, plan=plan), base(x, plan))
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_exports_and_traces_with_and_without_guidance() -> None:
     net = make()
     x, given = guidance(net, (1, 32, 32))
@@ -200,6 +201,9 @@ def test_exports_and_traces_with_and_without_guidance() -> None:
         program = torch.export.export(net, (x,), given, strict=False).module()
         torch.testing.assert_close(program(x, **given), net(x, **given))
         torch.testing.assert_close(torch.jit.trace(net, (x,))(x), net(x))
+        traced = torch.jit.trace(net, example_kwarg_inputs={"x": x, **given})
+        given["density"] = given["density"].flip(-1)
+        torch.testing.assert_close(traced(x=0.5 * x, **given), net(0.5 * x, **given))
 
 
 def test_runs_under_autocast() -> None:
