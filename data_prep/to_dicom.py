@@ -1,0 +1,198 @@
+"""Send a mask back to DICOM: ``python -m data_prep.to_dicom --mask M.nii.gz --series DIR --out F.dcm --type seg``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medseg.io.dicom_identity import ObjectIdentity
+    from medseg.io.dicom_source import SourceSeries
+    from medseg.io.segment_info import SegmentInfo
+
+__all__ = ["main"]
+
+_PRIVACY = (
+    "The result repeats name, ID, birth date and sex of the patient and the data of the study from the series, because "
+    "an archive files it beside the images by them; no other command writes them. "
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = _parser().parse_args(argv)
+    return run_command(lambda: _write(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m data_prep.to_dicom",
+        description="Write a mask as DICOM SEG or RTSTRUCT that refers to the slices of its series. The mask must "
+        "cover the voxels of the series; flipped or permuted axes are put right by its affine, nothing is resampled. "
+        + _PRIVACY,
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument(
+        "--mask",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="NIFTI",
+        help="one label map, or several masks of 0 and 1 that may overlap (segment 1 is the first file)",
+    )
+    parser.add_argument("--series", required=True, type=Path, metavar="DIR", help="folder of the CT series")
+    parser.add_argument("--series-uid", metavar="UID", help="SeriesInstanceUID, where DIR holds several CT series")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="DICOM file to write")
+    parser.add_argument("--type", required=True, choices=("seg", "rtstruct"), help="kind of DICOM object")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="JSON",
+        help='names by label value, {"1": "liver", "2": {"name": ..., "kind": [code, scheme, meaning], ...}}; a '
+        "dataset.json will do. Without it segments are named after the file or the value",
+    )
+    parser.add_argument("--labelmap", action="store_true", help="seg: one frame of label values a slice (newer class)")
+    parser.add_argument(
+        "--holes",
+        choices=("keyhole", "separate"),
+        default="keyhole",
+        help="rtstruct: join holes to the outer border by a channel of no width, or write them as XOR contours",
+    )
+    parser.add_argument(
+        "--algorithm",
+        choices=("manual", "semiautomatic", "automatic"),
+        help="who drew the segments (default: what --labels says, otherwise automatic)",
+    )
+    parser.add_argument("--algorithm-name", metavar="TEXT", help="name of the network or program (default: medseg)")
+    parser.add_argument(
+        "--series-description", default="medseg segmentation", metavar="TEXT", help="default: %(default)s"
+    )
+    parser.add_argument("--uid-seed", metavar="TEXT", help="make UIDs from this text and the contents, not at random")
+    parser.add_argument("--uid-prefix", metavar="ROOT", help="root of random UIDs, ending in a dot (default: 2.25.)")
+    parser.add_argument("--written-at", metavar="TIME", help="creation time in the file, e.g. 2026-01-31T12:00:00")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
+    parser.add_argument("--json", action="store_true", help="print the segments as JSON")
+    return parser
+
+
+def _write(args: argparse.Namespace) -> None:
+    if args.out.is_dir() or (args.out.exists() and not args.overwrite):
+        raise UsageError(f"{args.out} exists already; choose another --out or add --overwrite")
+    if args.type == "rtstruct" and args.labelmap:
+        raise UsageError("--labelmap belongs to --type seg")
+    absent = [path for path in args.mask if not path.is_file()]
+    if absent:
+        raise UsageError(f"{absent[0]}: no such file; --mask must name NIfTI files")
+    identity = _identity(args)
+    from medseg.io.dicom_source import read_source
+
+    source = read_source(args.series, args.series_uid)
+    mask, names = _read_masks(args.mask, source)
+    segments = _described(args, mask, names)
+    infos = _write_object(args, mask, source, segments, identity)
+    _report(args, infos)
+
+
+def _identity(args: argparse.Namespace) -> ObjectIdentity:
+    from medseg.io.dicom_identity import ObjectIdentity
+
+    try:
+        when = None if args.written_at is None else datetime.fromisoformat(args.written_at)
+    except ValueError:
+        raise UsageError(f"--written-at {args.written_at}: expected a time such as 2026-01-31T12:00:00") from None
+    if args.uid_seed is not None and args.uid_prefix is not None:
+        raise UsageError("--uid-seed and --uid-prefix exclude each other")
+    return ObjectIdentity(args.uid_seed, args.uid_prefix, when, args.series_description)
+
+
+def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[Any], dict[int, str] | None]:
+    """The mask in the series' order, and names from the files' names where there are several."""
+    import numpy as np
+
+    from medseg.io.dicom_source import place_on_source
+    from medseg.io.errors import DataError
+    from medseg.io.nifti import read_nifti
+    from medseg.io.save_mask import case_name
+
+    placed = []
+    for path in paths:
+        volume = read_nifti(path)
+        for line in volume.warnings:
+            print(f"warning: {path}: {line}", file=sys.stderr)
+        try:
+            placed.append(place_on_source(volume.array, volume.affine_ras, source))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    if len(placed) == 1:
+        return placed[0], None
+    for path, array in zip(paths, placed, strict=True):
+        if not np.isin(array, (0, 1)).all():
+            raise DataError(f"{path}: values from {array.min():g} to {array.max():g}; of several masks each is 0 or 1")
+    return np.stack(placed), {number: case_name(path) for number, path in enumerate(paths, start=1)}
+
+
+def _described(
+    args: argparse.Namespace, mask: NDArray[np.generic], names: Mapping[int, str] | None
+) -> dict[int, SegmentInfo] | None:
+    import numpy as np
+
+    from medseg.io.segment_info import preset, read_segment_names
+
+    if args.labels is not None:
+        found = read_segment_names(args.labels)
+    elif names is not None:
+        found = {number: preset(name) for number, name in names.items()}
+    elif args.algorithm is None and args.algorithm_name is None:
+        return None
+    else:
+        found = {int(value): preset(f"segment {int(value)}") for value in np.unique(mask) if value > 0}
+    changes: dict[str, Any] = {}
+    if args.algorithm is not None:
+        changes["algorithm_type"] = args.algorithm.upper()
+    if args.algorithm_name is not None:
+        changes["algorithm_name"] = args.algorithm_name
+    return {value: replace(info, **changes) for value, info in found.items()}
+
+
+def _write_object(
+    args: argparse.Namespace,
+    mask: NDArray[Any],
+    source: SourceSeries,
+    segments: Mapping[int, SegmentInfo] | None,
+    identity: ObjectIdentity,
+) -> dict[int, SegmentInfo]:
+    if args.type == "rtstruct":
+        from medseg.io.rtstruct import write_rtstruct
+
+        return write_rtstruct(args.out, mask, source.affine_ras, source, segments, holes=args.holes, identity=identity)
+    from medseg.io.dicom_seg import SegKind, write_seg
+
+    kind: SegKind = "labelmap" if args.labelmap else "binary"
+    return write_seg(args.out, mask, source.affine_ras, source, segments, kind=kind, identity=identity)
+
+
+def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo]) -> None:
+    for value, info in infos.items():
+        if info.is_uncoded and args.type == "seg":
+            print(f"warning: {info.name!r} (label {value}) has no codes; it is written as 'Tissue'", file=sys.stderr)
+    if args.json:
+        rows = [{"label": value, "number": info.number, **info.as_json()} for value, info in infos.items()]
+        print(json.dumps({"file": str(args.out), "type": args.type, "segments": rows}, indent=2))
+        return
+    shown = ", ".join(f"{info.number} = {info.name} (label {value})" for value, info in infos.items())
+    print(f"{args.out}: {args.type.upper()} with {len(infos)} segment(s): {shown}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

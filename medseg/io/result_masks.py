@@ -1,0 +1,88 @@
+"""What a mask must be before it is written as a DICOM object: whole values, on the source's grid, every value named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.io.dicom_source import SourceSeries, place_on_source
+from medseg.io.errors import DataError, shorten
+from medseg.io.segment_info import SegmentInfo, describe_segments
+
+__all__ = ["ResultMask", "prepare_mask"]
+
+
+class ResultMask(NamedTuple):
+    """A checked mask in the order of its source series.
+
+    Attributes:
+        array: unsigned integers, a label map ``[column, row, slice]`` or stacked masks ``[segment, ...]`` of 0 and 1.
+        infos: descriptions by label value, ascending; stacked masks have the values 1, 2, 3 ...
+    """
+
+    array: NDArray[Any]
+    infos: dict[int, SegmentInfo]
+
+    @property
+    def is_stacked(self) -> bool:
+        """True for a mask a segment."""
+        return self.array.ndim == 4
+
+    def planes(self, value: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Slices ``(k, mask [column, row])`` on which a label value occurs."""
+        from scipy import ndimage
+
+        labels, wanted = (self.array[value - 1], 1) if self.is_stacked else (self.array, value)
+        if wanted > int(labels.max(initial=0)):
+            return
+        box = ndimage.find_objects(labels, wanted)[wanted - 1]
+        if box is None:
+            return
+        columns, rows, slices = box
+        for k in range(slices.start, slices.stop):
+            plane = np.zeros(labels.shape[:2], dtype=bool)
+            plane[columns, rows] = labels[columns, rows, k] == wanted
+            if plane.any():
+                yield k, plane
+
+
+def prepare_mask(
+    mask: ArrayLike, affine_ras: ArrayLike, source: SourceSeries, segments: Mapping[int, SegmentInfo | str] | None
+) -> ResultMask:
+    """Check a mask, bring it into the order of its source and describe its segments.
+
+    Args:
+        mask: label map ``[i, j, k]`` of whole numbers from 0 to 65535, or stacked masks ``[segment, i, j, k]`` of 0, 1.
+        affine_ras: 4 x 4, voxel to RAS mm; the axes may run in any order.
+        source: the series that the mask belongs to.
+        segments: name or description by label value; None names them ``segment N``.
+
+    Raises:
+        DataError: for other values, another grid than the source's (with mm), or values without a name.
+    """
+    placed = place_on_source(_whole(mask), affine_ras, source)
+    if placed.ndim == 3:
+        return ResultMask(placed, describe_segments(np.flatnonzero(np.bincount(placed.ravel())).tolist(), segments))
+    infos = describe_segments(range(1, len(placed) + 1), segments)
+    if len(infos) != len(placed):
+        raise DataError(f"{len(placed)} stacked masks, but names for {shorten(infos)}; expected 1 to {len(placed)}")
+    return ResultMask(placed, infos)
+
+
+def _whole(mask: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(mask)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(f"mask has shape {array.shape}, expected [i, j, k] or [segment, i, j, k]")
+    if array.dtype.kind not in "buif":
+        raise DataError(f"mask has type {array.dtype}, expected whole numbers")
+    low, high = float(array.min()), float(array.max())
+    limit = 65535 if array.ndim == 3 else 1
+    if not (low >= 0 and high <= limit):
+        raise DataError(f"mask values run from {low:g} to {high:g}, expected 0 to {limit}")
+    whole = array.astype(np.uint8 if high < 256 else np.uint16)
+    if array.dtype.kind == "f" and not np.array_equal(whole, array):
+        raise DataError("mask holds fractions, expected whole label values; apply a threshold or round it first")
+    return whole
