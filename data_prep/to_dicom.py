@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -123,7 +124,6 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
     from medseg.io.dicom_source import place_on_source
     from medseg.io.errors import DataError
     from medseg.io.nifti import read_nifti
-    from medseg.io.save_mask import case_name
 
     placed = []
     for path in paths:
@@ -139,7 +139,7 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
     for path, array in zip(paths, placed, strict=True):
         if not np.isin(array, (0, 1)).all():
             raise DataError(f"{path}: values from {array.min():g} to {array.max():g}; of several masks each is 0 or 1")
-    return np.stack(placed), {number: case_name(path) for number, path in enumerate(paths, start=1)}
+    return np.stack(placed), {number: re.sub(r"\.nii(\.gz)?$", "", path.name) for number, path in enumerate(paths, start=1)}
 
 
 def _described(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -119,7 +120,7 @@ def _build(
     pixels = placed.T if placed.ndim == 3 else placed.transpose(3, 2, 1, 0)
     content = (_digest(placed, infos), source.series_uid, *(source.reference(k).instance_uid for k in (0, -1)))
     thickness = source.headers[0].get("SliceThickness") or source.slice_spacing_mm
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _in_one_line(hd):
         warnings.simplefilter("ignore")  # highdicom warns of header oddities of the source that it then copes with
         dataset = hd.seg.Segmentation(
             source_images=list(source.headers),
@@ -146,6 +147,19 @@ def _build(
         )
     _settle(dataset, identity, content)
     return dataset
+
+
+@contextmanager
+def _in_one_line(hd: Any) -> Iterator[None]:
+    """Say in one line why highdicom cannot make a segmentation of these headers."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"the headers of the series cannot carry a segmentation (highdicom {hd.__version__}: {reason}); write "
+            "an RTSTRUCT instead or mend the headers"
+        ) from error
 
 
 def _digest(placed: NDArray[Any], infos: Mapping[int, SegmentInfo]) -> str:

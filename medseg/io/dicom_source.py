@@ -200,6 +200,12 @@ def _check_identity(headers: list[Dataset], folder: Path) -> None:
             raise DataError(f"{folder}: {len(values)} values of {keyword} in one series, expected one")
         if keyword.endswith("UID") and values == {""}:
             raise DataError(f"{folder}: the slices have no {keyword}, to which a result has to refer")
+    for header in headers:
+        # Some programs clear the class; the file's meta group still holds it.
+        if not header.get("SOPClassUID"):
+            header.SOPClassUID = header.file_meta.get("MediaStorageSOPClassUID", "")
+    if any(not header.SOPClassUID for header in headers):
+        raise DataError(f"{folder}: slices without SOPClassUID, by which a result has to refer to them")
     uids = [str(header.get("SOPInstanceUID", "") or "") for header in headers]
     if "" in uids or len(set(uids)) < len(uids):
         twice = shorten(sorted({uid for uid in uids if uids.count(uid) > 1}), 3)
