@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the CT series that was segmented: masks lie on its grid. Without it a SEG lies on the grid "
         "that its frames span; an RTSTRUCT needs --series or --like",
     )
-    grid.add_argument("--like", type=Path, metavar="NIFTI", help="put the masks on this image's grid, in its order")
+    grid.add_argument("--like", type=Path, metavar="IMAGE", help="put the masks on this image's grid, in its order")
     parser.add_argument("--series-uid", metavar="UID", help="SeriesInstanceUID, where DIR holds several CT series")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
     parser.add_argument(
@@ -96,9 +96,9 @@ def _target(args: argparse.Namespace) -> SourceSeries | Grid | None:
         return read_source(args.series, args.series_uid)
     if args.like is not None:
         from medseg.geometry import Grid
-        from medseg.io.nifti import read_nifti
+        from medseg.io.image import read_image
 
-        image = read_nifti(args.like)
+        image = read_image(args.like)
         i, j, k = image.array.shape
         return Grid(image.affine_ras, (i, j, k))
     return None
@@ -110,7 +110,7 @@ def _read(args: argparse.Namespace, target: SourceSeries | Grid | None) -> Segme
     modality = str(read_dicom(args.input, pixels=False).get("Modality", ""))
     if modality == "RTSTRUCT":
         if target is None:
-            raise UsageError("an RTSTRUCT has contours and no grid; give --series DIR or --like NIFTI")
+            raise UsageError("an RTSTRUCT has contours and no grid; give --series DIR or --like IMAGE")
         from medseg.io.rtstruct_masks import read_rtstruct
 
         return read_rtstruct(args.input, target, args.combine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -49,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         type=Path,
-        metavar="NIFTI",
+        metavar="IMAGE",
         help="one label map, or several masks of 0 and 1 that may overlap (segment 1 is the first file)",
     )
     parser.add_argument("--series", required=True, type=Path, metavar="DIR", help="folder of the CT series")
@@ -94,7 +93,7 @@ def _write(args: argparse.Namespace) -> None:
         raise UsageError("--labelmap belongs to --type seg")
     absent = [path for path in args.mask if not path.is_file()]
     if absent:
-        raise UsageError(f"{absent[0]}: no such file; --mask must name NIfTI files")
+        raise UsageError(f"{absent[0]}: no such file; --mask must name image files")
     identity = _identity(args)
     from medseg.io.dicom_source import read_source
 
@@ -123,12 +122,12 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
 
     from medseg.io.dicom_source import place_on_source
     from medseg.io.errors import DataError
-    from medseg.io.nifti import read_nifti
+    from medseg.io.image import image_suffix, read_image
 
     placed = []
     for path in paths:
-        volume = read_nifti(path)
-        for line in volume.warnings:
+        volume = read_image(path)
+        for line in volume.info.warnings:
             print(f"warning: {path}: {line}", file=sys.stderr)
         try:
             placed.append(place_on_source(volume.array, volume.affine_ras, source))
@@ -139,7 +138,9 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
     for path, array in zip(paths, placed, strict=True):
         if not np.isin(array, (0, 1)).all():
             raise DataError(f"{path}: values from {array.min():g} to {array.max():g}; of several masks each is 0 or 1")
-    return np.stack(placed), {number: re.sub(r"\.nii(\.gz)?$", "", path.name) for number, path in enumerate(paths, start=1)}
+    return np.stack(placed), {
+        number: path.name[: -len(image_suffix(path))] for number, path in enumerate(paths, start=1)
+    }
 
 
 def _described(

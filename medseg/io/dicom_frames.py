@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry import Affine, apply_affine, flip_lps_ras, spacing_of
 from medseg.geometry.slice_stack import slice_normal
 from medseg.io.dicom_pixels import MAX_SIDE
+from medseg.io.dicom_stream import open_dicom
 from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ MAX_FRAMES = 1_000_000
 MAX_PLANES = 20_000
 """Most slices a grid may have: a guard against positions far apart that would make an endless one."""
 
+_INFLATED_BYTES = 1 << 30
 _SAME_MM = 0.01
 _OFF_LINE_MM = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
@@ -78,26 +82,28 @@ class FrameStack(NamedTuple):
     note: str = ""
 
 
-def read_dicom(path: Any, *, pixels: bool = True) -> Dataset:
+def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
     """Read one DICOM file, or say in one line why not.
 
     Raises:
         DataError: if there is no such file.
         UnreadableFileError: if it is no DICOM file, or is cut off.
     """
-    import warnings
-
     import pydicom
 
+    where = Path(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), open_dicom(where, _INFLATED_BYTES) as opened:
             warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, stop_before_pixels=not pixels)
+            data = pydicom.dcmread(opened.stream, stop_before_pixels=not pixels)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except Exception as error:
+    except Exception as error:  # whatever a damaged file makes the parser raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableFileError(f"{path}: not a readable DICOM file ({reason}); fetch the file again") from None
+    if not opened.complete:
+        raise UnreadableFileError(f"{path}: inflates to more than {_INFLATED_BYTES >> 20} MiB, which is refused")
+    return data
 
 
 def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:

@@ -118,7 +118,7 @@ def _build(
     geometry = source.geometry
     # [column, row, slice] to highdicom's [slice, row, column(, segment)]
     pixels = placed.T if placed.ndim == 3 else placed.transpose(3, 2, 1, 0)
-    content = (_digest(placed, infos), source.series_uid, *(source.reference(k).instance_uid for k in (0, -1)))
+    content = (_digest(placed, infos), source.series_uid, *(source.references[k].instance_uid for k in (0, -1)))
     thickness = source.headers[0].get("SliceThickness") or source.slice_spacing_mm
     with warnings.catch_warnings(), _in_one_line(hd):
         warnings.simplefilter("ignore")  # highdicom warns of header oddities of the source that it then copes with

@@ -25,6 +25,7 @@ from medseg.io.dicom_pixels import decoder_name
 from medseg.io.dicom_segments import segment_infos
 from medseg.io.dicom_source import SourceSeries
 from medseg.io.errors import DataError, UnreadableFileError, shorten
+from medseg.io.limits import ReadLimits, check_geometry
 from medseg.io.segment_info import SegmentInfo
 from medseg.io.segment_masks import SegmentMasks, segment_from_planes
 
@@ -84,6 +85,8 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
         _check_frame_of_reference(data, onto, where)
         onto = onto.grid
     stack, restore = _place(geometry, onto, where)
+    check_geometry(where, stack.affine_ras)
+    ReadLimits.from_environment().check_shape(where, stack.shape, 4 if kind == "FRACTIONAL" else 1)
     patches = _Patches({}, where)
     notes = [stack.note] if stack.note else []
     if kind == "LABELMAP":

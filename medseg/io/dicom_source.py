@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, Grid, apply_affine, compare_grids, spacing_of
-from medseg.geometry.slice_stack import find_problem, slice_normal, stack_order
-from medseg.io.dicom_frames import FrameGeometry, frame_geometry, read_dicom
-from medseg.io.dicom_scan import SeriesEntry, choose_series, scan_folder
+from medseg.geometry.slice_stack import find_problem, slice_normal
+from medseg.io.dicom_frames import FrameGeometry, read_dicom
+from medseg.io.dicom_scan import choose_series, scan_folder
+from medseg.io.dicom_stack import SliceStack, sort_stack
 from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
+from medseg.io.limits import check_geometry
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = ["InstanceReference", "SourceSeries", "place_on_source", "read_source"]
 
-_ORIENTATION_TOLERANCE = 1e-3
-_SPACING_TOLERANCE_MM = 1e-4
 _STEP_FRACTION = 0.01
 _STEP_FLOOR_MM = 0.011
 
@@ -60,16 +60,16 @@ class SourceSeries:
     """A series without its pixels.
 
     Attributes:
-        headers: one pydicom data set a slice, by k; a multi-frame series has a single one.
+        headers: a pydicom data set for each file, in the order of the first slice that it holds.
+        references: what every slice is called by, by k.
         geometry: planes of the slices, by k.
         affine_ras: 4 x 4, voxel ``[i = column, j = row, k = slice along the normal]`` to RAS mm.
-        frame_numbers: frame of every slice, by k; empty unless the series is one multi-frame object.
     """
 
     headers: tuple[Dataset, ...]
+    references: tuple[InstanceReference, ...]
     geometry: FrameGeometry
     affine_ras: Affine
-    frame_numbers: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,19 +103,13 @@ class SourceSeries:
         """FrameOfReferenceUID."""
         return str(self.headers[0].FrameOfReferenceUID)
 
-    def reference(self, k: int) -> InstanceReference:
-        """What to call slice ``k`` by."""
-        header = self.headers[0 if self.frame_numbers else k]
-        frame = self.frame_numbers[k] if self.frame_numbers else None
-        return InstanceReference(str(header.SOPClassUID), str(header.SOPInstanceUID), frame)
-
     def joining_fields(self) -> dict[str, Any]:
         """Patient and study attributes that tie a result to the study of this series: they name the patient."""
         return {keyword: self.headers[0].get(keyword, "") for keyword in _JOINING}
 
 
 def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeries:
-    """Read the headers of one CT series (single-frame files or one multi-frame file), recursively under a folder.
+    """Read the headers of one CT series, single-frame or multi-frame, recursively under a folder.
 
     Slices of a tilted gantry are accepted, since SEG and RTSTRUCT state the position of every slice; missing or
     duplicate slices and variable spacing are refused, because a mask on a regular grid cannot belong to them.
@@ -136,19 +130,19 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
         path, reason = listing.unreadable[0]
         more = f" and {len(listing.unreadable) - 1} more files" if len(listing.unreadable) > 1 else ""
         raise UnreadableFileError(f"{path}: {reason}{more}")
-    headers = [read_dicom(header.path, pixels=False) for header in entry.headers]
+    stack = sort_stack(entry)
+    datasets = {header.path: read_dicom(header.path, pixels=False) for header in stack.headers}
+    geometry = _geometry(stack)
+    affine = check_geometry(folder, _regular_affine(geometry, Path(folder)))
+    headers = tuple(datasets.values())
     _check_identity(headers, Path(folder))
-    if len(headers) == 1 and "PerFrameFunctionalGroupsSequence" in headers[0]:
-        geometry = frame_geometry(headers[0], entry.headers[0].path)
-    else:
-        geometry = _single_frames(headers, entry)
-    order = stack_order(geometry.positions_lps, slice_normal(geometry.orientation))
-    multi_frame = len(headers) == 1 and len(order) > 1
-    geometry = geometry._replace(positions_lps=geometry.positions_lps[order])
-    affine = _regular_affine(geometry, Path(folder))
-    frames = tuple(int(index) + 1 for index in order) if multi_frame else ()
-    sorted_headers = headers if multi_frame else [headers[index] for index in order]
-    return SourceSeries(tuple(_complete(header) for header in sorted_headers), geometry, affine, frames)
+    references = tuple(
+        InstanceReference(
+            str(datasets[header.path].SOPClassUID), str(datasets[header.path].SOPInstanceUID), header.frame or None
+        )
+        for header in stack.headers
+    )
+    return SourceSeries(tuple(_complete(header) for header in headers), references, geometry, affine)
 
 
 def place_on_source(mask: NDArray[Any], affine_ras: ArrayLike, source: SourceSeries) -> NDArray[Any]:
@@ -193,7 +187,7 @@ def _centre_shift(affine_ras: ArrayLike, shape: Sequence[int], source: SourceSer
     return float(np.linalg.norm(own - other))
 
 
-def _check_identity(headers: list[Dataset], folder: Path) -> None:
+def _check_identity(headers: Sequence[Dataset], folder: Path) -> None:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName"):
         values = {str(header.get(keyword, "") or "") for header in headers}
         if len(values) > 1:  # values are not shown: they may name a patient
@@ -212,28 +206,17 @@ def _check_identity(headers: list[Dataset], folder: Path) -> None:
         raise DataError(f"{folder}: SOPInstanceUID absent or used twice ({twice}); remove second copies")
 
 
-def _single_frames(headers: list[Dataset], entry: SeriesEntry) -> FrameGeometry:
-    found = entry.headers
-    positions = np.array([header.numbers("ImagePositionPatient", 3) for header in found])
-    orientations = np.array([header.numbers("ImageOrientationPatient", 6) for header in found])
-    spacings = np.array([header.numbers("PixelSpacing", 2) for header in found])
-    sizes = {tuple(int(header.numbers(key, 1)[0]) for key in ("Columns", "Rows")) for header in found}
-    if (
-        len(sizes) > 1
-        or np.ptp(orientations, axis=0).max() > _ORIENTATION_TOLERANCE
-        or np.ptp(spacings, axis=0).max() > _SPACING_TOLERANCE_MM
-    ):
-        raise SeriesGeometryError(f"series {entry.uid}: slices of several sizes, orientations or spacings; split it")
-    if spacings.min() <= 0:
-        raise DataError(f"{found[0].path}: PixelSpacing is {spacings[0].tolist()}, expected two positive numbers")
-    try:
-        slice_normal(orientations[0])
-    except ValueError as error:
-        raise SeriesGeometryError(f"{found[0].path}: {error}") from None
-    steps = [headers[0].get(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
-    offered = tuple(abs(float(step)) for step in steps if step)
-    columns, rows = sizes.pop()
-    return FrameGeometry(positions, orientations[0], (spacings[0, 0], spacings[0, 1]), (columns, rows), offered)
+def _geometry(stack: SliceStack) -> FrameGeometry:
+    first = stack.headers[0]
+    columns, rows = (int(first.numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
+    steps = [first.get(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
+    return FrameGeometry(
+        stack.positions,
+        np.array(stack.orientation),
+        (stack.pixel_spacing[0], stack.pixel_spacing[1]),
+        (columns, rows),
+        tuple(abs(float(step)) for step in steps if step),
+    )
 
 
 def _regular_affine(geometry: FrameGeometry, folder: Path) -> Affine:

@@ -66,7 +66,7 @@ def write_rtstruct(
     """
     prepared = prepare_mask(mask, affine_ras, source, segments)
     identity = identity or ObjectIdentity()
-    content = (_digest(prepared), holes, source.series_uid, source.reference(0).instance_uid)
+    content = (_digest(prepared), holes, source.series_uid, source.references[0].instance_uid)
     dataset = _header(source, identity, content)
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(source)]
     dataset.StructureSetROISequence = [_structure(info, source) for info in prepared.infos.values()]
@@ -123,7 +123,7 @@ def _header(source: SourceSeries, identity: ObjectIdentity, content: tuple[str, 
 
 
 def _referenced_frame(source: SourceSeries) -> Dataset:
-    instances = {reference[:2]: _instance(reference._replace(frame_number=None)) for reference in _references(source)}
+    instances = {reference[:2]: _instance(reference._replace(frame_number=None)) for reference in source.references}
     series = _item(SeriesInstanceUID=source.series_uid, ContourImageSequence=list(instances.values()))
     study = _item(
         ReferencedSOPClassUID=_STUDY_CLASS,
@@ -131,10 +131,6 @@ def _referenced_frame(source: SourceSeries) -> Dataset:
         RTReferencedSeriesSequence=[series],
     )
     return _item(FrameOfReferenceUID=source.frame_of_reference_uid, RTReferencedStudySequence=[study])
-
-
-def _references(source: SourceSeries) -> list[InstanceReference]:
-    return [source.reference(k) for k in range(source.shape[2])]
 
 
 def _structure(info: SegmentInfo, source: SourceSeries) -> Dataset:
@@ -181,7 +177,7 @@ def _contour(polygon: NDArray[np.float64], k: int, number: int, source: SourceSe
     )
     item = _item(
         ContourNumber=number,
-        ContourImageSequence=[_instance(source.reference(k))],
+        ContourImageSequence=[_instance(source.references[k])],
         ContourGeometricType=kind,
         NumberOfContourPoints=len(points),
     )

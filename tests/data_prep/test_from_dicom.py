@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.from_dicom import main
+from medseg.geometry import corner_displacement_mm
+from medseg.io.dicom_seg import write_seg
+from medseg.io.image import read_image, write_image
+from medseg.io.rtstruct import write_rtstruct
+from tests.io.clinical import Example, make_example, store_otherwise
+
+NAMES = {1: "liver", 2: "Liver Tumour!"}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    made = make_example(tmp_path / "ct")
+    write_seg(tmp_path / "seg.dcm", made.labels, made.affine_ras, made.source, NAMES)
+    write_rtstruct(tmp_path / "rt.dcm", made.labels, made.affine_ras, made.source, NAMES)
+    return made
+
+
+def facts_of(folder: Path) -> dict:
+    return json.loads((folder / "segments.json").read_text())
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    return text
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "rt.dcm"])
+def test_every_segment_becomes_a_file_on_the_grid_of_the_series(example: Example, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    assert main([str(tmp_path / name), "--series", str(tmp_path / "ct"), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "001_liver.nii.gz",
+        "002_liver_tumour.nii.gz",
+        "segments.json",
+    ]
+    for value, file in ((1, "001_liver.nii.gz"), (2, "002_liver_tumour.nii.gz")):
+        image = read_image(out / file)
+        assert np.array_equal(image.array, example.labels == value)
+        assert corner_displacement_mm(image.affine_ras, example.affine_ras, image.array.shape) < 1e-4
+    first = facts_of(out)["segments"][0]
+    assert (first["name"], first["voxels"]) == ("liver", int((example.labels == 1).sum()))
+    assert first["volume_ml"] == pytest.approx(first["voxels"] * 0.7 * 0.8 * 2.5 / 1000)
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "rt.dcm"])
+def test_an_image_gives_grid_and_order(example: Example, tmp_path: Path, name: str) -> None:
+    mask, affine = store_otherwise(example.labels, example.affine_ras, (1, 2, 0), (False, True, True))
+    write_image(tmp_path / "like.nrrd", mask.astype(np.int16), affine)
+    arguments = ["--like", str(tmp_path / "like.nrrd"), "--out", str(tmp_path / "out"), "--labelmap"]
+    assert main([str(tmp_path / name), *arguments]) == 0
+    assert np.array_equal(read_image(tmp_path / "out" / "labels.nii.gz").array, mask)
+
+
+def test_patients_and_studies_reach_no_output(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--series", str(tmp_path / "ct"), "--out", str(tmp_path / "out"), "--json"]
+    assert main([str(tmp_path / "seg.dcm"), *arguments]) == 0
+    header = example.source.headers[0]
+    texts = [capsys.readouterr().out, *(path.read_bytes().decode("latin-1") for path in (tmp_path / "out").iterdir())]
+    for canary in ("Synthetic", "P-7", str(header.StudyInstanceUID)):
+        assert all(canary not in text for text in texts)
+    assert facts_of(tmp_path / "out")["source"]["series_uid"] == example.source.series_uid
+
+
+def test_an_rtstruct_needs_a_grid(example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "rt.dcm"), "--out", str(tmp_path / "out")]) == 2
+    assert "give --series DIR or --like IMAGE" in error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_overlapping_segments_make_files_but_no_label_map(
+    real_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(real_data("dicom_seg_dcmqi") / "partial_overlaps.dcm")
+    assert main([path, "--out", str(tmp_path / "map"), "--labelmap"]) == 3
+    assert "'GREEN' and 'ORANGE' share 3017 voxels" in error_line(capsys)
+    assert not (tmp_path / "map").exists()
+    assert main([path, "--out", str(tmp_path / "files")]) == 0
+    assert [row["voxels"] for row in facts_of(tmp_path / "files")["segments"]] == [9602, 11888, 10743, 6693, 4713]
+
+
+def test_fractions_are_kept_or_cut_at_a_threshold(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    path = str(real_data("dicom_seg_highdicom") / "seg_image_ct_true_fractional.dcm")
+    assert main([path, "--out", str(tmp_path / "kept")]) == 0
+    kept = read_image(tmp_path / "kept" / "001_first_segment.nii.gz").array
+    assert kept.dtype == np.float32
+    assert facts_of(tmp_path / "kept")["segments"][0]["fractional"] is True
+    assert main([path, "--out", str(tmp_path / "cut"), "--threshold", "0.5"]) == 0
+    cut = read_image(tmp_path / "cut" / "001_first_segment.nii.gz").array
+    assert np.array_equal(cut, kept >= 0.5)
+
+
+def test_warnings_are_printed_and_kept(
+    real_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(real_data("dicom_seg_dcmqi") / "sparse-labelmap-ppv5.dcm")
+    assert main([path, "--out", str(tmp_path / "out")]) == 0
+    assert "warning: slices 1 have no frame" in capsys.readouterr().err
+    assert facts_of(tmp_path / "out")["warnings"]
+
+
+def test_folders_are_replaced_only_on_request_and_only_if_they_are_ours(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(tmp_path / "seg.dcm"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "--overwrite" in error_line(capsys)
+    assert main([*arguments, "--overwrite"]) == 0
+    (tmp_path / "out" / "segments.json").unlink()
+    capsys.readouterr()
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "was not written by this command" in error_line(capsys)
+
+
+def test_other_files_are_refused(
+    real_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(real_data("dicom_seg_highdicom") / "sr_document.dcm")
+    assert main([path, "--out", str(tmp_path / "out")]) == 3
+    assert "expected a DICOM Segmentation" in error_line(capsys)
+    assert main([str(tmp_path / "absent.dcm"), "--out", str(tmp_path / "out")]) == 2
+    assert "no such file" in error_line(capsys)

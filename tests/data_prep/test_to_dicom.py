@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from data_prep.to_dicom import main
+from medseg.io.dicom_seg_reader import read_seg
+from medseg.io.image import write_image
+from medseg.io.rtstruct_masks import read_rtstruct
+from tests.io.clinical import Example, make_example, store_otherwise
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    made = make_example(tmp_path / "ct")
+    mask, affine = store_otherwise(made.labels, made.affine_ras, (2, 0, 1), (True, False, True))
+    write_image(tmp_path / "mask.nii.gz", mask, affine)
+    (tmp_path / "names.json").write_text('{"1": "liver", "2": "liver tumour"}')
+    return made
+
+
+def run(folder: Path, *arguments: str, kind: str = "seg", mask: str = "mask.nii.gz") -> int:
+    base = ["--mask", str(folder / mask), "--series", str(folder / "ct"), "--out", str(folder / "out.dcm")]
+    return main([*base, "--type", kind, *arguments])
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def test_a_mask_in_another_order_becomes_a_segmentation(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "--labels", str(tmp_path / "names.json")) == 0
+    assert "SEG with 2 segment(s): 1 = liver (label 1), 2 = liver tumour (label 2)" in capsys.readouterr().out
+    assert np.array_equal(read_seg(tmp_path / "out.dcm", example.source).label_map(), example.labels)
+
+
+def test_a_mask_in_another_order_becomes_structures(example: Example, tmp_path: Path) -> None:
+    names = str(tmp_path / "names.json")
+    assert run(tmp_path, "--labels", names, "--holes", "separate", kind="rtstruct") == 0
+    assert np.array_equal(read_rtstruct(tmp_path / "out.dcm", example.source).label_map(), example.labels)
+
+
+def test_several_masks_are_segments_named_after_their_files(example: Example, tmp_path: Path) -> None:
+    write_image(tmp_path / "liver.nii.gz", (example.labels > 0).astype(np.uint8), example.affine_ras)
+    write_image(tmp_path / "spot.mha", (example.labels == 2).astype(np.uint8), example.affine_ras)
+    masks = [str(tmp_path / "liver.nii.gz"), str(tmp_path / "spot.mha")]
+    arguments = ["--series", str(tmp_path / "ct"), "--out", str(tmp_path / "out.dcm"), "--type", "seg"]
+    assert main(["--mask", *masks, *arguments]) == 0
+    read = read_seg(tmp_path / "out.dcm", example.source)
+    assert [segment.info.name for segment in read.segments] == ["liver", "spot"]
+    assert np.array_equal(read.mask(0), example.labels > 0)
+
+
+def test_json_tells_labels_and_numbers(example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--json", "--labels", str(tmp_path / "names.json"), "--labelmap") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(row["label"], row["number"], row["name"]) for row in facts["segments"]] == [
+        (1, 1, "liver"),
+        (2, 2, "liver tumour"),
+    ]
+    assert pydicom.dcmread(tmp_path / "out.dcm").SegmentationType == "LABELMAP"
+
+
+def test_segments_without_codes_are_named_in_a_warning(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "--algorithm", "manual") == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("has no codes; it is written as 'Tissue'") == 2
+    assert pydicom.dcmread(tmp_path / "out.dcm").SegmentSequence[0].SegmentAlgorithmType == "MANUAL"
+
+
+def test_seed_and_time_make_the_file_repeatable(example: Example, tmp_path: Path) -> None:
+    fixed = ["--uid-seed", "x", "--written-at", "2026-01-31T12:00:00", "--overwrite"]
+    contents = []
+    for _ in range(2):
+        assert run(tmp_path, *fixed) == 0
+        contents.append((tmp_path / "out.dcm").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_mask_on_another_grid_is_refused_in_mm(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shifted = example.affine_ras.copy()
+    shifted[0, 3] += 2.0
+    write_image(tmp_path / "shifted.nii.gz", example.labels, shifted)
+    assert run(tmp_path, mask="shifted.nii.gz") == 3
+    text = error_line(capsys)
+    assert "2.000 mm apart" in text
+    assert "shifted.nii.gz" in text
+    assert not (tmp_path / "out.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--type", "rtstruct", "--labelmap"], "--labelmap belongs to --type seg"),
+        (["--written-at", "noon"], "expected a time such as"),
+        (["--uid-seed", "a", "--uid-prefix", "1.2."], "exclude each other"),
+        (["--mask", "absent.nii.gz"], "no such file"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(tmp_path, *arguments) == 2
+    assert words in error_line(capsys)
+
+
+def test_an_existing_file_is_kept_unless_told_otherwise(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.dcm").write_text("mine")
+    assert run(tmp_path) == 2
+    assert "--overwrite" in error_line(capsys)
+    assert (tmp_path / "out.dcm").read_text() == "mine"
+
+
+def test_a_label_without_a_name_is_refused(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "names.json").write_text('{"1": "liver"}')
+    assert run(tmp_path, "--labels", str(tmp_path / "names.json")) == 3
+    assert "label value 2 has no name" in error_line(capsys)
+
+
+def test_help_says_that_the_patient_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "repeats name, ID, birth date and sex of the patient" in " ".join(capsys.readouterr().out.split())
