@@ -131,7 +131,7 @@ def _place(geometry: FrameGeometry, onto: Grid | None, where: Path) -> tuple[Fra
     affine = turned.affine(onto.affine, onto.shape)
     shape = tuple(onto.shape[axis] for axis in turned.axes)
     stack = place_frames(geometry, affine, shape, where)
-    return stack, None if turned.is_identity else find_reordering(affine, shape, onto.affine, onto.shape)
+    return stack, None if turned.is_identity else turned.inverse()
 
 
 def _collect_masks(

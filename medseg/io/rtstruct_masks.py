@@ -27,6 +27,7 @@ contour a hole, "union" does not. Contours of type CLOSEDPLANAR_XOR always go to
 
 _FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OFF_SLICE_VOX = 0.1
+_LAST = ((1, 2, 0), (0, 2, 1), (0, 1, 2))  # axis orders that put axis 0, 1 or 2 last
 
 
 class _Frame(NamedTuple):
@@ -88,11 +89,9 @@ def _frame(structures: StructureSet, grid: Grid) -> _Frame:
             if contour.kind in _FILLED:
                 extent = np.maximum(extent, np.ptp(world_to_voxel(contour.points_lps, grid.affine, "LPS"), axis=0))
     axis = 2 if extent[2] <= _OFF_SLICE_VOX else int(np.argmin(extent))
-    order = {0: (1, 2, 0), 1: (0, 2, 1), 2: (0, 1, 2)}[axis]
-    back = {0: (2, 0, 1), 1: (0, 2, 1), 2: (0, 1, 2)}[axis]
-    turn = Reordering(order, (False, False, False), 0.0)
-    i, j, k = (grid.shape[a] for a in order)
-    return _Frame(turn.affine(grid.affine, grid.shape), (i, j, k), axis, Reordering(back, (False, False, False), 0.0))
+    turn = Reordering(_LAST[axis], (False, False, False), 0.0)
+    i, j, k = (grid.shape[a] for a in turn.axes)
+    return _Frame(turn.affine(grid.affine, grid.shape), (i, j, k), axis, turn.inverse())
 
 
 def _fill(roi: Roi, frame: _Frame, combine: Combine, path: Path, notes: list[str]) -> Segment:
