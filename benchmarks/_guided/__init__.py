@@ -1,0 +1,1 @@
+"""Parts of the study of guided networks: cases, guidance, nets, training, tests, records and report."""
