@@ -68,9 +68,15 @@ def series_warnings(
 
 
 def _describe_repair(item: dict[str, Any]) -> str:
-    where = item["mm"]
-    places = ", ".join(f"{value:g}" for value in where[:6]) if isinstance(where, list) else f"{where:g}"
-    return f"{item['what']}; {item['count']} in number, {places} mm"
+    where = item["mm"] if isinstance(item["mm"], list) else [item["mm"]]
+    places = ", ".join(f"{value:g}" for value in where[:6]) + (" ..." if len(where) > 6 else "") + " mm"
+    details = {
+        "shear": "{count} slices, by up to {places}",
+        "resample": "{count} of {slices_after} slices blended, widest step {places}",
+        "keep-lowest": "{count} slices at {places}, {different_pixels} of them with other pixels than the one kept",
+        "split": "this is part {part} of {count}, {slices} slices from and to {places}",
+    }
+    return f"{item['what']} ({details[item['rule']].format(**item, places=places)})"
 
 
 def _reason_only(path: Path, reason: str) -> str:

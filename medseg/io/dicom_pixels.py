@@ -159,6 +159,7 @@ class SliceDecoder:
         self._path: Path | None = None
         self._data: Any = None
         self._frames: list[bytes] = []
+        self._syntaxes: set[str] = set()
 
     def decode(self, header: SliceHeader) -> DecodedSlice:
         """Decode one slice and rescale it with its own slope and intercept.
@@ -171,7 +172,9 @@ class SliceDecoder:
 
     def _stored(self, header: SliceHeader) -> NDArray[Any]:
         path = header.path
-        decoder_name(header.transfer_syntax, path)
+        if header.transfer_syntax not in self._syntaxes:
+            decoder_name(header.transfer_syntax, path)
+            self._syntaxes.add(header.transfer_syntax)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -216,8 +219,7 @@ def decode_slice(header: SliceHeader) -> DecodedSlice:
 
 def _hounsfield(header: SliceHeader, stored: NDArray[Any]) -> DecodedSlice:
     slope, intercept = header.numbers("RescaleSlope", 1)[0], header.numbers("RescaleIntercept", 1)[0]
-    exact = stored.astype(np.float64) * slope + intercept
-    whole = np.rint(exact)
+    whole, rounding = _rescaled(stored, slope, intercept)
     low, high = float(whole.min()), float(whole.max())
     raised = kept = 0
     ends = padding_range(header)
@@ -232,7 +234,17 @@ def _hounsfield(header: SliceHeader, stored: NDArray[Any]) -> DecodedSlice:
             f"{header.path}: Hounsfield values run from {low:g} to {high:g}, expected -32768 to 32767; "
             "check RescaleSlope, RescaleIntercept and PixelRepresentation"
         )
-    return DecodedSlice(whole.astype(np.int16).T, raised, kept, float(np.abs(exact - np.rint(exact)).max()))
+    return DecodedSlice(whole.astype(np.int16).T, raised, kept, rounding)
+
+
+def _rescaled(stored: NDArray[Any], slope: float, intercept: float) -> tuple[NDArray[Any], float]:
+    """Whole Hounsfield units and the largest change by rounding; in integers where they are exact."""
+    small = stored.dtype.itemsize <= 2 and abs(slope) < 2**14 and abs(intercept) < 2**29
+    if small and slope == int(slope) and intercept == int(intercept):
+        return stored.astype(np.int32) * np.int32(slope) + np.int32(intercept), 0.0
+    exact = stored.astype(np.float64) * slope + intercept
+    whole = np.rint(exact)
+    return whole, float(np.abs(exact - whole).max())
 
 
 def _read_data(header: SliceHeader) -> Any:

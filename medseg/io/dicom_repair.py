@@ -183,7 +183,7 @@ def _plan_shear(where: object, stack: SliceStack, plan: PartPlan, problem: Stack
     plan.repairs.append(
         {
             "rule": "shear",
-            "what": f"gantry tilt of {degrees:.2f} degrees straightened: slices moved within their planes",
+            "what": f"gantry tilt of {degrees:.2f} degrees straightened by moving slices within their planes",
             "count": len(plan.indices),
             "mm": round(shear.largest_mm, 3),
             "degrees": round(degrees, 3),
