@@ -15,6 +15,7 @@ _PRELUDE = """
 import resource, sys
 import numpy, nibabel, pydicom
 import medseg.io.image, medseg.io.nifti, medseg.io.metaimage, medseg.io.nrrd
+{load}
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = used + {extra_mib} * 1024 * 1024
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -22,11 +23,14 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def run_limited(
-    code: str, arguments: Sequence[str] = (), extra_mib: int = 512, timeout_s: float = 120
+    code: str, arguments: Sequence[str] = (), extra_mib: int = 512, timeout_s: float = 240, load: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run code (``sys.argv[1:]`` are the arguments) with ``extra_mib`` of address space beyond the libraries'."""
+    """Run code (``sys.argv[1:]`` are the arguments) with ``extra_mib`` of address space beyond the libraries'.
+
+    ``load`` is run before the limit is set.
+    """
     return subprocess.run(
-        [sys.executable, "-c", _PRELUDE.format(extra_mib=extra_mib) + code, *arguments],
+        [sys.executable, "-c", _PRELUDE.format(extra_mib=extra_mib, load=load) + code, *arguments],
         capture_output=True,
         text=True,
         check=False,
