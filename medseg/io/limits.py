@@ -71,18 +71,18 @@ class ReadLimits:
         return cls(max_bytes=int(budget), max_voxels=max(1, int(budget) // 2))
 
     def check_shape(self, where: object, shape: Sequence[int], itemsize: int) -> int:
-        """Compare a declared shape with the budget.
+        """Refuse axes without voxels and axes that are too long.
 
         Args:
             where: what to name in the error, usually the path.
-            shape: lengths of all axes.
+            shape: declared lengths of all axes.
             itemsize: bytes of a voxel.
 
         Returns:
             Bytes of all voxels.
 
         Raises:
-            DataError: for an axis without voxels, a side that is too long, too many voxels or bytes.
+            DataError: naming the shape.
         """
         sides = " x ".join(str(n) for n in shape)
         if not shape or min(shape) < 1:
@@ -92,27 +92,23 @@ class ReadLimits:
                 f"{where}: the header declares {sides} voxels, expected at most {self.max_side} along an axis; "
                 "the header is damaged or this is no volume"
             )
-        voxels = math.prod(int(n) for n in shape)
-        size = voxels * itemsize
-        if voxels > self.max_voxels or size > self.max_bytes:
-            raise DataError(
-                f"{where}: the header declares {sides} voxels of {itemsize} byte(s) = {_gib(size)} GiB, expected at "
-                f"most {_gib(self.max_bytes)} GiB and {self.max_voxels} voxels; set {BUDGET_VARIABLE} to read it anyway"
-            )
-        return size
+        return math.prod(int(n) for n in shape) * itemsize
 
-    def check_stored(self, where: object, declared: int, stored: int, compressed: bool) -> None:
-        """Compare the declared voxel bytes with the bytes that the file has for them.
+    def check_size(self, where: object, shape: Sequence[int], itemsize: int, stored: int, compressed: bool) -> None:
+        """Compare the declared voxels with the bytes that the file has for them, then with the budget.
 
         Args:
             where: what to name in the error.
-            declared: bytes of all voxels.
+            shape: lengths of all axes, which :meth:`check_shape` accepted.
+            itemsize: bytes of a voxel.
             stored: bytes of the file from where the voxels begin (of the whole file if that place is compressed too).
             compressed: whether those bytes are deflated.
 
         Raises:
             UnreadableFileError: if the file cannot hold the voxels.
+            DataError: if they are more than the budget allows.
         """
+        declared = math.prod(int(n) for n in shape) * itemsize
         if not compressed and stored < declared:
             raise UnreadableFileError(
                 f"{where}: voxel data cannot be read (the header declares {declared} bytes of voxels, the file has "
@@ -123,6 +119,12 @@ class ReadLimits:
                 f"{where}: voxel data cannot be read (the header declares {declared} bytes of voxels, the compressed "
                 f"file has {stored}, which is more than {self.max_ratio:g} to 1); the file may be cut off or made to "
                 "exhaust memory"
+            )
+        if declared > self.max_bytes or declared // itemsize > self.max_voxels:
+            raise DataError(
+                f"{where}: the header declares {' x '.join(str(n) for n in shape)} voxels of {itemsize} byte(s) = "
+                f"{_gib(declared)} GiB, expected at most {_gib(self.max_bytes)} GiB and {self.max_voxels} voxels; set "
+                f"{BUDGET_VARIABLE} to read it anyway"
             )
 
 
@@ -141,7 +143,7 @@ def check_geometry(where: object, affine: ArrayLike, name: str = "affine") -> Af
         DataError: if it is not finite, its spacing lies outside ``SPACING_RANGE_MM``, its axes lie nearly in a plane,
             or its origin is a kilometre away.
     """
-    matrix = np.array(affine, dtype=np.float64)
+    matrix = np.asarray(affine, dtype=np.float64) + 0.0  # a copy without negative zeros
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise DataError(f"{where}: the {name} holds values that are no finite numbers; the header is damaged")
     if not np.array_equal(matrix[3], (0, 0, 0, 1)):

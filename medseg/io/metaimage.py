@@ -133,7 +133,7 @@ def read_metaimage_header(path: str | Path, limits: ReadLimits | None = None) ->
     affine, warnings = _geometry(path, fields)
     compressed = _flag(path, fields, "CompressedData", False)
     data_file, offset, stored = _place(path, fields, end, size, compressed)
-    limits.check_stored(data_file, size, stored, compressed)
+    limits.check_size(data_file, shape, dtype.itemsize, stored, compressed)
     if not compressed and stored != size:
         raise UnreadableFileError(
             f"{data_file}: {stored} bytes of voxels, but the header declares {shape} of {dtype.name} = {size} bytes"

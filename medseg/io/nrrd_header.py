@@ -118,7 +118,7 @@ def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> Nrrd
     affine, space = _geometry(path, fields, list_axis)
     compressed = _ENCODINGS[encoding] == "gzip"
     data_file, offset, stored = _place(path, fields, end, size, compressed)
-    limits.check_stored(data_file, size, stored, compressed)
+    limits.check_size(data_file, sizes, dtype.itemsize, stored, compressed)
     if not compressed and stored != size:
         raise UnreadableFileError(
             f"{data_file}: {stored} bytes of voxels, but the header declares {sizes} of {dtype.name} = {size} bytes"

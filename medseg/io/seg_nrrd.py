@@ -192,7 +192,10 @@ def _unnamed_labels(layers: NDArray[Any], segments: Sequence[NrrdSegment]) -> di
     unnamed: dict[int, list[int]] = {}
     for layer, labels in enumerate(layers):
         named = {0} | {segment.label_value for segment in segments if segment.layer == layer}
-        rest = sorted(set(np.unique(labels).tolist()) - named)
+        found: set[int] = set()
+        for k in range(labels.shape[-1]):  # slice by slice: sorting a whole volume would copy it
+            found.update(np.unique(labels[..., k]).tolist())
+        rest = sorted(found - named)
         if rest:
             unnamed[layer] = rest
     return unnamed

@@ -11,6 +11,7 @@ from medseg.io.errors import DataError
 __all__ = ["beside", "number", "numbers", "read_header_lines", "whole_numbers"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_MAX_LINES = 100_000  # short lines cost more memory than bytes
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
@@ -32,7 +33,7 @@ def read_header_lines(path: Path, stream: BinaryIO, max_line: int, max_bytes: in
     while True:
         raw = stream.readline(max_line + 1)
         total += len(raw)
-        if len(raw) > max_line or total > max_bytes:
+        if len(raw) > max_line or total > max_bytes or len(lines) > _MAX_LINES:
             raise DataError(f"{path}: the text header does not end within {max_bytes} bytes; damaged or no such file")
         if b"\0" in raw:
             raise DataError(f"{path}: the text header holds a NUL byte; the file is damaged")

@@ -108,9 +108,13 @@ except DataError as error:
 
 def test_the_default_budget_lets_a_micro_ct_pass_and_names_how_to_raise_it() -> None:
     limits = ReadLimits()
-    assert limits.check_shape("a.nii", (1504, 1504, 1500), 2) == 6_786_048_000
+    shape = (1504, 1504, 1500)
+    assert limits.check_shape("a.nii", shape, 2) == 6_786_048_000
+    limits.check_size("a.nii", shape, 2, stored=6_786_048_000, compressed=False)
     with pytest.raises(DataError, match=f"= 32 GiB, expected at most 16 GiB .* set {BUDGET_VARIABLE} to read it"):
-        limits.check_shape("a.nii", (2048, 2048, 2048), 4)
+        limits.check_size("a.nii", (2048, 2048, 2048), 4, stored=2**35, compressed=False)
+    with pytest.raises(DataError, match="expected at most 16 GiB and 8589934592 voxels"):
+        limits.check_size("a.nii", (3000, 3000, 1000), 1, stored=2**30, compressed=True)
     with pytest.raises(DataError, match="expected at most 32768 along an axis"):
         limits.check_shape("a.nii", (32769, 1, 1), 1)
     with pytest.raises(DataError, match="declares 4 x 0 x 4 voxels, expected at least 1"):
