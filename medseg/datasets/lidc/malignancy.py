@@ -64,11 +64,14 @@ class MalignancyPolicy:
             raise ValueError(f"malignancy score is {wrong[0]}, expected {low} to {high}")
         if len(scores) < self.minimum_readers:
             return None
-        joined = float(np.median(scores) if self.statistic == "median" else np.mean(scores))
-        distance = joined - _MIDDLE
+        distance = self.joined(scores) - _MIDDLE
         if abs(distance) > 1e-9 and abs(distance) >= self.margin - 1e-9:
             return int(distance > 0)
         return {"drop": None, "benign": 0, "malignant": 1}[self.ambiguous]
+
+    def joined(self, scores: Sequence[int]) -> float:
+        """The statistic of at least one score."""
+        return float(np.median(scores) if self.statistic == "median" else np.mean(scores))
 
     def describe(self) -> str:
         """The policy in words, for tables and file headers."""
@@ -81,6 +84,8 @@ class MalignancyPolicy:
 
 
 def malignancy_scores(nodule: Nodule) -> list[int]:
-    """Malignancy scores of a nodule, one for every annotation that has one."""
+    """Malignancy scores of a nodule, one for every annotation that has one within 1 to 5."""
     annotations = [item for items in nodule.annotations.values() for item in items]
-    return [item.ratings["malignancy"] for item in annotations if "malignancy" in item.ratings]
+    low, high = RATING_RANGES["malignancy"]
+    scores = [item.ratings["malignancy"] for item in annotations if "malignancy" in item.ratings]
+    return [score for score in scores if low <= score <= high]

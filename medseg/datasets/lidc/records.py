@@ -88,6 +88,7 @@ class Reading:
         annotations: outlined nodules, in the source's order.
         points: findings marked by a point (XML only).
         slice_z_mm: z of every slice of the complete series, ascending (database only).
+        slice_thickness_mm: SliceThickness as recorded, not the distance between slices (database only).
         warnings: oddities found while reading, one line each.
     """
 
@@ -98,6 +99,7 @@ class Reading:
     points: tuple[PointMark, ...] = ()
     slice_z_mm: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    slice_thickness_mm: float | None = None
 
 
 def rating_warnings(nodule_id: str, ratings: Mapping[str, int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The masks of pylidc itself, run on today's NumPy through a few stand-ins, against ours."""
+"""The masks and groups of pylidc itself, run on today's NumPy through a few stand-ins, against ours."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from medseg.datasets.lidc.database import database_path, read_database
 from medseg.datasets.lidc.masks import annotation_mask
+from medseg.datasets.lidc.pylidc_clusters import cluster_like_pylidc
 from tests.conftest import require_or_skip
 
 
@@ -45,6 +46,7 @@ def _chosen(pylidc: types.ModuleType) -> list[object]:
     return [*first, *holes, *spread]
 
 
+@pytest.mark.trap("4.5-05")
 def test_masks_are_those_of_pylidc(pylidc: types.ModuleType) -> None:
     chosen = _chosen(pylidc)
     assert len(chosen) >= 16
@@ -72,3 +74,25 @@ def test_ratings_are_those_of_pylidc(pylidc: types.ModuleType) -> None:
         )
         assert ours.ratings == {name: getattr(item, name) for name in ours.ratings}
         assert len(ours.ratings) == 9
+
+
+@pytest.mark.trap("4.5-08")
+@pytest.mark.trap("4.5-09")
+@pytest.mark.parametrize(
+    "patient",
+    [
+        "LIDC-IDRI-0252",  # five annotations that no tolerance parts
+        "LIDC-IDRI-0335",  # a group that is parted by a lower tolerance in millimetres
+        "LIDC-IDRI-0707",  # two outlines exactly one pixel apart
+        "LIDC-IDRI-0055",  # twenty annotations, six of which stay together
+    ],
+)
+def test_groups_are_those_of_pylidc(pylidc: types.ModuleType, patient: str) -> None:
+    scan = pylidc.query(pylidc.Scan).filter(pylidc.Scan.patient_id == patient).one()
+    number = {item.id: index for index, item in enumerate(sorted(scan.annotations, key=lambda item: item.id))}
+    theirs = sorted(sorted(number[item.id] for item in group) for group in scan.cluster_annotations(verbose=False))
+    reading = read_database(scan.series_instance_uid)
+    ours = cluster_like_pylidc(reading.annotations, reading.slice_z_mm, float(scan.slice_thickness))
+    assert len(number) >= 4
+    assert sorted(ours.groups) == theirs
+    assert reading.slice_thickness_mm == float(scan.slice_thickness)
