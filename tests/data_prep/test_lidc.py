@@ -9,7 +9,7 @@ import pytest
 from data_prep.lidc import main
 from medseg.io.nifti import read_nifti
 from tests.conftest import require_or_skip
-from tests.datasets.lidc.messages import message, nodule, non_nodule, roi, square
+from tests.datasets.lidc.messages import SCORES, message, nodule, non_nodule, roi, square
 from tests.io.dicom_files import AXIAL, SERIES_UID, make_slice
 
 ROWS, COLUMNS, COUNT = 48, 56, 6
@@ -27,11 +27,11 @@ FILES = {
 }
 
 
-def _ct(folder: Path, zs: list[float] = SLICE_Z) -> Path:
+def _ct(folder: Path, zs: list[float] = SLICE_Z, uid: str = SERIES_UID) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for k, z in enumerate(zs):
         pixels = np.full((ROWS, COLUMNS), 1000 + k, np.int16)
-        data = make_slice(pixels, (-20.0, -15.0, z), AXIAL, (0.8, 0.8), instance=k + 1)
+        data = make_slice(pixels, (-20.0, -15.0, z), AXIAL, (0.8, 0.8), instance=k + 1, SeriesInstanceUID=uid)
         data.save_as(folder / f"1-{k + 1:03d}.dcm", enforce_file_format=True)
     return folder
 
@@ -114,6 +114,86 @@ def test_border_include_adds_the_outline(case: Path, tmp_path: Path) -> None:
     shared = json.loads((tmp_path / "out" / "nodules.json").read_text())[1]
     assert [reader["voxels"] for reader in shared["readers"]] == [17**2 - 7**2 + 9**2, 17**2]
     assert shared["border_convention"] == "include"
+
+
+def test_every_choice_is_named_in_the_output(case: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--cluster", "pylidc", "--consensus", "at-least-2", "--malignancy", "mean", "--min-readers", "2"]
+    assert _run("--dicom", case, "--out", out, *words, "--margin", "0.5") == 0
+    records = json.loads((out / "nodules.json").read_text())
+    summary = json.loads((out / "summary.json").read_text())
+    for policy in (summary["policy"], *(record["policy"] for record in records)):
+        assert (policy["cluster"], policy["consensus"], policy["border_convention"]) == (
+            "pylidc",
+            "at-least-2",
+            "exclude",
+        )
+        assert policy["consensus_definition"] == "voxels marked by at least 2 reader(s)"
+        assert policy["malignancy"].startswith("mean malignancy of at least 2 readers: benign <= 2.5, malignant >= 3.5")
+    assert [record["malignancy"] for record in records] == [
+        {"scores": [4], "joined": 4.0, "label": None},
+        {"scores": [4, 4], "joined": 4.0, "label": 1},
+    ]
+
+
+def test_a_consensus_can_be_empty_and_says_so(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _run("--dicom", case, "--out", out, "--consensus", "half-of-four") == 0
+    assert "nodule 1: its consensus is empty" in capsys.readouterr().err
+    lone, shared = json.loads((out / "nodules.json").read_text())
+    assert (lone["consensus_voxels"], shared["consensus_voxels"]) == (0, 15**2 - 7**2)
+    assert set(np.unique(read_nifti(out / "nodule_labels.nii.gz").array)) == {0, 2}
+
+
+def test_wrong_policies_are_usage_errors(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, text in (
+        (["--consensus", "at-least-0"], "readers is 0"),
+        (["--consensus", "vote"], "--consensus is 'vote', expected one of half"),
+        (["--min-readers", "0"], "minimum_readers is 0"),
+        (["--margin", "3"], "margin is 3.0"),
+    ):
+        assert _run("--dicom", case, "--out", tmp_path / "out", *words) == 2
+        assert text in _error(capsys)
+
+
+@pytest.mark.trap("4.5-06")
+@pytest.mark.trap("4.5-07")
+def test_impossible_scores_are_kept_but_never_join_a_label(case: Path, tmp_path: Path) -> None:
+    zeros = dict.fromkeys(SCORES, 0)
+    first = nodule("A", roi(-5, square(20, 24, 8)), scores=zeros)
+    second = nodule("B", roi(-5, square(20, 24, 8)), scores={**SCORES, "internalStructure": 5})
+    _xml(case, first, second)
+    assert _run("--dicom", case, "--out", tmp_path / "out", "--min-readers", "1") == 0
+    (record,) = json.loads((tmp_path / "out" / "nodules.json").read_text())
+    assert record["ratings"]["malignancy"] == [0, 4]
+    assert record["malignancy"] == {"scores": [4], "joined": 4.0, "label": 1}
+    warnings = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    assert any("malignancy is 0, outside 1 to 5" in line for line in warnings)
+    assert any("internalStructure is 5, outside 1 to 4" in line for line in warnings)
+
+
+@pytest.mark.trap("4.5-09")
+def test_a_nodule_of_more_than_four_annotations_is_named(case: Path, tmp_path: Path) -> None:
+    twice = nodule("A", roi(-5, square(20, 24, 8))) + nodule("B", roi(-5, square(21, 24, 8)))
+    _xml(case, twice, twice, nodule("C", roi(-5, square(20, 24, 8))))
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert "nodule 1 joins 5 annotations; neighbouring nodules may have merged" in summary["warnings"]
+
+
+@pytest.mark.trap("4.5-01")
+def test_two_scans_of_a_patient_get_their_own_readings(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _ct(case / "later" / "deep", uid="9.9")
+    (other / "070.xml").write_text(message("9.9", nodule("Z", roi(0, square(30, 20, 6)))))
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 3
+    assert "--series" in _error(capsys)
+    for uid, voxels in ((SERIES_UID, [225, 225]), ("9.9", [121])):
+        out = tmp_path / f"out-{uid}"
+        assert _run("--dicom", case, "--out", out, "--series", uid) == 0
+        assert json.loads((out / "summary.json").read_text())["series_instance_uid"] == uid
+        assert [r["voxels"] for r in json.loads((out / "nodules.json").read_text())[-1]["readers"]] == voxels
 
 
 def test_a_cut_file_refuses_and_names_file_and_slices(
