@@ -65,6 +65,7 @@ def test_the_full_slice_list(database: Path) -> None:
     assert slice_positions("1.2.3") is None
 
 
+@pytest.mark.trap("4.5-06")
 def test_an_out_of_range_score_is_reported(database: Path) -> None:
     connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
     query = "SELECT series_instance_uid FROM scans JOIN annotations ON scans.id=scan_id WHERE internalStructure=5"

@@ -16,6 +16,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.trap("4.5-07")
 def test_a_message_becomes_readers_nodules_and_points(tmp_path: Path) -> None:
     first = nodule("A", roi(-10.5, square(20, 30, 3)), roi(-8, square(20, 30, 2), "FALSE")) + non_nodule("N", 1, 2, 3)
     second = nodule("0", roi(-10.5, square(21, 30, 3))) + nodule("tiny", roi(4, [(7, 9)]), scores=None)
@@ -39,6 +40,7 @@ def test_a_nodule_without_characteristics_keeps_its_outline(tmp_path: Path) -> N
     assert len(annotation.contours) == 1
 
 
+@pytest.mark.trap("4.5-06")
 def test_a_score_out_of_range_is_kept_and_said(tmp_path: Path) -> None:
     text = message("1.2", nodule("A", roi(1, square(9, 9, 3)), scores={**SCORES, "internalStructure": 5}))
     reading = read_xml(_write(tmp_path / "a.xml", text))

@@ -1,0 +1,66 @@
+"""The voxel grid of a scan as the annotation database describes it, for masks without any CT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from medseg.datasets.lidc.crops import LIDC_COLUMNS_ROWS
+from medseg.datasets.lidc.database import Scan
+from medseg.geometry import Affine, make_affine
+from medseg.geometry.slice_stack import StackProblem, find_problem
+from medseg.io.errors import DataError
+
+__all__ = ["AnnotationGrid", "annotation_grid", "irregular_slices"]
+
+
+class AnnotationGrid(NamedTuple):
+    """Where annotations lie when only the database is at hand.
+
+    Attributes:
+        affine_ras: 4 x 4, voxel to RAS mm; spacing and z are true, x and y are measured from the first pixel's centre,
+            whose place in the patient the database does not record.
+        shape: columns, rows, slices.
+    """
+
+    affine_ras: Affine
+    shape: tuple[int, int, int]
+
+
+def irregular_slices(slice_z_mm: Sequence[float]) -> StackProblem | None:
+    """Why slice positions are not evenly spaced (steps more than 1 % off the median), or None.
+
+    Args:
+        slice_z_mm: ascending, at least one.
+    """
+    if len(slice_z_mm) < 2:
+        return None
+    positions = np.zeros((len(slice_z_mm), 3))
+    positions[:, 2] = slice_z_mm
+    return find_problem(positions, (0.0, 0.0, 1.0))
+
+
+def annotation_grid(scan: Scan, slice_z_mm: Sequence[float]) -> AnnotationGrid:
+    """The grid of a scan's masks: pixel spacing and slice positions; never the slice thickness.
+
+    Args:
+        scan: what the database says about the scan.
+        slice_z_mm: z of every slice, ascending, LPS mm.
+
+    Raises:
+        DataError: if the slices are not evenly spaced, which no affine can describe, or fewer than two.
+    """
+    if len(slice_z_mm) < 2:
+        raise DataError(f"series {scan.series_uid} has {len(slice_z_mm)} slice positions, expected at least 2")
+    problem = irregular_slices(slice_z_mm)
+    if problem is not None:
+        raise DataError(
+            f"series {scan.series_uid} ({scan.patient_id}): {problem.text}; no regular grid holds it, so use its CT"
+        )
+    step = (slice_z_mm[-1] - slice_z_mm[0]) / (len(slice_z_mm) - 1)
+    spacing = (scan.pixel_spacing_mm, scan.pixel_spacing_mm, float(step))
+    # Columns run to the patient's left and rows to the back in every series of the data set.
+    affine = make_affine(spacing, (0.0, 0.0, float(slice_z_mm[0])), "LPS")
+    return AnnotationGrid(affine, (*LIDC_COLUMNS_ROWS, len(slice_z_mm)))
