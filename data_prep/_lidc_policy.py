@@ -11,17 +11,22 @@ if TYPE_CHECKING:
     from medseg.datasets.lidc.malignancy import MalignancyPolicy
     from medseg.datasets.lidc.policy import NodulePolicy
 
-__all__ = ["add_malignancy_options", "add_nodule_options", "malignancy_policy", "nodule_policy"]
+__all__ = ["add_cluster_option", "add_malignancy_options", "add_nodule_options", "malignancy_policy", "nodule_policy"]
 
 
-def add_nodule_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cluster``, ``--consensus`` and ``--border``."""
+def add_cluster_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cluster``."""
     parser.add_argument(
         "--cluster",
         choices=("kdtree", "pylidc"),
         default="kdtree",
         help="which annotations show one nodule: outlines within one pixel spacing (default), or as pylidc groups",
     )
+
+
+def add_nodule_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cluster``, ``--consensus`` and ``--border``."""
+    add_cluster_option(parser)
     parser.add_argument(
         "--consensus",
         default="half",
@@ -61,12 +66,13 @@ def add_malignancy_options(parser: argparse.ArgumentParser) -> None:
 
 
 def nodule_policy(args: argparse.Namespace) -> NodulePolicy:
-    """The choices of ``add_nodule_options``."""
+    """The choices of ``add_nodule_options``, or of ``add_cluster_option`` with the defaults for the others."""
     from medseg.datasets.lidc.consensus_rules import ConsensusRule
     from medseg.datasets.lidc.policy import NodulePolicy
 
     try:
-        return NodulePolicy(args.cluster, ConsensusRule.parse(args.consensus), args.border)
+        rule = ConsensusRule.parse(getattr(args, "consensus", "half"))
+        return NodulePolicy(args.cluster, rule, getattr(args, "border", "exclude"))
     except ValueError as error:
         raise UsageError(f"--{error}") from error
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from medseg.datasets.lidc.records import Annotation, Reading
 from medseg.geometry import apply_affine, spacing_of, voxel_volume_ml
 from medseg.geometry.contours import PatchMask
 
-__all__ = ["Nodule", "build_nodules", "dice", "equivalent_diameter_mm", "nodules_on_slices"]
+__all__ = ["Nodule", "build_nodules", "dice", "equivalent_diameter_mm", "nodules_on_slices", "superior_first"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def nodules_on_slices(
         for group in groups
         if (nodule := _join([reading.annotations[i] for i in group], slice_z_mm, size_xy, policy)) is not None
     ]
-    found.sort(key=_superior_first)
+    found.sort(key=lambda nodule: superior_first(chain.from_iterable(nodule.annotations.values())))
     return [replace(nodule, nodule_id=number) for number, nodule in enumerate(found, start=1)]
 
 
@@ -175,8 +175,9 @@ def _common_box(
     return (int(low[0]), int(low[1]), int(low[2])), masks
 
 
-def _superior_first(nodule: Nodule) -> tuple[float, float, float]:
-    contours = [contour for items in nodule.annotations.values() for item in items for contour in item.contours]
+def superior_first(annotations: Iterable[Annotation]) -> tuple[float, float, float]:
+    """Sort key of a nodule by its outlines: superior before inferior, then by row and column."""
+    contours = [contour for item in annotations for contour in item.contours]
     points = np.concatenate([contour.points for contour in contours])
     z = float(np.mean([contour.z_mm for contour in contours]))
     return -z, float(points[:, 1].mean()), float(points[:, 0].mean())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from medseg.datasets.lidc.consensus import Nodule
-from medseg.datasets.lidc.records import RATING_RANGES
+from medseg.datasets.lidc.records import RATING_RANGES, Annotation
 
-__all__ = ["MalignancyPolicy", "malignancy_scores"]
+__all__ = ["MalignancyPolicy", "malignancy_scores", "valid_scores"]
 
 _MIDDLE = 3.0
 
@@ -84,8 +84,12 @@ class MalignancyPolicy:
 
 
 def malignancy_scores(nodule: Nodule) -> list[int]:
-    """Malignancy scores of a nodule, one for every annotation that has one within 1 to 5."""
-    annotations = [item for items in nodule.annotations.values() for item in items]
+    """Malignancy scores of a nodule, see ``valid_scores``."""
+    return valid_scores([item for items in nodule.annotations.values() for item in items])
+
+
+def valid_scores(annotations: Iterable[Annotation]) -> list[int]:
+    """Malignancy scores, one for every annotation that has one within 1 to 5."""
     low, high = RATING_RANGES["malignancy"]
     scores = [item.ratings["malignancy"] for item in annotations if "malignancy" in item.ratings]
     return [score for score in scores if low <= score <= high]

@@ -1,0 +1,185 @@
+"""LUNA16's tables: findings and candidates in LPS millimetres, their voxels, and the nodules they belong to."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from medseg.geometry import world_to_voxel
+from medseg.io.errors import DataError
+
+__all__ = ["Candidate", "Finding", "Match", "findings_to_voxels", "match_findings", "read_candidates", "read_findings"]
+
+MAX_CSV_BYTES = 256 * 1024 * 1024
+_CENTRE = ("coordX", "coordY", "coordZ")
+
+
+class Finding(NamedTuple):
+    """One row of ``annotations.csv``: a nodule that at least three of four readers outlined.
+
+    Attributes:
+        series_uid: SeriesInstanceUID of the CT.
+        centre_lps_mm: x, y, z in LPS mm.
+        diameter_mm: positive.
+        malignancy: the readers' scores, where the table has them.
+    """
+
+    series_uid: str
+    centre_lps_mm: tuple[float, float, float]
+    diameter_mm: float
+    malignancy: tuple[int, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """One row of ``candidates.csv`` or ``candidates_V2.csv``.
+
+    Attributes:
+        series_uid: SeriesInstanceUID of the CT.
+        centre_lps_mm: x, y, z in LPS mm.
+        nodule: True for class 1, False for class 0.
+    """
+
+    series_uid: str
+    centre_lps_mm: tuple[float, float, float]
+    nodule: bool
+
+
+class Match(NamedTuple):
+    """A finding and the nodule it shows.
+
+    Attributes:
+        finding: index into the findings.
+        nodule: index into the nodules.
+        distance_mm: between their centres.
+    """
+
+    finding: int
+    nodule: int
+    distance_mm: float
+
+
+def read_findings(path: str | Path) -> list[Finding]:
+    """Read ``annotations.csv``, or a table with the same columns and the readers' scores in ``mal_details``.
+
+    Args:
+        path: CSV with columns seriesuid, coordX, coordY, coordZ, diameter_mm.
+
+    Raises:
+        DataError: one line naming file, line and value: a missing column, a number that is none, an impossible score.
+    """
+    found = []
+    for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "diameter_mm")):
+        diameter = _number(path, line, row, "diameter_mm")
+        if diameter <= 0:
+            raise DataError(f"{path}, line {line}: diameter_mm is {diameter:g}, expected a positive number")
+        scores = _scores(path, line, row.get("mal_details") or "")
+        found.append(Finding(row["seriesuid"].strip(), _centre(path, line, row), diameter, scores))
+    return found
+
+
+def read_candidates(path: str | Path) -> list[Candidate]:
+    """Read a table of candidate positions.
+
+    Args:
+        path: CSV with columns seriesuid, coordX, coordY, coordZ, class.
+
+    Raises:
+        DataError: as ``read_findings``, and for a class other than 0 and 1.
+    """
+    found = []
+    for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "class")):
+        if row["class"].strip() not in ("0", "1"):
+            raise DataError(f"{path}, line {line}: class is {row['class']!r}, expected 0 or 1")
+        found.append(Candidate(row["seriesuid"].strip(), _centre(path, line, row), row["class"].strip() == "1"))
+    return found
+
+
+def findings_to_voxels(findings: Sequence[Finding | Candidate], affine_ras: ArrayLike) -> NDArray[np.float64]:
+    """Fractional voxel indices of findings of one image.
+
+    The centres are LPS and the affine is RAS, so x and y change sign on the way; array axes may point anywhere.
+
+    Args:
+        findings: rows of the image's own series.
+        affine_ras: 4 x 4, voxel to RAS mm, e.g. of a MetaImage or NIfTI file.
+
+    Returns:
+        float64 ``(n, 3)`` in array order.
+    """
+    centres = np.array([item.centre_lps_mm for item in findings], dtype=np.float64).reshape(-1, 3)
+    return world_to_voxel(centres, affine_ras, "LPS")
+
+
+def match_findings(findings: Sequence[Finding], centres_lps_mm: ArrayLike) -> list[Match]:
+    """Pair findings with nodules of the same scan, one to one, with the least total distance.
+
+    Only a nodule whose centre lies within the finding's radius can be its partner (the challenge's rule for a hit).
+    As many findings as possible are paired.
+
+    Args:
+        findings: rows of one series.
+        centres_lps_mm: centres of the nodules of that series ``(m, 3)``, LPS mm.
+
+    Returns:
+        Pairs in the order of the findings; findings and nodules without a partner do not appear.
+    """
+    nodules = np.asarray(centres_lps_mm, np.float64).reshape(-1, 3)
+    if not len(findings) or not len(nodules):
+        return []
+    centres = np.array([item.centre_lps_mm for item in findings])
+    distance = np.linalg.norm(centres[:, None] - nodules[None], axis=2)
+    near = distance <= np.array([item.diameter_mm / 2 for item in findings])[:, None]
+    # A forbidden pair costs more than all allowed ones together, so it is taken only where nothing else is left.
+    forbidden = 1.0 + float(distance[near].sum()) if near.any() else 1.0
+    rows, columns = linear_sum_assignment(np.where(near, distance, forbidden))
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return [Match(a, b, float(distance[a, b])) for a, b in pairs if near[a, b]]
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    try:
+        size = path.stat().st_size
+        if size > MAX_CSV_BYTES:
+            raise DataError(f"{path}: {size} bytes, expected at most {MAX_CSV_BYTES} for a LUNA16 table")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path}: no column {missing[0]!r}; a LUNA16 table has {', '.join(columns)}")
+            for row in reader:
+                if any(row[name] is None for name in columns):
+                    raise DataError(f"{path}, line {reader.line_num}: too few columns, expected {', '.join(columns)}")
+                yield reader.line_num, row
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table ({error})") from error
+
+
+def _number(path: str | Path, line: int, row: Mapping[str, str], name: str) -> float:
+    try:
+        value = float(row[name])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{path}, line {line}: {name} is {row[name]!r}, expected a number of millimetres")
+    return value
+
+
+def _centre(path: str | Path, line: int, row: Mapping[str, str]) -> tuple[float, float, float]:
+    x, y, z = (_number(path, line, row, name) for name in _CENTRE)
+    return x, y, z
+
+
+def _scores(path: str | Path, line: int, text: str) -> tuple[int, ...]:
+    words = text.strip().strip("[]").replace(",", " ").split()
+    if any(word not in ("1", "2", "3", "4", "5") for word in words):
+        raise DataError(f"{path}, line {line}: mal_details is {text!r}, expected scores of 1 to 5")
+    return tuple(int(word) for word in words)
