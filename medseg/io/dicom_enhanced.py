@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from medseg.io.dicom_header import CT_CLASSES, SliceHeader
+from medseg.io.dicom_header import CT_CLASSES, SliceHeader, has_long_number, plain_value
 from medseg.io.errors import DataError
 
 __all__ = ["expand_frames", "is_multi_frame"]
@@ -62,13 +62,14 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
             f"{header.path}: multi-frame image ({count} frames) with {len(groups)} items of per-frame groups and "
             f"{len(shared)} of shared groups, expected {count} and at most 1; the header is damaged"
         )
-    common = _plain_copy(header)
+    common = {keyword: value for keyword, value in header.values.items() if keyword not in (_SHARED, _PER_FRAME)}
+    common_long = header.long_numbers
     for item in shared:
-        _take_groups(header, item, common)
+        common_long = _take_groups(header, item, common) or common_long
     frames = []
     for number, item in enumerate(groups, 1):
-        values = _copy(common)
-        _take_groups(header, item, values)
+        values = dict(common)
+        long_numbers = _take_groups(header, item, values) or common_long
         for keyword in _NEEDED:
             if keyword not in values:
                 raise DataError(
@@ -76,11 +77,11 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
                     "expected it in the functional groups"
                 )
         if "FrameType" in values:
-            values.ImageType = values.FrameType
+            values["ImageType"] = values["FrameType"]
         if "FrameAcquisitionNumber" in values:
-            values.AcquisitionNumber = values.FrameAcquisitionNumber
-        values.InstanceNumber = number
-        frames.append(replace(header, values=values, frame=number))
+            values["AcquisitionNumber"] = values["FrameAcquisitionNumber"]
+        values["InstanceNumber"] = number
+        frames.append(replace(header, values=values, frame=number, long_numbers=long_numbers))
     return frames
 
 
@@ -92,37 +93,21 @@ def _items(header: SliceHeader, keyword: str) -> list[Any]:
         raise DataError(f"{header.path}: {keyword} is no sequence; the header is damaged") from None
 
 
-def _plain_copy(header: SliceHeader) -> Any:
-    from pydicom import Dataset
-
-    plain = Dataset()
-    try:
-        for element in header.values:  # the data set is restricted to a few tags; sequences are the functional groups
-            if element.VR != "SQ":
-                plain.add(element)
-    except Exception as error:
-        raise DataError(f"{header.path}: the header cannot be read ({error}); it is damaged") from error
-    return plain
-
-
-def _copy(values: Any) -> Any:
-    from pydicom import Dataset
-
-    copied = Dataset()
-    copied.update(values)
-    return copied
-
-
-def _take_groups(header: SliceHeader, item: Any, target: Any) -> None:
+def _take_groups(header: SliceHeader, item: Any, target: dict[str, Any]) -> bool:
+    """Put the tags of an item's functional groups into the target; returns whether a number of them is too long."""
+    long_numbers = False
     for name, keywords in _GROUPS.items():
         try:
             inner = item.get(name)
             found = list(inner) if inner is not None else []
-        except Exception as error:
-            raise DataError(f"{header.path}: {name} cannot be read ({error}); the header is damaged") from error
-        if len(found) > 1:
-            raise DataError(f"{header.path}: {name} has {len(found)} items, expected one; the frames cannot be placed")
-        for part in found:
-            for keyword in keywords:
-                if keyword in part:
-                    target.add(part[keyword])
+            if len(found) > 1:
+                raise ValueError(f"it has {len(found)} items, expected one")
+            for part in found:
+                for keyword in keywords:
+                    if keyword in part:
+                        value = part[keyword].value
+                        long_numbers = long_numbers or has_long_number(value)
+                        target[keyword] = plain_value(value)
+        except Exception as error:  # whatever a damaged sequence makes the parser raise
+            raise DataError(f"{header.path}: {name} cannot be read ({error}); the frames cannot be placed") from error
+    return long_numbers

@@ -59,7 +59,7 @@ def series_warnings(
         notes.append(f"RescaleType is {kind[:16]}, not HU; values were rescaled all the same")
     if headers[0].text("BodyPartExamined").upper() == "HEAD":
         notes.append("head CT: the volume shows a face; deface it before sharing")
-    long = list(dict.fromkeys(header.path.name for header in headers if _has_long_number(header)))
+    long = list(dict.fromkeys(header.path.name for header in headers if header.long_numbers))
     if long:
         notes.append(
             f"{len(long)} file(s) write a position or spacing with more than 16 characters: {shorten(long, 3)}"
@@ -81,11 +81,6 @@ def _describe_repair(item: dict[str, Any]) -> str:
 
 def _reason_only(path: Path, reason: str) -> str:
     return reason[len(str(path)) + 2 :] if reason.startswith(f"{path}: ") else reason
-
-
-def _has_long_number(header: SliceHeader) -> bool:
-    values = [v for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") for v in header.get(tag)]
-    return any(len(str(getattr(value, "original_string", ""))) > 16 for value in values)
 
 
 def series_facts(entry: SeriesEntry, headers: Sequence[SliceHeader]) -> dict[str, Any]:

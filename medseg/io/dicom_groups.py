@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.geometry.slice_stack import DUPLICATE_MM, slice_normal
 from medseg.io.dicom_header import CT_CLASSES, SliceHeader
@@ -81,59 +82,73 @@ def series_kind(header: SliceHeader) -> str:
 
 
 class _Grid(NamedTuple):
-    labels: tuple[str, ...]
+    """What slices of one volume share; ``numbers`` are orientation and pixel spacing in units of their tolerances."""
+
+    kind: str
+    modality: str
+    stack: str
     size: tuple[int, ...]
     numbers: tuple[float, ...]
-    tolerances: tuple[float, ...]
 
-    def same(self, other: _Grid) -> bool:
-        if self.labels != other.labels or self.size != other.size or len(self.numbers) != len(other.numbers):
-            return False
-        triples = zip(self.numbers, other.numbers, self.tolerances, strict=True)
-        return all(abs(a - b) <= tolerance for a, b, tolerance in triples)
+
+class _Groups:
+    """Slices by grid: a slice joins the first group from whose first slice no number differs by more than 1."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[_Grid, list[SliceHeader]]] = []
+        self._exact: dict[_Grid, list[SliceHeader]] = {}
+        self._tables: dict[tuple[object, ...], tuple[NDArray[np.float64], list[list[SliceHeader]]]] = {}
+
+    def add(self, header: SliceHeader) -> None:
+        grid = _grid(header)
+        if grid not in self._exact:
+            self._exact[grid] = self._near(grid)
+        self._exact[grid].append(header)
+
+    def _near(self, grid: _Grid) -> list[SliceHeader]:
+        """The members of the group that a grid not seen before belongs to, maybe a new one."""
+        key = (*grid[:-1], len(grid.numbers))
+        table, members = self._tables.get(key, (np.empty((4, len(grid.numbers))), []))
+        near = np.flatnonzero((np.abs(table[: len(members)] - grid.numbers) <= 1).all(axis=1))
+        if len(near):
+            return members[int(near[0])]
+        if len(members) == len(table):
+            table = np.concatenate([table, np.empty_like(table)])
+        table[len(members)] = grid.numbers
+        members.append([])
+        self._tables[key] = (table, members)
+        self.groups.append((grid, members[-1]))
+        return members[-1]
 
 
 def group_series(uid: str, headers: Sequence[SliceHeader]) -> list[SeriesEntry]:
     """Part the slices of a UID by kind, modality, stack, orientation, size and pixel spacing.
 
     Where positions repeat within such a part and the acquisition numbers tell the repetitions apart, each acquisition
-    becomes a part of its own. Parts are numbered by first appearance.
+    becomes a part of its own; passes that only meet at their ends (fewer than half of the shorter one's positions
+    repeat) stay together. Parts are numbered by first appearance.
     """
-    groups: list[tuple[_Grid, list[SliceHeader]]] = []
-    known: dict[_Grid, list[SliceHeader]] = {}
+    grids = _Groups()
     for header in headers:
-        grid = _grid(header)
-        members = known.get(grid)
-        if members is None:
-            members = next((found for first, found in groups if first.same(grid)), None)
-            if members is None:
-                members = []
-                groups.append((grid, members))
-            known[grid] = members
-        members.append(header)
-    parts = [(grid, part) for grid, found in groups for part in _by_acquisition(found)]
+        grids.add(header)
+    parts = [(grid, part) for grid, found in grids.groups for part in _by_acquisition(found)]
     numbers: Iterable[int] = range(1, len(parts) + 1) if len(parts) > 1 else [0]
     return [
-        SeriesEntry(uid, part[0].text("Modality"), part[0].text("SeriesDescription"), tuple(part), number, kind)
-        for number, ((kind, *_), part) in zip(numbers, ((grid.labels, part) for grid, part in parts), strict=True)
+        SeriesEntry(uid, part[0].text("Modality"), part[0].text("SeriesDescription"), tuple(part), number, grid.kind)
+        for number, (grid, part) in zip(numbers, parts, strict=True)
     ]
 
 
 def _grid(header: SliceHeader) -> _Grid:
     kind = series_kind(header)
-    labels = (kind, header.text("Modality"), header.text("StackID") if header.frame else "")
     if kind == "object":
-        return _Grid(labels, (), (), ())
-    numbers: list[float] = []
-    tolerances: list[float] = []
-    for keyword, count, tolerance in (
-        ("ImageOrientationPatient", 6, ORIENTATION_TOLERANCE),
-        ("PixelSpacing", 2, PIXEL_SPACING_TOLERANCE_MM),
-    ):
-        found = _numbers_or_none(header, keyword, count)
-        numbers += found
-        tolerances += [tolerance] * len(found)
-    return _Grid(labels, _size(header), tuple(numbers), tuple(tolerances))
+        return _Grid(kind, header.text("Modality"), "", (), ())
+    orientation = _numbers_or_none(header, "ImageOrientationPatient", 6)
+    spacing = _numbers_or_none(header, "PixelSpacing", 2)
+    numbers = [value / ORIENTATION_TOLERANCE for value in orientation]
+    numbers += [value / PIXEL_SPACING_TOLERANCE_MM for value in spacing]
+    stack = header.text("StackID") if header.frame else ""
+    return _Grid(kind, header.text("Modality"), stack, _size(header), tuple(numbers))
 
 
 def _numbers_or_none(header: SliceHeader, keyword: str, count: int) -> tuple[float, ...]:
@@ -153,15 +168,16 @@ def _by_acquisition(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     parts: dict[str, list[SliceHeader]] = {}
     for header in headers:
         parts.setdefault(header.text("AcquisitionNumber"), []).append(header)
-    if len(parts) < 2 or "" in parts or not _repeats(headers):
+    if len(parts) < 2 or "" in parts or 2 * _repeats(headers) < min(map(len, parts.values())):
         return [headers]
     return [headers] if any(_repeats(part) for part in parts.values()) else list(parts.values())
 
 
-def _repeats(headers: Sequence[SliceHeader]) -> bool:
+def _repeats(headers: Sequence[SliceHeader]) -> int:
+    """Number of slices at the position of another one; 0 where positions are unknown."""
     try:
         normal = slice_normal(headers[0].numbers("ImageOrientationPatient", 6))
         positions = np.array([header.numbers("ImagePositionPatient", 3) for header in headers])
     except ValueError:  # also DataError: whoever reads the series says what is wrong
-        return False
-    return bool((np.diff(np.sort(positions @ normal)) < DUPLICATE_MM).any())
+        return 0
+    return int((np.diff(np.sort(positions @ normal)) < DUPLICATE_MM).sum())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from medseg.io.dicom_stream import DEFLATED, open_dicom
 from medseg.io.errors import DataError
 
-__all__ = ["CT_CLASSES", "SliceHeader", "read_header"]
+__all__ = ["CT_CLASSES", "Damaged", "SliceHeader", "has_long_number", "plain_value", "read_header"]
 
 CT_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "2.1", "2.2"))
 """SOP classes of CT images: one slice a file, enhanced (multi-frame), and enhanced by conversion."""
@@ -53,6 +54,17 @@ _TAGS = [
 ]
 
 
+_SEQUENCES = frozenset({"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"})
+_GEOMETRY = frozenset({"ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"})
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A value that cannot be read as its tag's type, and why."""
+
+    reason: str
+
+
 @dataclass(frozen=True)
 class SliceHeader:
     """The header of one slice: a single-frame file, or one frame of a multi-frame file.
@@ -62,18 +74,20 @@ class SliceHeader:
         series_uid: SeriesInstanceUID, "" if empty.
         sop_uid: SOPInstanceUID, taken from the file's meta group where the data set leaves it empty.
         transfer_syntax: UID of the transfer syntax.
-        values: the pydicom data set restricted to the tags that are used.
+        values: the tags that are used, by keyword, as plain numbers, texts and tuples; see `plain_value`.
         frame: number of the frame in its file, from 1; 0 for a file that is one slice.
         data_bytes: bytes of the file from its pixel data element to its end; -1 where that is unknown.
+        long_numbers: whether a position or spacing is written with more than the 16 characters that DICOM allows.
     """
 
     path: Path
     series_uid: str
     sop_uid: str
     transfer_syntax: str
-    values: Any
+    values: Mapping[str, Any]
     frame: int = 0
     data_bytes: int = -1
+    long_numbers: bool = False
 
     @property
     def label(self) -> str:
@@ -86,10 +100,9 @@ class SliceHeader:
         Raises:
             DataError: if the stored text cannot be read as the tag's type.
         """
-        try:
-            value = self.values.get(keyword, None)
-        except Exception as error:
-            raise DataError(f"{self.path}: {keyword} cannot be read ({error}); the header is damaged") from error
+        value = self.values.get(keyword)
+        if isinstance(value, Damaged):
+            raise DataError(f"{self.path}: {keyword} cannot be read ({value.reason}); the header is damaged")
         return default if value is None or (isinstance(value, str) and not value.strip()) else value
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
@@ -147,12 +160,12 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
     import pydicom
 
     with open_dicom(path) as opened:
-        values = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
-        _convert_all(values)  # here, because pydicom warns of odd values with their text when they are first asked for
+        data = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
         data_bytes = opened.size - opened.stream.tell()
-        modality = str(values.get("Modality", "") or "")
-        meta = getattr(values, "file_meta", None) or {}
-        classes = {str(values.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", ""))}
+        values, long_numbers = _plain_values(data)
+        modality = _text(values.get("Modality"))
+        meta = getattr(data, "file_meta", None) or {}
+        classes = {_text(values.get("SOPClassUID")), str(meta.get("MediaStorageSOPClassUID", ""))}
         is_ct = modality == "CT" or bool(classes & CT_CLASSES)
         if is_ct and data_bytes <= 0:
             # pydicom returns what it has when a file ends early: without this the slice would vanish unnoticed.
@@ -160,18 +173,54 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
         known = bool(modality) or any(pydicom.uid.UID(uid).name != uid for uid in classes)
         if not is_ct and "Rows" not in values and not known:
             raise ValueError(f"no known SOP class in {path.stat().st_size} bytes; the file is cut off or damaged")
-        sop_uid = str(values.get("SOPInstanceUID", "") or meta.get("MediaStorageSOPInstanceUID", "") or "")
+        sop_uid = _text(values.get("SOPInstanceUID")) or str(meta.get("MediaStorageSOPInstanceUID", "") or "")
         if "SOPClassUID" not in values and meta.get("MediaStorageSOPClassUID"):
-            values.SOPClassUID = meta.get("MediaStorageSOPClassUID")
+            values["SOPClassUID"] = str(meta.get("MediaStorageSOPClassUID"))
         syntax = DEFLATED if opened.deflated else str(meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2")
-        series_uid = str(values.get("SeriesInstanceUID", "") or "")
-        return SliceHeader(path, series_uid, sop_uid, syntax, values, 0, -1 if opened.deflated else data_bytes)
+        series_uid = _text(values.get("SeriesInstanceUID"))
+        after = -1 if opened.deflated else data_bytes
+        return SliceHeader(path, series_uid, sop_uid, syntax, values, 0, after, long_numbers)
 
 
-def _convert_all(values: Any) -> None:
-    for tag in list(values.keys()):
-        with suppress(Exception):  # whoever needs the value says what is wrong with it
-            values[tag].value  # noqa: B018
+def plain_value(value: Any) -> Any:
+    """A pydicom value as a plain number, text or tuple: a header takes a fifth of the memory, and pickles.
+
+    Sequences of the functional groups are kept as they are.
+    """
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, (int, float)):
+        return int(value) if isinstance(value, int) else float(value)
+    if hasattr(value, "__iter__") and not isinstance(value, (bytes, bytearray)):
+        return tuple(plain_value(item) for item in value)
+    return value
+
+
+def has_long_number(value: Any) -> bool:
+    """True if a decimal string, as pydicom read it, or one of several has more than 16 characters."""
+    return any(len(str(getattr(item, "original_string", ""))) > 16 for item in _listed(value))
+
+
+def _plain_values(data: Any) -> tuple[dict[str, Any], bool]:
+    from pydicom.datadict import keyword_for_tag
+
+    values: dict[str, Any] = {}
+    long_numbers = False
+    for tag in list(data.keys()):  # iterating the data set itself converts, and stops at a damaged value
+        keyword = keyword_for_tag(tag)
+        try:
+            value = data[tag].value
+        except Exception as error:  # whoever needs the value says what is wrong with it
+            values[keyword] = Damaged(str(error))
+            continue
+        long_numbers = long_numbers or (keyword in _GEOMETRY and has_long_number(value))
+        if value is not None:
+            values[keyword] = value if keyword in _SEQUENCES else plain_value(value)
+    return values, long_numbers
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _listed(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from medseg.io.dicom_repair import PartPlan, note_duplicates, plan_parts, repair
 from medseg.io.dicom_scan import FolderListing, SeriesEntry, choose_series, scan_folder
 from medseg.io.dicom_stack import SliceStack, sort_stack
 from medseg.io.errors import SeriesChoiceError, UnreadableFileError, shorten
+from medseg.io.limits import ReadLimits
 
 __all__ = ["CtSeries", "read_entry", "read_parts", "read_series"]
 
@@ -142,6 +143,7 @@ def read_entry(
     for header in entry.headers:
         check_pixel_format(header)
     stack = sort_stack(entry)
+    _check_budget(listing.folder, stack)
     stack.left_out.extend(listing.unreadable)
     if allow_partial:
         stack.drop_duplicates()
@@ -185,6 +187,11 @@ def _build(
         frame_numbers=tuple(found[0].frame if len(found) == 1 else 0 for found in sources),
         name=entry.name,
     )
+
+
+def _check_budget(folder: Path, stack: SliceStack) -> None:
+    rows, columns = (int(stack.headers[0].numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
+    ReadLimits.from_environment().check_shape(folder, (columns, rows, len(stack.headers)), np.dtype(np.int16).itemsize)
 
 
 def _name_unreadable(files: tuple[tuple[Path, str], ...] | list[tuple[Path, str]]) -> str:

@@ -135,7 +135,7 @@ class TestRefusals:
         group = data.PerFrameFunctionalGroupsSequence[0]
         group.PlanePositionSequence = [*group.PlanePositionSequence, item(ImagePositionPatient=[0, 0, 0])]
         data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-        assert "PlanePositionSequence has 2 items" in _refusal(tmp_path)
+        assert "PlanePositionSequence cannot be read (it has 2 items, expected one)" in _refusal(tmp_path)
 
     def test_a_frame_without_rescaling(self, tmp_path: Path) -> None:
         data = make_enhanced(positions(3))

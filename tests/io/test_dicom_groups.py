@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from medseg.io.dicom_groups import group_series
+from medseg.io.dicom_header import SliceHeader
+from medseg.io.dicom_policy import GeometryPolicy
 from medseg.io.dicom_scan import choose_series, scan_folder
 from medseg.io.dicom_series import read_series
 from medseg.io.errors import SeriesChoiceError, SeriesGeometryError
@@ -101,17 +104,20 @@ def test_acquisitions_at_different_positions_stay_one_volume(tmp_path: Path) -> 
     assert read_series(tmp_path).array.shape[2] == 6
 
 
-def test_many_different_headers_end_soon(tmp_path: Path) -> None:
-    from medseg.io.dicom_groups import group_series
-    from medseg.io.dicom_header import SliceHeader
+def test_passes_that_meet_at_one_position_stay_one_volume_with_a_duplicate(tmp_path: Path) -> None:
+    where = positions(9)
+    write_series(tmp_path, [*where[:5], *where[4:]], change=lambda k, d: setattr(d, "AcquisitionNumber", 1 + k // 5))
+    assert len(scan_folder(tmp_path).series) == 1
+    series = read_series(tmp_path, policy=GeometryPolicy(duplicate="keep-lowest"))
+    assert series.array.shape[2] == 9
 
-    rng = np.random.default_rng(0)
+
+def test_many_different_headers_end_soon(tmp_path: Path) -> None:
+    values = {"Modality": "CT", "Rows": 6, "Columns": 5}
     headers = [
-        SliceHeader(
-            tmp_path / str(n), "1", "", "", make_slice(stored_pixels(0), (0, 0, n), spacing=(1.0, 0.5 + n / 99))
-        )
-        for n in rng.permutation(300)
+        SliceHeader(tmp_path, "1", "", "", {**values, "PixelSpacing": (1.0, 0.5 + n / 99)})
+        for n in np.random.default_rng(0).permutation(2000)
     ]
     entries = group_series("1", headers)
-    assert len(entries) == 300
-    assert sum(len(entry.headers) for entry in entries) == 300
+    assert len(entries) == 2000
+    assert all(len(entry.headers) == 1 for entry in entries)

@@ -267,6 +267,13 @@ class TestRefusals:
         write_series(tmp_path, positions(2), Rows=8000, Columns=8000)
         assert "expected 128000000" in _refusal(tmp_path, UnreadableFileError)
 
+    def test_a_volume_beyond_the_memory_budget(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_series(tmp_path, positions(3))
+        monkeypatch.setenv("MEDSEG_MAX_IMAGE_GIB", "1e-7")
+        text = _refusal(tmp_path)
+        assert "5 x 6 x 3 voxels of 2 byte(s)" in text
+        assert "MEDSEG_MAX_IMAGE_GIB" in text
+
     def test_wherever_a_file_is_cut_the_series_is_never_read_as_if_whole(self, tmp_path: Path) -> None:
         path = write_series(tmp_path, positions(3))[1]
         whole = path.read_bytes()
