@@ -74,7 +74,8 @@ def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list
     if len(kept) < 2:
         raise SeriesGeometryError(f"{where}: all slices share one position; spacing needs two or more positions")
     along = stack.positions @ stack.normal
-    if any(policy.outcome(problem.kind) == "split" for problem in problems):
+    split = any(policy.outcome(problem.kind) == "split" for problem in problems)
+    if split:
         runs = [[kept[i] for i in range(run.start, run.stop)] for run in regular_runs(along[kept])]
         if not runs:
             raise SeriesGeometryError(
@@ -87,7 +88,7 @@ def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list
     for number, plan in enumerate(plans, 1):
         members = set(plan.indices)
         plan.dropped = [(gone, stays) for gone, stays in dropped if stays in members]
-        if len(plans) > 1:
+        if split:
             ends = [round(float(along[i]), 3) for i in (plan.indices[0], plan.indices[-1])]
             record = {"rule": "split", "what": "uneven series parted into even stretches", "count": len(plans)}
             plan.repairs.insert(0, {**record, "mm": ends, "part": number, "slices": len(plan.indices)})
