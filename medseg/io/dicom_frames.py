@@ -35,6 +35,7 @@ MAX_PLANES = 20_000
 
 _INFLATED_BYTES = 1 << 30
 _SAME_MM = 0.01
+_STEP_FRACTION = 0.01
 _OFF_LINE_MM = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE_MM = 1e-4
@@ -48,14 +49,16 @@ class FrameGeometry(NamedTuple):
         orientation: six direction cosines, LPS, shared by all frames.
         pixel_spacing_mm: distance between rows, then between columns.
         shape: columns and rows.
-        slice_steps_mm: what the header offers as distance between slices: SpacingBetweenSlices, SliceThickness.
+        slice_spacing_mm: SpacingBetweenSlices, 0 where the header has none.
+        thickness_mm: SliceThickness, 0 where the header has none.
     """
 
     positions_lps: NDArray[np.float64]
     orientation: NDArray[np.float64]
     pixel_spacing_mm: tuple[float, float]
     shape: tuple[int, int]
-    slice_steps_mm: tuple[float, ...]
+    slice_spacing_mm: float = 0.0
+    thickness_mm: float = 0.0
 
     def plane_affine_ras(self, first_lps: ArrayLike, step_lps: ArrayLike) -> Affine:
         """Affine of ``[column, row, slice]`` from the first slice's position and the step to the next, RAS mm."""
@@ -154,15 +157,15 @@ def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
         np.array(rotations[0]),
         (spacings[0][0], spacings[0][1]),
         (columns, rows),
-        tuple(step for step in offered if step > 0),
+        *offered,
     )
 
 
 def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
     """Place frames on the regular grid that their own positions span; slices without a frame are part of it.
 
-    The step between slices is the header's SpacingBetweenSlices or SliceThickness if every distance between
-    neighbouring positions is a whole multiple of it, or else the smallest distance.
+    The step between slices is the first of these of which every distance between neighbouring positions is a whole
+    multiple: SpacingBetweenSlices, the smallest distance, SliceThickness.
 
     Raises:
         SeriesGeometryError: if the positions lie on no regular grid.
@@ -175,12 +178,8 @@ def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
     gaps = np.diff(distinct)
     first = geometry.positions_lps[order[0]]
     if not len(gaps):
-        step = geometry.slice_steps_mm[0] if geometry.slice_steps_mm else 1.0
-        note = "" if geometry.slice_steps_mm else "one slice and no slice spacing in the file; 1 mm is assumed"
-        planes = np.zeros(len(along), dtype=np.int64)
-        _check_lateral(geometry, planes, np.zeros(3), first, where)
-        return FrameStack(geometry.plane_affine_ras(first, step * normal), (*geometry.shape, 1), planes, note)
-    step = _slice_step(gaps, geometry.slice_steps_mm, where)
+        return _single_plane(geometry, normal, where)
+    step = _slice_step(gaps, geometry, where)
     planes_of_level = np.concatenate([[0], np.cumsum(np.rint(gaps / step))]).astype(np.int64)
     if planes_of_level[-1] >= MAX_PLANES:
         raise SeriesGeometryError(
@@ -192,7 +191,20 @@ def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
     advance = (geometry.positions_lps[order[-1]] - first) / planes_of_level[-1]
     _check_lateral(geometry, planes, advance, first, where)
     shape = (*geometry.shape, int(planes_of_level[-1]) + 1)
-    return FrameStack(geometry.plane_affine_ras(first, advance), shape, planes)
+    note = ""
+    if step < 0.6 * gaps.min():
+        note = f"no two frames are neighbours: the slice spacing of {step:.3f} mm is the header's alone"
+    return FrameStack(geometry.plane_affine_ras(first, advance), shape, planes, note)
+
+
+def _single_plane(geometry: FrameGeometry, normal: NDArray[np.float64], where: object) -> FrameStack:
+    stated = geometry.slice_spacing_mm or geometry.thickness_mm
+    note = "" if stated else "one slice and no slice spacing in the file; 1 mm is assumed"
+    first = geometry.positions_lps[0]
+    planes = np.zeros(len(geometry.positions_lps), dtype=np.int64)
+    _check_lateral(geometry, planes, np.zeros(3), first, where)
+    affine = geometry.plane_affine_ras(first, (stated or 1.0) * normal)
+    return FrameStack(affine, (*geometry.shape, 1), planes, note)
 
 
 def place_frames(geometry: FrameGeometry, affine_ras: Affine, shape: Sequence[int], where: object) -> FrameStack:
@@ -234,14 +246,16 @@ def place_frames(geometry: FrameGeometry, affine_ras: Affine, shape: Sequence[in
     return FrameStack(np.asarray(affine_ras, np.float64), (int(shape[0]), int(shape[1]), int(shape[2])), planes)
 
 
-def _slice_step(gaps: NDArray[np.float64], offered: Sequence[float], where: object) -> float:
-    for step in (*offered, float(gaps.min())):
+def _slice_step(gaps: NDArray[np.float64], geometry: FrameGeometry, where: object) -> float:
+    for step in (geometry.slice_spacing_mm, float(gaps.min()), geometry.thickness_mm):
+        if step <= 0:
+            continue
         multiples = np.rint(gaps / step)
         # Positions are rounded in files: a step measured over many slices is not spoiled by that, hence the mean.
-        if multiples.min() >= 1:
-            mean = float(gaps.sum() / multiples.sum())
-            if np.abs(gaps - multiples * mean).max() <= max(0.01 * mean, _SAME_MM):
-                return mean
+        mean = float(gaps.sum() / max(multiples.sum(), 1))
+        tolerance = max(_STEP_FRACTION * mean, _SAME_MM)
+        if multiples.min() >= 1 and max(abs(mean - step), np.abs(gaps - multiples * mean).max()) <= tolerance:
+            return mean
     shown = ", ".join(f"{gap:.3f}" for gap in sorted(set(gaps.round(3).tolist()))[:6])
     raise SeriesGeometryError(f"{where}: frames at distances of {shown} mm form no regular grid; give the series")
 

@@ -209,13 +209,13 @@ def _check_identity(headers: Sequence[Dataset], folder: Path) -> None:
 def _geometry(stack: SliceStack) -> FrameGeometry:
     first = stack.headers[0]
     columns, rows = (int(first.numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
-    steps = [first.get(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
+    steps = [abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
     return FrameGeometry(
         stack.positions,
         np.array(stack.orientation),
         (stack.pixel_spacing[0], stack.pixel_spacing[1]),
         (columns, rows),
-        tuple(abs(float(step)) for step in steps if step),
+        *steps,
     )
 
 
@@ -223,9 +223,10 @@ def _regular_affine(geometry: FrameGeometry, folder: Path) -> Affine:
     positions = geometry.positions_lps
     normal = slice_normal(geometry.orientation)
     if len(positions) == 1:
-        if not geometry.slice_steps_mm:
+        step = geometry.slice_spacing_mm or geometry.thickness_mm
+        if not step:
             raise SeriesGeometryError(f"{folder}: one slice without SliceThickness, so its extent is unknown")
-        return geometry.plane_affine_ras(positions[0], geometry.slice_steps_mm[0] * normal)
+        return geometry.plane_affine_ras(positions[0], step * normal)
     advance = (positions[-1] - positions[0]) / (len(positions) - 1)
     line = positions[0] + np.arange(len(positions))[:, None] * advance
     tolerance = max(_STEP_FRACTION * float(np.linalg.norm(advance)), _STEP_FLOOR_MM)

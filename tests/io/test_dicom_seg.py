@@ -18,6 +18,7 @@ from medseg.io.dicom_source import read_source
 from medseg.io.errors import DataError
 from medseg.io.segment_info import SegmentInfo, preset
 from tests.io.clinical import Example, make_example
+from tests.io.dicom_conformance import violations
 from tests.io.dicom_files import positions, write_series
 
 NAMES = {1: "liver", 2: "liver tumour"}
@@ -54,6 +55,12 @@ def test_the_result_joins_the_patient_the_study_and_the_frame_of_reference(examp
     assert result.Modality == "SEG"
     assert result.SeriesInstanceUID != slice_.SeriesInstanceUID
     assert result.ReferencedSeriesSequence[0].SeriesInstanceUID == slice_.SeriesInstanceUID
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_no_mandatory_attribute_is_absent(example: Example, tmp_path: Path, kind: str) -> None:
+    write_seg(tmp_path / "s.dcm", example.labels, example.affine_ras, example.source, NAMES, kind=kind)  # type: ignore[arg-type]
+    assert violations(pydicom.dcmread(tmp_path / "s.dcm")) == []
 
 
 def test_segments_carry_their_codes_and_their_makers(example: Example, tmp_path: Path) -> None:

@@ -54,8 +54,11 @@ def test_overlapping_segments_agree_with_the_layers_of_another_program(real_data
 
 def test_slices_called_padding_are_named(real_data: Callable[[str], Path]) -> None:
     folder = real_data("dicom_seg_dcmqi")
-    assert read_seg(folder / "sparse-labelmap-noppv.dcm").warnings == ()
-    assert "slices 1 have no frame" in read_seg(folder / "sparse-labelmap-ppv5.dcm").warnings[0]
+    sparse = "no two frames are neighbours: the slice spacing of 2.500 mm is the header's alone"
+    assert read_seg(folder / "sparse-labelmap-noppv.dcm").warnings == (sparse,)
+    padded = read_seg(folder / "sparse-labelmap-ppv5.dcm").warnings
+    assert padded[0] == sparse
+    assert "slices 1 have no frame" in padded[1]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,28 @@ def reverse_frames(data: Dataset) -> None:
     frames = data.pixel_array[::-1]
     data.PerFrameFunctionalGroupsSequence = list(data.PerFrameFunctionalGroupsSequence)[::-1]
     data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes() + b"\0"
+
+
+def spread_frames(data: Dataset) -> None:
+    """Frames 10 mm apart, of slices of 2.5 mm that the header calls 5 mm apart or leaves unsaid."""
+    for item in data.PerFrameFunctionalGroupsSequence:
+        position = item.PlanePositionSequence[0].ImagePositionPatient
+        position[2] = 4 * float(position[2])
+
+
+@pytest.mark.parametrize(("spacing", "step"), [(5.0, 5.0), (None, 10.0), (3.0, 10.0)])
+def test_thickness_is_no_spacing_and_a_stated_spacing_must_fit(
+    written: Path, spacing: float | None, step: float
+) -> None:
+    def change(data: Dataset) -> None:
+        spread_frames(data)
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices = spacing
+        assert measures.SliceThickness == 2.5
+
+    masks = read_seg(changed(written, change))
+    assert masks.affine_ras[2, 2] == pytest.approx(step)
+    assert bool(masks.warnings) == (step == 5.0)
 
 
 def test_the_order_of_frames_does_not_matter(written: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from medseg.geometry import Affine, Grid, flip_lps_ras, make_affine
 from medseg.io.dicom_seg import write_seg
 from medseg.io.dicom_seg_reader import read_seg
 from medseg.io.dicom_source import read_source
+from medseg.io.errors import DataError
+from medseg.io.image import read_image
 from medseg.io.rtstruct import write_rtstruct
 from medseg.io.rtstruct_masks import read_rtstruct
 from tests.io.clinical import SPACING, centroid_ras, frame_centroid_lps, make_example, store_otherwise
@@ -109,6 +112,35 @@ def test_a_series_whose_rows_run_upwards_is_not_mirrored(tmp_path: Path) -> None
     assert [float(value) for value in orientation] == [1, 0, 0, 0, -1, 0]
     expected = centroid_ras(example.labels == 2, example.affine_ras)
     assert flip_lps_ras(frame_centroid_lps(tmp_path / "seg.dcm", 2)) == pytest.approx(expected, abs=1e-6)
+
+
+def real_series(folder: Path, target: Path) -> Path:
+    """Copies of real slices whose UIDs had been cleared, with new ones."""
+    target.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        data = pydicom.dcmread(path)
+        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.3.5"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number}"
+        data.save_as(target / path.name)
+    return target
+
+
+def test_a_real_label_map_whose_rows_run_the_other_way_loses_no_voxel(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = real_data("abdomen_totalseg")
+    with pytest.raises(DataError, match="no StudyInstanceUID"):
+        read_source(folder / "example_ct_dicom")
+    source = read_source(real_series(folder / "example_ct_dicom", tmp_path / "ct"))
+    image = read_image(folder / "example_seg_dicom.nii.gz")
+    labels = np.where(np.isin(image.array, (1, 5, 7)), image.array, 0)
+    names = {1: "spleen", 5: "liver", 7: "pancreas"}
+    write_seg(tmp_path / "seg.dcm", labels, image.affine_ras, source, names, kind="labelmap")
+    write_rtstruct(tmp_path / "rt.dcm", labels, image.affine_ras, source, names)
+    grid = Grid(image.affine_ras, (512, 512, 20))
+    for masks in (read_seg(tmp_path / "seg.dcm", grid), read_rtstruct(tmp_path / "rt.dcm", grid)):
+        assert np.array_equal(masks.label_map(), labels)
+    assert np.array_equal(read_seg(tmp_path / "seg.dcm", source).label_map(), labels[:, ::-1])
 
 
 @pytest.mark.trap("4.3-14")

@@ -16,6 +16,7 @@ from medseg.io.rtstruct import write_rtstruct
 from medseg.io.rtstruct_masks import read_rtstruct
 from medseg.io.segment_info import SegmentInfo
 from tests.io.clinical import Example, make_example
+from tests.io.dicom_conformance import violations
 from tests.io.dicom_files import positions, write_series
 
 NAMES = {1: "liver", 2: "liver tumour"}
@@ -84,6 +85,14 @@ def test_the_result_joins_the_patient_the_study_and_the_frame_of_reference(examp
     assert [str(item.ReferencedSOPInstanceUID) for item in series.ContourImageSequence] == [
         reference.instance_uid for reference in example.source.references
     ]
+
+
+def test_no_mandatory_attribute_is_absent(example: Example, tmp_path: Path) -> None:
+    write_rtstruct(tmp_path / "r.dcm", example.labels, example.affine_ras, example.source, {**NAMES, 3: "lung"})
+    data = pydicom.dcmread(tmp_path / "r.dcm")
+    assert violations(data) == []
+    del data.StructureSetLabel
+    assert violations(data) == ["structure-set: StructureSetLabel"]
 
 
 def test_structures_have_what_viewers_need(example: Example, tmp_path: Path) -> None:
