@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FrameGeometry",
     "FrameStack",
+    "damage_in_one_line",
     "frame_geometry",
     "functional_group",
     "place_frames",
@@ -107,6 +109,28 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
     if not opened.complete:
         raise UnreadableFileError(f"{path}: inflates to more than {_INFLATED_BYTES >> 20} MiB, which is refused")
     return data
+
+
+@contextmanager
+def damage_in_one_line(where: object) -> Iterator[None]:
+    """Say in one line that a header is damaged, whatever the parser raises when a value of it is first looked at.
+
+    pydicom converts values late, so that a damaged one shows only where it is used, with any kind of error.
+
+    Raises:
+        UnreadableFileError: instead of any other error that is no DataError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or "no reason given"
+        raise UnreadableFileError(
+            f"{where}: the header is damaged ({type(error).__name__}: {reason}); fetch the file again"
+        ) from error
 
 
 def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:

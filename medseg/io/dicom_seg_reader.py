@@ -15,6 +15,7 @@ from medseg.geometry.regrid import find_reordering
 from medseg.io.dicom_frames import (
     FrameGeometry,
     FrameStack,
+    damage_in_one_line,
     frame_geometry,
     functional_group,
     place_frames,
@@ -78,6 +79,11 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
     """
     where = Path(path)
     data = read_dicom(where)
+    with damage_in_one_line(where):
+        return _read(data, onto, where)
+
+
+def _read(data: Dataset, onto: SourceSeries | Grid | None, where: Path) -> SegmentMasks:
     kind = _kind(data, where)
     geometry = frame_geometry(data, where)
     infos, background = segment_infos(data, where)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, Grid, apply_affine, compare_grids, spacing_of
 from medseg.geometry.slice_stack import find_problem, slice_normal
-from medseg.io.dicom_frames import FrameGeometry, read_dicom
+from medseg.io.dicom_frames import FrameGeometry, damage_in_one_line, read_dicom
 from medseg.io.dicom_scan import choose_series, scan_folder
 from medseg.io.dicom_stack import SliceStack, sort_stack
 from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
@@ -135,14 +135,15 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
     geometry = _geometry(stack)
     affine = check_geometry(folder, _regular_affine(geometry, Path(folder)))
     headers = tuple(datasets.values())
-    _check_identity(headers, Path(folder))
-    references = tuple(
-        InstanceReference(
-            str(datasets[header.path].SOPClassUID), str(datasets[header.path].SOPInstanceUID), header.frame or None
+    with damage_in_one_line(folder):
+        _check_identity(headers, Path(folder))
+        references = tuple(
+            InstanceReference(
+                str(datasets[header.path].SOPClassUID), str(datasets[header.path].SOPInstanceUID), header.frame or None
+            )
+            for header in stack.headers
         )
-        for header in stack.headers
-    )
-    return SourceSeries(tuple(_complete(header) for header in headers), references, geometry, affine)
+        return SourceSeries(tuple(_complete(header) for header in headers), references, geometry, affine)
 
 
 def place_on_source(mask: NDArray[Any], affine_ras: ArrayLike, source: SourceSeries) -> NDArray[Any]:
@@ -209,7 +210,8 @@ def _check_identity(headers: Sequence[Dataset], folder: Path) -> None:
 def _geometry(stack: SliceStack) -> FrameGeometry:
     first = stack.headers[0]
     columns, rows = (int(first.numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
-    steps = [abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
+    with damage_in_one_line(first.path):
+        steps = [abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
     return FrameGeometry(
         stack.positions,
         np.array(stack.orientation),

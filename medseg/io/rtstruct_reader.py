@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.dicom_frames import read_dicom
+from medseg.io.dicom_frames import damage_in_one_line, read_dicom
 from medseg.io.dicom_segments import clean_name, read_code
 from medseg.io.errors import DataError
 from medseg.io.segment_info import ALGORITHM_TYPES, Code, SegmentInfo
@@ -21,6 +21,7 @@ __all__ = ["Contour", "Roi", "StructureSet", "read_structures"]
 
 _CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _CONTOUR_DATA = 0x30060050
+_FARTHEST_MM = 1e6
 
 
 class Contour(NamedTuple):
@@ -76,6 +77,11 @@ def read_structures(path: str | Path) -> StructureSet:
     """
     where = Path(path)
     data = read_dicom(where)
+    with damage_in_one_line(where):
+        return _read(data, where)
+
+
+def _read(data: Dataset, where: Path) -> StructureSet:
     if str(data.get("SOPClassUID", "")) != _CLASS:
         name = getattr(data.get("SOPClassUID"), "name", "no SOP class")
         raise DataError(f"{where}: {name}, expected an RT Structure Set (Modality RTSTRUCT)")
@@ -142,8 +148,10 @@ def _points(item: Dataset, where: str) -> NDArray[np.float64]:
         numbers = np.array([float(part) for part in parts])
     except ValueError:
         raise DataError(f"{where}: ContourData holds text that is no number; the file is damaged") from None
-    if not len(numbers) or len(numbers) % 3 or not np.all(np.isfinite(numbers)):
-        raise DataError(f"{where}: {len(numbers)} values in ContourData, expected triples of finite numbers")
+    if not len(numbers) or len(numbers) % 3 or not np.all(np.abs(numbers) < _FARTHEST_MM):
+        raise DataError(
+            f"{where}: {len(numbers)} values in ContourData, expected triples of numbers within {_FARTHEST_MM:g} mm"
+        )
     return numbers.reshape(-1, 3)
 
 
