@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medseg.datasets.fingerprint import CaseFingerprint, case_fingerprint, dataset_fingerprint
 from medseg.datasets.fingerprint_figure import draw_fingerprint
 from medseg.datasets.lits import PreparedCase, source_of, table_version
+from medseg.datasets.splits import grouped_folds
 from medseg.io.atomic import write_json
+from medseg.io.errors import DataError
 from medseg.io.nifti import write_nifti
 
-__all__ = ["LitsWriter"]
+__all__ = ["FoldPlan", "LitsWriter"]
 
 _LABELS = {0: "background", 1: "liver", 2: "tumour"}
 _FOREGROUND = {1: "liver", 2: "tumour"}
+
+
+class FoldPlan(NamedTuple):
+    """How labelled cases are divided into folds of nearly equal shares of cases without tumour.
+
+    Attributes:
+        number: number of folds.
+        seed: seed of the division.
+        validation: fold that becomes the validation list; None: all cases stay in the training list.
+    """
+
+    number: int
+    seed: int
+    validation: int | None
 
 
 class LitsWriter:
@@ -39,8 +55,12 @@ class LitsWriter:
         write_json(self.folder / "images" / f"{case.name}.json", case.record)
         self.records.append(case.record)
 
-    def finish(self, name: str, refused: Sequence[dict[str, str]]) -> dict[str, Any]:
-        """Write dataset.json, report.json and the fingerprint, and return the report."""
+    def finish(self, name: str, refused: Sequence[dict[str, str]], plan: FoldPlan) -> dict[str, Any]:
+        """Write dataset.json, report.json and the fingerprint, and return the report.
+
+        Raises:
+            DataError: if a validation fold was asked for and there are too few cases for the folds.
+        """
         report = {
             "issues_table_version": table_version(),
             "written": [_row(record) for record in self.records],
@@ -49,7 +69,7 @@ class LitsWriter:
             "warnings": [line for record in self.records for line in record["warnings"]],
             "notes": [line for record in self.records for line in record["notes"]],
         }
-        write_json(self.folder / "dataset.json", _dataset_json(name, self.records, refused))
+        write_json(self.folder / "dataset.json", _dataset_json(name, self.records, refused, plan))
         write_json(self.folder / "report.json", report)
         if self.fingerprints:
             write_json(self.folder / "fingerprint.json", dataset_fingerprint(self.fingerprints, _FOREGROUND))
@@ -59,8 +79,6 @@ class LitsWriter:
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     changes = [change["rule"] for change in record["changes"]]
-    if record["reordering"]:
-        changes.append("reorder_to_ras")
     placement = record["label_placement"]
     if placement and placement["grids"] == "reordered" and placement["placed_by"] == "world":
         changes.append("label_reordered")
@@ -76,8 +94,12 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _dataset_json(name: str, records: Sequence[dict[str, Any]], refused: Sequence[dict[str, str]]) -> dict[str, Any]:
-    training = [record["case"] for record in records if record["label_source"]]
+def _dataset_json(
+    name: str, records: Sequence[dict[str, Any]], refused: Sequence[dict[str, str]], plan: FoldPlan
+) -> dict[str, Any]:
+    items = _labelled_items([record for record in records if record["label_source"]], plan)
+    validation = [item for item in items if plan.validation is not None and item["fold"] == plan.validation]
+    training = [item for item in items if item not in validation]
     test = [record["case"] for record in records if not record["label_source"]]
     return {
         "name": name,
@@ -87,11 +109,8 @@ def _dataset_json(name: str, records: Sequence[dict[str, Any]], refused: Sequenc
         "labels": {str(value): label for value, label in _LABELS.items()},
         "numTraining": len(training),
         "numTest": len(test),
-        "training": [
-            {"image": f"images/{case}.nii.gz", "label": f"labels/{case}.nii.gz", "patient": _patient(case)}
-            for case in training
-        ],
-        "validation": [],
+        "training": training,
+        "validation": validation,
         "test": [f"images/{case}.nii.gz" for case in test],
         "provenance": {
             "issues_table_version": table_version(),
@@ -102,6 +121,31 @@ def _dataset_json(name: str, records: Sequence[dict[str, Any]], refused: Sequenc
             "tumour_free": [record["case"] for record in records if record.get("tumour_voxels") == 0],
         },
     }
+
+
+def _labelled_items(records: Sequence[dict[str, Any]], plan: FoldPlan) -> list[dict[str, Any]]:
+    """The items of the labelled cases; with fold numbers if there are enough cases for the folds."""
+    items: list[dict[str, Any]] = [
+        {
+            "image": f"images/{record['case']}.nii.gz",
+            "label": f"labels/{record['case']}.nii.gz",
+            "patient": _patient(record["case"]),
+        }
+        for record in records
+    ]
+    if len(items) < plan.number:
+        if plan.validation is not None:
+            raise DataError(
+                f"{len(items)} labelled case(s) cannot be divided into {plan.number} folds; give fewer --folds, or no "
+                "--validation-fold"
+            )
+        return items
+    with_tumour = [int(record["tumour_voxels"] > 0) for record in records]
+    folds = grouped_folds([item["patient"] for item in items], with_tumour, plan.number, plan.seed)
+    for number, members in enumerate(folds):
+        for index in members:
+            items[index]["fold"] = number
+    return items
 
 
 def _patient(case: str) -> str:

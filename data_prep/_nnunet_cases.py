@@ -104,7 +104,7 @@ def read_cases(path: Path, guide_key: str | None, missing_guide: str, patient_ke
 
 
 def make_splits(cases: CaseList, classes: Sequence[int], folds: int, seed: int) -> list[dict[str, list[str]]]:
-    """The folds in nnU-Net's form: the list's own validation set or fold numbers, else drawn by patient.
+    """The folds in nnU-Net's form: the list's own fold numbers or validation set, else drawn by patient.
 
     Args:
         cases: the cases.
@@ -118,13 +118,13 @@ def make_splits(cases: CaseList, classes: Sequence[int], folds: int, seed: int) 
     names = [case.name for case in cases.training]
     patient_of = {case.name: case.patient for case in cases.training}
     numbers = [case.fold for case in cases.training]
-    if cases.validation:
-        parts = [set(cases.validation)]
-    elif all(number is not None for number in numbers):
+    if all(number is not None for number in numbers):
         parts = [
             {name for name, own in zip(names, numbers, strict=True) if own == number}
             for number in sorted({number for number in numbers if number is not None})
         ]
+    elif cases.validation:
+        parts = [set(cases.validation)]
     else:
         groups = [case.patient for case in cases.training]
         if len(set(groups)) < folds:

@@ -63,7 +63,7 @@ def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
             write_nifti(export.folder / f"images{kind}" / f"{case.name}_0001.nii.gz", guide, image.affine_ras)
         if case.label is not None:
             label = _label_on_grid(case.label, image, labels, export.ignore_label)
-            present.append(frozenset(np.unique(label).tolist()))
+            present.append(frozenset(value for value in labels.values() if (label == value).any()))
             write_nifti(export.folder / "labelsTr" / f"{case.name}.nii.gz", label, image.affine_ras)
     kinds = sorted(set(present), key=sorted)
     splits = make_splits(cases, [kinds.index(values) for values in present], export.folds, export.seed)
@@ -141,8 +141,8 @@ def _label_on_grid(path: Path, image: Image, labels: dict[str, int], ignore_labe
     label = read_image(path)
     _refuse_other_grid(path, label, image.affine_ras, image.array.shape)
     known = {value for name, value in labels.items() if name != "ignore"}
-    values = np.unique(label.array)
-    odd = [value for value in values.tolist() if value not in known and value != ignore_label]
+    allowed = known if ignore_label is None else known | {ignore_label}
+    odd = np.unique(label.array[~np.isin(label.array, sorted(allowed))]).tolist()
     if odd:
         more = "" if ignore_label is None else f" and {ignore_label} for unlabelled"
         raise DataError(f"{path}: label values {odd[:3]} found, expected {sorted(known)}{more}; map or name them first")

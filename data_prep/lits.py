@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATASET_JSON",
         help="a data set meant for external testing; refused if it holds patients of LiTS (3D-IRCADb, MSD Task03)",
     )
+    parser.add_argument("--folds", type=int, default=5, help="every labelled case gets a fold number (default 5 folds)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the folds (default 0)")
+    parser.add_argument(
+        "--validation-fold", type=int, metavar="F", help="fold that becomes the validation list (default: none)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the table")
     return parser
@@ -75,6 +80,7 @@ def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
             raise UsageError(f"{folder}: no such folder")
     if not 0 <= args.min_tumour_ml < float("inf"):
         raise UsageError(f"--min-tumour-ml is {args.min_tumour_ml}, expected a volume from 0")
+    _check_folds(args)
     from medseg.datasets.lits import find_cases
 
     cases = find_cases(args.images, args.labels)
@@ -90,6 +96,13 @@ def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
     return refused
 
 
+def _check_folds(args: argparse.Namespace) -> None:
+    if args.folds < 2 or args.seed < 0:
+        raise UsageError(f"--folds is {args.folds} and --seed {args.seed}, expected at least 2 folds and a seed from 0")
+    if args.validation_fold is not None and not 0 <= args.validation_fold < args.folds:
+        raise UsageError(f"--validation-fold is {args.validation_fold}, expected 0 to {args.folds - 1}")
+
+
 def _check_external(paths: Sequence[Path], cases: Sequence[LitsCase]) -> None:
     from data_prep._dataset_json import case_names
     from medseg.datasets.lits import refuse_shared_patients
@@ -99,7 +112,7 @@ def _check_external(paths: Sequence[Path], cases: Sequence[LitsCase]) -> None:
 
 
 def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Path) -> dict[str, Any]:
-    from data_prep._lits_output import LitsWriter
+    from data_prep._lits_output import FoldPlan, LitsWriter
     from medseg.datasets.lits import prepare_case
     from medseg.io.errors import DataError
 
@@ -115,7 +128,7 @@ def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Pa
     if len(refused) == len(cases):
         more = f" (and {len(refused) - 1} more cases)" if len(refused) > 1 else ""
         raise DataError(f"{refused[0]['reason']}{more}")
-    return writer.finish(args.out.name, refused)
+    return writer.finish(args.out.name, refused, FoldPlan(args.folds, args.seed, args.validation_fold))
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -66,6 +66,7 @@ def test_the_list_is_in_numeric_order_and_monai_reads_it(converted: Path) -> Non
     content = load(converted / "dataset.json")
     assert content["labels"] == {"0": "background", "1": "liver", "2": "tumour"}
     assert (content["numTraining"], content["numTest"]) == (4, 1)
+    assert not any("fold" in item for item in content["training"])  # four cases make no five folds
     assert content["provenance"]["tumour_free"] == ["volume-105"]
 
 
@@ -89,6 +90,7 @@ def test_every_change_is_in_record_report_and_on_the_terminal(
     assert changes["volume-10"] == []
     assert changes["volume-50"] == ["index_aligned"]
     assert changes["test-volume-59"] == ["reorder_to_ras", "squeeze"]
+    assert load(converted / "images" / "test-volume-59.json")["changes"][0]["found"] == {"orientation": "RSA"}
     assert load(converted / "images" / "volume-50.json")["changes"][0]["rule"] == "index_aligned"
     assert run("--images", source, "--out", tmp_path / "again", "--json") == 0
     printed = capsys.readouterr()
@@ -129,6 +131,21 @@ def test_a_doubtful_case_is_refused_and_the_others_are_written(
     assert load(tmp_path / "out" / "dataset.json")["provenance"]["refused"] == ["volume-31"]
 
 
+def test_a_fold_becomes_the_validation_list(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--images", source, "--out", tmp_path / "o", "--folds", 2, "--validation-fold", 1) == 0
+    content = load(tmp_path / "o" / "dataset.json")
+    assert {item["fold"] for item in content["training"]} == {0}
+    assert {item["fold"] for item in content["validation"]} == {1}
+    assert content["numTraining"] == len(content["training"]) < 4
+    path = str(tmp_path / "o" / "dataset.json")
+    read = [item for key in ("training", "validation") for item in load_decathlon_datalist(path, True, key)]
+    assert {Path(item["image"]).name for item in read} == {f"volume-{n}.nii.gz" for n in (2, 10, 50, 105)}
+    capsys.readouterr()
+    assert run("--images", source, "--out", tmp_path / "p", "--validation-fold", 1) == 3
+    assert "4 labelled case(s) cannot be divided into 5 folds" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
 def test_if_every_case_is_refused_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = phantom()
     write(tmp_path / "in" / "test-volume-1.nii", case.image, np.eye(4))
@@ -156,6 +173,8 @@ def test_an_external_test_set_with_the_same_patients_is_refused(
     [
         (["--images", "nowhere"], "no such folder"),
         (["--min-tumour-ml", "-1"], "expected a volume from 0"),
+        (["--folds", "1"], "expected at least 2 folds"),
+        (["--folds", "2", "--validation-fold", "2"], "--validation-fold is 2, expected 0 to 1"),
     ],
 )
 def test_wrong_usage_is_one_line(

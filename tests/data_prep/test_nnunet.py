@@ -140,6 +140,10 @@ def test_the_list_s_own_folds_and_validation_set_are_kept(
     splits = load(tmp_path / "a" / "Dataset501_Liver" / "splits_final.json")
     assert splits[0]["val"] == ["volume-0", "volume-1", "volume-2", "volume-3"]
     assert [len(split["val"]) for split in splits] == [4, 4, 2]
+    numbered = [item | {"fold": n // 4} for n, item in enumerate(items)]
+    edit(dataset, training=numbered[4:], validation=numbered[:4])
+    assert run(dataset, tmp_path / "a", "--overwrite") == 0
+    assert load(tmp_path / "a" / "Dataset501_Liver" / "splits_final.json") == splits
     edit(dataset, training=items[:6], validation=items[6:])
     assert run(dataset, tmp_path / "b") == 0
     (split,) = load(tmp_path / "b" / "Dataset501_Liver" / "splits_final.json")

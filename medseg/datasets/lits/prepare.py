@@ -77,6 +77,7 @@ def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour
     record = _source_record(case, source, repair, placed)
     if note is not None:
         record["reordering"] = {"axes": list(order.axes), "flips": list(order.flips)}
+        record["changes"].append(_reorder_change(repair.affine_ras))
         record["warnings"].append(
             f"{case.name}: slices are not stacked along the body; re-ordered to R, A, S ({note}), no point moves; "
             "take results back with data_prep.lits_restore"
@@ -125,7 +126,7 @@ def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _labels(array: NDArray[Any], path: Path | None) -> NDArray[np.uint8]:
-    odd = np.setdiff1d(np.unique(array), _VALUES)
+    odd = np.unique(array[~np.isin(array, _VALUES)])  # without sorting all voxels
     if len(odd):
         raise DataError(f"{path}: label values {odd[:3].tolist()} found, expected 0 background, 1 liver, 2 tumour")
     return np.ascontiguousarray(array.astype(np.uint8))
@@ -157,6 +158,18 @@ def _source_record(
         "reordering": None,
         "warnings": [*repair.warnings, *(placed.warnings if placed else ())],
         "notes": [],
+    }
+
+
+def _reorder_change(affine: Affine) -> dict[str, Any]:
+    return {
+        "issue": "permuted_axes",
+        "rule": "reorder_to_ras",
+        "found": {"orientation": "".join(orientation_codes(affine))},
+        "applied": {"orientation": "RAS"},
+        "verified": True,
+        "source": "the file's own affine",
+        "table_version": table_version(),
     }
 
 
