@@ -50,6 +50,7 @@ _TAGS = [
     "KVP",
     "BodyPartExamined",
     "BurnedInAnnotation",
+    "LossyImageCompression",
     "GantryDetectorTilt",
 ]
 

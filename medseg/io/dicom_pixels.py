@@ -138,7 +138,9 @@ def padding_range(header: SliceHeader) -> tuple[int, int] | None:
     if value is None:
         return None
     limit = header.get("PixelPaddingRangeLimit", value)
-    bits = header.integer("BitsAllocated", 16)
+    bits = header.integer("BitsStored", header.integer("BitsAllocated", 16))  # decoding clears the bits above
+    if not 0 < bits <= 32:
+        raise DataError(f"{header.path}: BitsStored is {bits}, expected 1 to 32")
     signed = header.integer("PixelRepresentation", 0) == 1
     try:
         ends = sorted(_as_stored(int(end), bits, signed) for end in (value, limit))

@@ -7,8 +7,9 @@ import pytest
 
 from medseg.io.dicom_pixels import SliceDecoder, decode_slice
 from medseg.io.dicom_scan import SliceHeader, scan_folder
+from medseg.io.dicom_series import read_series
 from medseg.io.errors import DataError
-from tests.io.dicom_files import make_slice, positions
+from tests.io.dicom_files import make_slice, positions, write_series
 from tests.io.enhanced_files import write_enhanced
 
 
@@ -41,6 +42,34 @@ def test_values_beyond_sixteen_bits_are_refused_and_never_wrap_around(
     with pytest.raises(DataError, match=r"expected -32768 to 32767") as caught:
         decode_slice(_header(tmp_path, stored, slope, intercept))
     assert f"{65535 * float(slope) + float(intercept):g}" in str(caught.value)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, signed: bool) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    stored = np.array([[1, 2047, 2048, 4095], [5, 6, 0x7007, 0x1005]], np.uint16)
+    for k in range(2):
+        data = make_slice(stored, (0, 0, k), BitsStored=12, HighBit=11, PixelRepresentation=int(signed))
+        data.save_as(tmp_path / str(k), enforce_file_format=True)
+    found = decode_slice(scan_folder(tmp_path).series[0].headers[0]).hu
+    image = sitk.ReadImage(str(tmp_path / "0"))
+    assert np.array_equal(found, sitk.GetArrayFromImage(image)[0].T)
+    assert found[3, 0] == (-1 if signed else 4095) - 1024
+
+
+def test_padding_beyond_the_stored_bits_is_found_and_reported(tmp_path: Path) -> None:
+    stored = np.full((4, 4), 1000, np.uint16)
+    stored[0] = 63536
+    data = make_slice(stored, (0, 0, 0), BitsStored=12, HighBit=11)
+    data.add_new("PixelPaddingValue", "US", 63536)
+    data.save_as(tmp_path / "a", enforce_file_format=True)
+    found = decode_slice(scan_folder(tmp_path).series[0].headers[0])
+    assert (found.padding_raised, found.padding_kept) == (0, 4)
+
+
+def test_slices_compressed_with_loss_are_mentioned(tmp_path: Path) -> None:
+    write_series(tmp_path, positions(3), change=lambda k, d: setattr(d, "LossyImageCompression", "01" if k else "00"))
+    assert any(line.startswith("2 of 3 slices were compressed with loss") for line in read_series(tmp_path).warnings)
 
 
 def test_a_decoder_gives_frames_in_any_order(tmp_path: Path) -> None:
