@@ -59,9 +59,7 @@ def series_warnings(
         notes.append(f"RescaleType is {kind[:16]}, not HU; values were rescaled all the same")
     lossy = sum(header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
-        notes.append(
-            f"{lossy} of {len(headers)} slices were compressed with loss: values are approximate"
-        )
+        notes.append(f"{lossy} of {len(headers)} slices were compressed with loss: values are approximate")
     if headers[0].text("BodyPartExamined").upper() == "HEAD":
         notes.append("head CT: the volume shows a face; deface it before sharing")
     long = list(dict.fromkeys(header.path.name for header in headers if header.long_numbers))

@@ -43,7 +43,6 @@ MAX_SIDE = 8192
 _IMPLICIT = "1.2.840.10008.1.2"
 _PACKAGES = (
     (("JPEG 2000", "JPEG2000"), "pylibjpeg pylibjpeg-openjpeg"),
-    (("JPEG-LS",), "pyjpegls"),
     (("JPEG",), "pylibjpeg pylibjpeg-libjpeg"),
     (("RLE",), "pylibjpeg pylibjpeg-rle"),
 )
