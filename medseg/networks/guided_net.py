@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medseg.layers.guidance import DensityModulator, Modulation, SpatialGuide
+from medseg.layers.guidance import DensityModulator, Modulation, PatchModulator, SpatialGuide
 from medseg.layers.guidance.modulation import Scale
 from medseg.networks.guidance_sites import (
     Site,
@@ -42,8 +42,9 @@ class GuidedNet(nn.Module):
 
     Args:
         backbone: network of activation modules, ``[B, C, *S]`` to anything; it is part of the result, not copied.
-        density: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`; None for no such
-            branch.
+        density: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`; ``"patches"``, or
+            a pair of it and arguments of `PatchModulator`, reads patches around clicks instead of histograms; None for
+            no such branch.
         spatial: ``"linear"``, ``"normed"`` or a pair of it and arguments of `SpatialGuide`; None for no such branch.
         levels: of the encoder, 0 the image's own resolution. None: all but that, as low resolution decides what is
             what.
@@ -71,10 +72,8 @@ class GuidedNet(nn.Module):
         shape = image_shape(backbone, image)
         self.sites: list[Site] = at_levels(find_sites(backbone, shape), levels)
         channels = [site.channels for site in self.sites]
-        self.density = self.spatial = None
-        if density is not None:
-            head, options = split_named("GuidedNet", "density", density)
-            self.density = DensityModulator(channels, head, **options)
+        self.density = None if density is None else _density_branch(len(shape) - 1, channels, density)
+        self.spatial = None
         if spatial is not None:
             check_unmoved(self.sites)
             kind, options = split_named("GuidedNet", "spatial", spatial)
@@ -99,7 +98,8 @@ class GuidedNet(nn.Module):
 
         Args:
             x: image ``[B, C, *S]``.
-            density: histograms ``[B, regions, channels, bins]`` that sum to 1, the organ's first, or None.
+            density: histograms ``[B, regions, channels, bins]`` that sum to 1, the organ's first, or None; with
+                ``density="patches"`` patches ``[B, signals, *size]``.
             spatial: guide map ``[B, guide_channels, *S]`` on the image's grid, or None.
             texture: features ``[B, texture]``, or None.
             valid: bool ``[B, regions, channels]``: histograms to read, see `region_valid`. None: all.
@@ -162,3 +162,10 @@ class GuidedNet(nn.Module):
             )
             found[site.name, site.call] = Modulation(scales[i], shifts[i], biases[i], gain, offset)
         return found
+
+
+def _density_branch(spatial_dims: int, channels: Sequence[int], named: Named) -> DensityModulator | PatchModulator:
+    head, options = split_named("GuidedNet", "density", named)
+    if head == "patches":
+        return PatchModulator(spatial_dims, channels, **options)
+    return DensityModulator(channels, head, **options)

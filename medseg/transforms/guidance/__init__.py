@@ -1,7 +1,8 @@
-"""Transforms that turn prompts into guides: simulated users, guide maps, geodesic distances, dropout of guides."""
+"""Transforms that turn prompts into guides: simulated users, guide maps, patches around clicks, distances, dropout."""
 
 from __future__ import annotations
 
+from medseg.transforms.guidance.click_patches import ClickPatches, ClickPatchesd
 from medseg.transforms.guidance.geodesic_distance import GeodesicDistance, GeodesicDistanced
 from medseg.transforms.guidance.guide_dropout import RandGuideDropout, RandGuideDropoutd
 from medseg.transforms.guidance.guide_map import GuideMap, GuideMapd
@@ -9,6 +10,8 @@ from medseg.transforms.guidance.prompts import Prompts, read_prompts
 from medseg.transforms.guidance.simulate_prompts import SimulatePrompts, SimulatePromptsd
 
 __all__ = [
+    "ClickPatches",
+    "ClickPatchesd",
     "GeodesicDistance",
     "GeodesicDistanced",
     "GuideMap",

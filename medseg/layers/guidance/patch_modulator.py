@@ -1,0 +1,115 @@
+"""The density branch of clicks: scales for every channel from what the image looks like around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.data import MetaTensor
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from medseg.layers.guidance.density_heads import last_layer
+from medseg.layers.guidance.modulation import Scale
+
+__all__ = ["PatchModulator"]
+
+
+class PatchModulator(nn.Module):
+    """Numbers for every channel of a network from patches around a user's clicks; called as `DensityModulator` is.
+
+    Convolutions of side 3 with ReLU, the mean over all places, a full layer with ReLU and dropout, and a last layer
+    that starts at zero: the scale is 1 and the shift 0 at first. Samples without a click have a learned vector in
+    place of those means.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: of the maps to modulate, one after the other.
+        signals: channels of the patches: sides of `medseg.transforms.guidance.ClickPatches` times image channels.
+        shift: whether channels also get a shift.
+        convs: channels of the convolutions.
+        width: of the full layer.
+        dropout: after it, in training.
+
+    Raises:
+        ValueError: for numbers below 1.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: Sequence[int],
+        signals: int = 3,
+        shift: bool = False,
+        convs: Sequence[int] = (64, 64, 128),
+        width: int = 200,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not convs or min(signals, width, *convs) < 1:
+            raise ValueError(
+                f"PatchModulator: signals is {signals}, convs {list(convs)}, width {width}; expected numbers from 1"
+            )
+        self.spatial_dims, self.signals, self.channels, self.shift = spatial_dims, signals, list(channels), shift
+        layers: list[nn.Module] = []
+        for before, after in zip((signals, *convs), convs, strict=False):
+            conv = Conv["conv", spatial_dims](before, after, 3, padding=1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+            layers += [conv, nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.mix = nn.Sequential(nn.Linear(convs[-1], width), nn.ReLU(), nn.Dropout(dropout))
+        self.last = last_layer(width, sum(self.channels) * (2 if shift else 1))
+        self.null = nn.Parameter(0.02 * torch.randn(convs[-1]))
+
+    def forward(
+        self,
+        density: Tensor | None,
+        texture: Tensor | None = None,
+        valid: Tensor | None = None,
+        guided: Tensor | None = None,
+        batch: int | None = None,
+    ) -> tuple[list[Scale], list[Tensor | None]]:
+        """Scales and shifts.
+
+        Args:
+            density: patches ``[B, signals, *size]``. None: no click.
+            texture: None, there is no such input.
+            valid: None, likewise; tell samples without a click by ``guided``.
+            guided: bool ``[B]``: samples whose patches to read. None: all.
+            batch: B, where all else is None.
+
+        Returns:
+            For every map its scale ``[B, C]``, and its shift ``[B, C]`` or None.
+
+        Raises:
+            ValueError: for shapes that do not fit, or a texture or ``valid``.
+        """
+        if texture is not None or valid is not None:
+            raise ValueError("PatchModulator: texture or valid is given; expected patches and guided alone")
+        given = next((t for t in (density, guided) if t is not None), None)
+        size = batch if batch is not None else (1 if given is None else given.shape[0])
+        values = self.last(self.mix(self._features(density, guided, size)))
+        count, parts = len(self.channels), values.split(self.channels * (2 if self.shift else 1), 1)
+        shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count
+        return [1 + part for part in parts[:count]], shifts
+
+    def _features(self, patches: Tensor | None, guided: Tensor | None, size: int) -> Tensor:
+        null = self.null.expand(size, -1)
+        if patches is None:
+            return null
+        patches = patches.as_tensor() if isinstance(patches, MetaTensor) else patches
+        if patches.ndim != self.spatial_dims + 2 or tuple(patches.shape[:2]) != (size, self.signals):
+            raise ValueError(
+                f"PatchModulator: density has shape {list(patches.shape)}; expected patches [{size}, {self.signals}, "
+                f"{', '.join(['size'] * self.spatial_dims)}]"
+            )
+        found = self.layers(patches.to(null)).flatten(2).mean(2)
+        if guided is None:
+            return found
+        guided = guided.as_tensor() if isinstance(guided, MetaTensor) else guided
+        if guided.dtype != torch.bool or tuple(guided.shape) != (size,):
+            raise ValueError(
+                f"PatchModulator: guided is {guided.dtype} of shape {list(guided.shape)}; expected bool of {[size]}"
+            )
+        return torch.where(guided.to(found.device)[:, None], found, null.to(found))

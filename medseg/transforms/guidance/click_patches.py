@@ -1,0 +1,122 @@
+"""What the image looks like around a user's clicks, near and far, as small patches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends
+from torch import Tensor
+from torch.nn import functional as F
+
+from medseg.transforms.guidance.prompts import PromptFrame, check_frame, move_prompts, read_prompts
+from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors
+
+__all__ = ["ClickPatches", "ClickPatchesd"]
+
+
+class ClickPatches(Transform):
+    """Squares (3-D: cubes) around the foreground clicks, each averaged down to the same number of voxels.
+
+    A square of ``side`` voxels has the click in its middle (of an even side the voxel after the middle); beyond the
+    image its border voxels are repeated. Several clicks give the mean of their patches, none gives zeros, which
+    :meth:`with_validity` tells from a dark image. Ellipses and boxes count as clicks at their centres.
+
+    They are the input of `medseg.layers.guidance.PatchModulator`.
+
+    Args:
+        sides: of the squares, in voxels.
+        size: side of every patch in the result, at most the least of ``sides``.
+        frame: where the prompts are, see :class:`GuideMap`.
+
+    Raises:
+        ValueError: for an unknown frame, or sides and a size that do not go together.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, sides: Sequence[int] = (32, 64, 128), size: int = 32, frame: PromptFrame = "voxel") -> None:
+        check_frame(frame)
+        if not sides or size < 1 or min(sides) < size:
+            raise ValueError(f"sides is {tuple(sides)}, size {size}; expected sides of at least the size, that from 1")
+        self.sides, self.size, self.frame = tuple(int(s) for s in sides), int(size), frame
+
+    def __call__(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Return patches ``(len(sides) * C, size, ...)``, all channels of a side before the next side, as float32.
+
+        Args:
+            img: ``(C, *spatial)`` with two or three spatial axes.
+            prompts: table ``(N, 1 + 2 d)``, see :class:`Prompts`.
+
+        Raises:
+            ValueError: for shapes that do not fit, or a world frame and an image without an affine.
+        """
+        return self.with_validity(img, prompts)[0]
+
+    def with_validity(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> tuple[NdarrayOrTensor, Tensor]:
+        """Return the patches as a call does, and whether there was a foreground click, a bool of no axes.
+
+        Args:
+            img: as in a call.
+            prompts: as in a call.
+
+        Raises:
+            ValueError: as a call does.
+        """
+        tracked, image = as_image(img)
+        moved = move_prompts(read_prompts(prompts, image.ndim - 1), img, self.frame, to_world=False)
+        centres = moved.centre[moved.kind == 1]
+        found = image.new_zeros(len(self.sides), len(image), *(self.size,) * (image.ndim - 1))
+        for centre in centres:
+            middle = np.floor(centre + 0.5).astype(np.int64)
+            found += torch.stack([self._patch(image, middle.tolist(), side) for side in self.sides]) / len(centres)
+        return as_vectors(found.flatten(0, 1), tracked, image.dtype), torch.tensor(bool(len(centres)))
+
+    def _patch(self, image: Tensor, middle: list[int], side: int) -> Tensor:
+        for axis, centre in enumerate(middle, start=1):
+            places = torch.arange(centre - side // 2, centre - side // 2 + side, device=image.device)
+            image = image.index_select(axis, places.clamp(0, image.shape[axis] - 1))
+        return F.interpolate(image[None], size=(self.size,) * len(middle), mode="area")[0]
+
+
+class ClickPatchesd(AddsBeside):
+    """Dictionary form of :class:`ClickPatches`: the patches of ``key`` become ``key + postfix``.
+
+    Whether there was a click becomes the item ``key + postfix + "_valid"``: the ``guided`` of a network.
+
+    Args:
+        keys: the images, which stay as they are.
+        prompts_key: item with the table of prompts.
+        sides: see :class:`ClickPatches`.
+        size: see :class:`ClickPatches`.
+        frame: see :class:`ClickPatches`.
+        postfix: appended to a key to name its patches.
+        allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Raises:
+        ValueError: also for an empty postfix, which would overwrite the image.
+    """
+
+    backend = ClickPatches.backend
+    further = ("_valid",)
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prompts_key: str,
+        sides: Sequence[int] = (32, 64, 128),
+        size: int = 32,
+        frame: PromptFrame = "voxel",
+        postfix: str = "_patches",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, ClickPatches(sides, size, frame), postfix, prompts_key, allow_missing_keys)
+
+    def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
+        """The patches, and whether there was a click."""
+        found: tuple[Any, ...] = self.transform.with_validity(image, *second)
+        return found
