@@ -97,8 +97,13 @@ def main() -> int:
     options, only = parse(sys.argv[1:])
     head = harness.header(options.threads, "fresh output in every call", monai=monai.__version__)
     chosen = [case for case in CASES if (case.title in QUICK or not options.quick) and (not only or case.name in only)]
-    rows = []
+    rows: list[harness.Row] = []
+    left_out = []
     for case in chosen:
+        free = harness.available_bytes() / 2**30
+        if free < case.needs_gib:
+            left_out.append(f"Left out: {case.title} wants {case.needs_gib:g} GiB of free memory, found {free:.1f}.")
+            continue
         rows.append(in_child(case, options.quick))
         print(f"{case.title}: {rows[-1]['seconds']:.1f} s, {rows[-1]['peak_mb']:.0f} MiB", file=sys.stderr, flush=True)
     size, most = QUICK_VOLUME if options.quick else VOLUME, MOST_CALLS - 1
@@ -108,6 +113,7 @@ def main() -> int:
         f"seconds: extrapolated from the timed windows (at most {most} after one rehearsal, none begun after "
         f"{MOST_SECONDS:g} s) by the number of windows, except where there is a single one; gmacs: of all windows.",
         "peak_mb: MiB above the process with its libraries, weights and all buffers of the volume included.",
+        *left_out,
     ]
     return harness.finish(options, head, rows, notes)
 

@@ -27,6 +27,7 @@ class Case(NamedTuple):
         channels: of what it sees.
         arguments: of the network, beside dimensions and channels.
         label: what tells it from other rows of the same network.
+        needs_gib: memory that must be free to begin.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     channels: int = 1
     arguments: dict[str, Any] = {}
     label: str = ""
+    needs_gib: float = 4
 
     @property
     def title(self) -> str:
@@ -47,7 +49,7 @@ CASES = (
     Case("adaptive_unet", "slices", label="2-D"),
     Case("adaptive_unet", "windows", CUBE, arguments={"root": 3}, label="3-D"),
     Case("ahnet", "windows", (512, 512, 32), label="slabs"),
-    Case("ahnet", "windows", VOLUME, label="whole"),
+    Case("ahnet", "windows", VOLUME, label="whole", needs_gib=14),
     Case("danet", "slices"),
     Case("guided_unet", "triplets", channels=3),
     Case("lraspp", "slices"),
