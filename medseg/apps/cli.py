@@ -69,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument("--bundle", required=True, metavar="DIR", help="bundle folder (with configs/inference.json)")
     segment.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
     segment.add_argument("--weights", metavar="FILE", help="checkpoint instead of the bundle's own")
+    segment.add_argument(
+        "--ot", "--output-type", dest="output_type", nargs="+", choices=("dicom_seg", "rtstruct"), default=[],
+        help="also write seg.dcm or rtstruct.dcm for the series in CASE; these files repeat the patient's name and the "
+        "study from it, because an archive files them by these",
+    )  # fmt: skip
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     segment.set_defaults(run=_segment)

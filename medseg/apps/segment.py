@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.apps.dicom_results import read_case_source, write_dicom_results
 from medseg.apps.run_log import RunLog
 from medseg.geometry import corner_displacement_mm, spacing_of
 from medseg.inference.bundle import Bundle, read_bundle
@@ -23,7 +24,14 @@ from medseg.inference.bundle_runner import equivalent_command, find_weights, ove
 from medseg.inference.case import Case, read_case
 from medseg.inference.errors import CommandError, ConfigurationError, ResourceError
 from medseg.inference.memory import available_memory, estimate_bytes
-from medseg.inference.outputs import RESULT_FILES, check_target, describe_outputs, previous_of, staged_folder
+from medseg.inference.outputs import (
+    DICOM_FILES,
+    RESULT_FILES,
+    check_target,
+    describe_outputs,
+    previous_of,
+    staged_folder,
+)
 from medseg.inference.run_report import RUN_SCHEMA_VERSION, installed_versions, peak_memory
 from medseg.inference.stages import Stages
 from medseg.inference.statistics import class_statistics
@@ -52,8 +60,8 @@ def main(args: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        args: ``input``, ``output``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``, ``quiet``,
-            ``dry_run``.
+        args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
+            ``quiet``, ``dry_run``.
 
     Returns:
         0; every failure is raised (see ``medseg.inference.errors``).
@@ -63,13 +71,14 @@ def main(args: argparse.Namespace) -> int:
     bundle = read_bundle(args.bundle)
     if not Path(args.input).exists():
         raise ConfigurationError(f"{args.input}: no such file or folder; expected a NIfTI file or a DICOM folder")
-    stages = Stages(total=5, quiet=args.quiet)
+    stages = Stages(total=6 if args.output_type else 5, quiet=args.quiet)
     with RunLog() as log:
         log.hide([Path(args.input).absolute(), args.input, Path(args.input).name])
         device = _device(args.device)
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         plan = _Plan(target, bundle, find_weights(bundle, args.weights), device, started)
         if args.dry_run:
+            read_case_source(args.input, args.series, args.output_type)
             _print_plan(plan, read_case(args.input, args.series), args.overwrite)
             return 0
         try:
@@ -107,6 +116,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages
     with stages.stage("read case"):
         case = read_case(args.input, args.series)
         log.hide([case.source, case.name] if len(case.name) > 2 else [case.source])
+        source = read_case_source(args.input, args.series, args.output_type)
     _refuse_without_memory(plan, case)
     warnings = list(case.warnings)
     with _scratch_folder(folder) as scratch:
@@ -118,6 +128,9 @@ def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages
             write_nifti_like(folder / "seg.nii.gz", mask, image)
             statistics = {"schema_version": 1, **class_statistics(mask, case.array, case.affine_ras, labels)}
             write_json(folder / "statistics.json", statistics)
+    if source is not None:
+        with stages.stage("write DICOM"):
+            write_dicom_results(folder, args.output_type, mask, case.affine_ras, source, plan.bundle)
     warnings += _findings(statistics)
     with stages.stage("draw preview"):
         write_preview(folder / "preview.png", case.array, mask, case.affine_ras, labels, case.name)
@@ -128,7 +141,8 @@ def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages
         stages.say(f"warning: {line}")
     write_text(folder / "medseg.log", log.text())
     report["stage_seconds"] = stages.seconds
-    report["outputs"] = describe_outputs(folder, tuple(name for name in RESULT_FILES if name != "run.json"))
+    names = [name for name in RESULT_FILES if name != "run.json"] + [DICOM_FILES[kind] for kind in args.output_type]
+    report["outputs"] = describe_outputs(folder, tuple(names))
     write_json(folder / "run.json", report)
     return statistics
 

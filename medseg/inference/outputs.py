@@ -13,9 +13,14 @@ from typing import Any
 from medseg.inference.errors import ConfigurationError
 from medseg.io.checksum import sha256_of
 
-__all__ = ["RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
+__all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
 
 RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
+
+DICOM_FILES = {"dicom_seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
+"""Results that are written on request, by the name of their type."""
+
+_ALL_FILES = (*RESULT_FILES, *DICOM_FILES.values())
 
 
 def check_target(target: str | Path, overwrite: bool) -> None:
@@ -35,7 +40,7 @@ def check_target(target: str | Path, overwrite: bool) -> None:
     if not target.is_dir():
         raise ConfigurationError(f"{target}: is a file, expected a folder for the results")
     present = sorted(entry.name for entry in target.iterdir())
-    foreign = [name for name in present if name not in RESULT_FILES]
+    foreign = [name for name in present if name not in _ALL_FILES]
     if foreign:
         raise ConfigurationError(
             f"{target}: holds {foreign[0]!r}, which is no result of this command; choose an empty or new folder"
@@ -97,7 +102,7 @@ def _set_aside(target: Path, previous: Path) -> None:
 
 def _remove_result(folder: Path) -> None:
     """Remove a folder of result files; a file that is none of them is kept, and the folder with it."""
-    for name in RESULT_FILES:
+    for name in _ALL_FILES:
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -16,6 +16,8 @@ from medseg.io.dicom_source import SourceSeries, read_source
 
 SHAPE = (9, 7, 5)
 SPACING = (0.7, 0.8, 2.5)
+# A turn by 20, -35 and 50 degrees about the three axes: no voxel axis is close to a world axis.
+TILTS = {"straight": (0.0, 0.0, 0.0), "oblique": (20.0, -35.0, 50.0)}
 
 
 class Example(NamedTuple):
@@ -76,3 +78,22 @@ def frame_centroid_lps(path: Path, segment: int) -> NDArray[np.float64]:
         for row, column in np.argwhere(frame):
             points.append(origin + column * between_columns * row_direction + row * between_rows * column_direction)
     return np.mean(points, axis=0)
+
+
+def rotation(degrees: tuple[float, ...]) -> NDArray[np.float64]:
+    """Turns about the three axes, one after the other."""
+    turned = np.eye(3)
+    for axis, angle in enumerate(np.radians(degrees)):
+        first, second = [other for other in range(3) if other != axis]
+        step = np.eye(3)
+        step[first, first] = step[second, second] = np.cos(angle)
+        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
+        turned = step @ turned
+    return turned
+
+
+def series_affine(axes: tuple[int, ...], flips: tuple[bool, ...], tilt: str = "straight") -> Affine:
+    """Array axis n runs along (or, flipped, against) the turned world axis ``axes[n]``."""
+    signs = np.where(flips, -1.0, 1.0)
+    direction = rotation(TILTS[tilt]) @ (np.eye(3)[:, list(axes)] * signs)
+    return make_affine(SPACING, (-31.0, 12.5, 140.0), direction)

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from medseg.geometry import Affine, Grid, flip_lps_ras, make_affine
+from medseg.geometry import Grid, flip_lps_ras, make_affine
 from medseg.io.dicom_seg import write_seg
 from medseg.io.dicom_seg_reader import read_seg
 from medseg.io.dicom_source import read_source
@@ -18,30 +18,18 @@ from medseg.io.errors import DataError
 from medseg.io.image import read_image
 from medseg.io.rtstruct import write_rtstruct
 from medseg.io.rtstruct_masks import read_rtstruct
-from tests.io.clinical import SPACING, centroid_ras, frame_centroid_lps, make_example, store_otherwise
+from tests.io.clinical import (
+    SPACING,
+    TILTS,
+    centroid_ras,
+    frame_centroid_lps,
+    make_example,
+    series_affine,
+    store_otherwise,
+)
 from tests.io.dicom_files import positions, write_series
 
 ORDERS = [(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
-# A turn by 20, -35 and 50 degrees about the three axes: no voxel axis is close to a world axis.
-TILTS = {"straight": (0.0, 0.0, 0.0), "oblique": (20.0, -35.0, 50.0)}
-
-
-def rotation(degrees: tuple[float, ...]) -> np.ndarray:
-    turned = np.eye(3)
-    for axis, angle in enumerate(np.radians(degrees)):
-        first, second = [other for other in range(3) if other != axis]
-        step = np.eye(3)
-        step[first, first] = step[second, second] = np.cos(angle)
-        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
-        turned = step @ turned
-    return turned
-
-
-def series_affine(axes: tuple[int, ...], flips: tuple[bool, ...], tilt: str) -> Affine:
-    """Array axis n runs along (or, flipped, against) the turned world axis ``axes[n]``."""
-    signs = np.where(flips, -1.0, 1.0)
-    direction = rotation(TILTS[tilt]) @ (np.eye(3)[:, list(axes)] * signs)
-    return make_affine(SPACING, (-31.0, 12.5, 140.0), direction)
 
 
 def polygon_centroid_lps(path: Path, roi: int) -> np.ndarray:
