@@ -59,6 +59,7 @@ def find_inputs(
     stats = {"dicom": file_stats(root)}
     stats["xml"] = stats["dicom"] if roots["xml"] == roots["dicom"] else file_stats(roots["xml"])
     head: dict[str, Any] = {"format": _FORMAT, "roots": roots, "annotations": xml_root is not None}
+    head["name"] = name_of("1.2.3")  # tells ways to name apart
     head["stats"] = [stats_digest(stats["dicom"]), stats_digest(stats["xml"])]
     known = _read(index)
     if known is not None and {key: known.get(key) for key in head} == head:

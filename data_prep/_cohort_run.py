@@ -39,8 +39,9 @@ def workplace(out: Path, part: int, parts: int) -> Iterator[Path]:
     private.mkdir(parents=True, exist_ok=True)
     with part_lock(private, part, parts):
         staging = private / f"work-{part}-of-{parts}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
+        staging.mkdir(exist_ok=True)
+        for left in staging.iterdir():  # a worker of the killed run may be dying in it at this moment
+            shutil.rmtree(left, ignore_errors=True)
         try:
             yield staging.resolve()
         finally:

@@ -166,6 +166,8 @@ def test_the_index_is_used_as_long_as_no_file_changed(
     monkeypatch.setattr("data_prep._case_index.discover", lambda *_, **__: pytest.fail("the headers were read again"))
     assert find_inputs(root, None, index) == first
     monkeypatch.undo()
+    renamed = find_inputs(root, None, index, name_of=lambda series: f"case-{series[-1]}")
+    assert [case.name for case in renamed.cohort.cases] == ["case-1", "case-2", "case-3"]
     make_cohort(root, 4)
     assert len(find_inputs(root, None, index).cohort.cases) == 4
     index.write_text("{")
