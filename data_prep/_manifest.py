@@ -17,6 +17,7 @@ from medseg.io.errors import DataError
 
 __all__ = ["Manifest", "manifest_name", "read_manifests", "summarise", "write_reports"]
 
+REPORTS = FAILED, SUMMARY = ("failed.csv", "summary.json")
 FAILED_COLUMNS = ("case", "status", "error", "attempts", "seconds", "finished")
 
 
@@ -127,13 +128,18 @@ def summarise(cases: Sequence[str], lines: ManifestLines, facts: Mapping[str, An
 
 
 def write_reports(folder: str | Path, cases: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``summary.json`` and ``failed.csv`` from all manifests of the folder and return the summary."""
+    """Write ``summary.json`` and ``failed.csv`` from all manifests of the folder and return the summary.
+
+    One process at a time may do this for a folder; it also removes what a killed one left half written.
+    """
     folder = Path(folder)
+    for left in [path for name in REPORTS for path in folder.glob(f".tmp-*-{name}")]:
+        left.unlink(missing_ok=True)
     lines = read_manifests(folder)
     summary = summarise(cases, lines, facts)
     known = (lines.records[case] for case in cases if case in lines.records)
-    write_text(folder / "failed.csv", _table(record for record in known if record["status"] not in ("done", "skipped")))
-    write_json(folder / "summary.json", summary)
+    write_text(folder / FAILED, _table(record for record in known if record["status"] not in ("done", "skipped")))
+    write_json(folder / SUMMARY, summary)
     return summary
 
 

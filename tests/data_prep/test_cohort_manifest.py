@@ -86,7 +86,9 @@ def test_the_reports_count_all_cases_and_name_the_failed(tmp_path: Path) -> None
             done("gone"),
         ):
             manifest.append(record)
+    (tmp_path / ".tmp-x1y2-failed.csv").write_text("half a rep")
     summary = write_reports(tmp_path, ["a", "b", "c", "d"], {"command": "convert"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failed.csv", "manifest.jsonl", "summary.json"]
     assert summary == json.loads((tmp_path / "summary.json").read_text())
     counts = ("cases", "done", "failed", "skipped", "not_run")
     assert [summary[key] for key in counts] == [4, 1, 1, 1, 1]
