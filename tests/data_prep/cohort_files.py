@@ -76,9 +76,12 @@ def allocate(megabytes: int) -> dict[str, Any]:
 
 
 def loaded_after(case: dict[str, Any]) -> dict[str, Any]:
-    """Which heavy packages a worker has loaded after a case."""
+    """Which heavy packages a worker has loaded after a case, with the parts for annotated cases too."""
+    import data_prep._lidc_output
+    import medseg.datasets.lidc
     from data_prep._case_job import run_case
 
+    assert data_prep._lidc_output and medseg.datasets.lidc
     status = run_case(**case)["status"]
     return {"status": status, "loaded": sorted({"torch", "monai", "itk", "matplotlib"} & sys.modules.keys())}
 
