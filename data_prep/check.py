@@ -1,0 +1,177 @@
+"""Check a data set and mend its labels: ``python -m data_prep.check DATASET_JSON [--out DIR] [--fix RULE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep._check_case import FIXES, CaseReport, Problem, check_case
+from data_prep._check_pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["PRIORS_HU", "main"]
+
+PRIORS_HU = {"liver": (40.0, 180.0), "spleen": (40.0, 200.0), "lung": (-980.0, -500.0)}
+"""Intensities of whole organs by label name, with and without contrast agent, used where --prior-hu is not given."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = _parser().parse_args(argv)
+    left: list[int] = []
+    return run_command(lambda: left.append(_check(args))) or (3 if left[0] else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    rules = "; ".join(f"{name}: {meaning}" for name, meaning in FIXES.items())
+    parser = OneLineParser(
+        prog="python -m data_prep.check",
+        description="Check every image and label of a data set: readable, whole label values, and whether the label "
+        "lies on the image's grid; a difference is classified (rounding, re-ordered, other extent, header flipped, "
+        "misregistered) with the largest displacement in mm at the corners. Also: two cases with the same voxels.",
+        epilog=f"Rules of --fix, tried in the order given: {rules}. A rule is not carried out where the intensities "
+        f"under the label clearly speak against it. {EXIT_CODES.replace('(nothing was written)', 'or problems left')}",
+    )
+    parser.add_argument("dataset", metavar="DATASET_JSON", type=Path, nargs="?", help="a Decathlon-style list")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="instead of a list: folder with the images")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="folder with labels of the same names")
+    parser.add_argument(
+        "--pair", nargs=2, type=Path, action="append", metavar=("IMAGE", "LABEL"), help="or one pair; may be repeated"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write integrity.json and a picture for each offender")
+    parser.add_argument(
+        "--fix", choices=tuple(FIXES), action="append", default=[], help="mend by this rule; repeatable"
+    )
+    parser.add_argument("--out-data", type=Path, metavar="DIR", help="folder for the mended copy of the data set")
+    parser.add_argument("--link", action="store_true", help="in --out-data, link to unchanged files instead of copying")
+    parser.add_argument(
+        "--prior-hu",
+        nargs=2,
+        type=float,
+        metavar=("LO", "HI"),
+        help=f"plausible intensities under the label; default by its name: {_priors_text()}",
+    )
+    parser.add_argument("--tolerance", type=float, default=0.01, metavar="MM", help="rounding, default 0.01 mm")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    parser.add_argument("--json", action="store_true", help="print integrity.json instead of the table")
+    return parser
+
+
+def _priors_text() -> str:
+    return ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in PRIORS_HU.items())
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Check, write, print; returns the number of cases that are left with a problem."""
+    found = _pairs(args)
+    if bool(args.fix) != bool(args.out_data):
+        raise UsageError("--fix and --out-data belong together: nothing is mended in place")
+    if not args.tolerance >= 0:
+        raise UsageError(f"--tolerance is {args.tolerance}, expected a number of mm from 0")
+    from data_prep._check_output import integrity, table
+    from medseg.io.atomic import write_json
+
+    settings = {"tolerance_mm": args.tolerance, "prior_hu": _prior(args, found.labels), "fixes": args.fix}
+    with _folder(args.out, args) as report_folder, _folder(args.out_data, args) as data_folder:
+        reports = [_one(pair, found, settings, report_folder) for pair in found.pairs]
+        _find_twins(reports)
+        if data_folder is not None:
+            _mend(found, reports, args, data_folder)
+        lonely = Problem("unmatched", "has no partner")
+        reports += [CaseReport(path.name, (), problems=[lonely]) for path in found.unmatched]
+        content = integrity(reports, settings)
+        for folder in (report_folder, data_folder):
+            if folder is not None:
+                write_json(folder / "integrity.json", content)
+    print(json.dumps(content, indent=2) if args.json else table(reports) + "\n" + _closing_line(content))
+    return int(content["left"])
+
+
+def _closing_line(content: dict[str, Any]) -> str:
+    return "{cases} cases, {offenders} with problems, {fixed} fixed, {left} left".format(**content)
+
+
+def _pairs(args: argparse.Namespace) -> PairList:
+    ways = [args.dataset is not None, args.images is not None or args.labels is not None, bool(args.pair)]
+    if sum(ways) != 1:
+        raise UsageError("give one of DATASET_JSON, --images with --labels, or --pair")
+    if args.dataset is not None:
+        return pairs_of_dataset(args.dataset)
+    if args.pair:
+        return pairs_given(args.pair)
+    if args.images is None or args.labels is None:
+        raise UsageError("--images and --labels belong together")
+    return pairs_of_folders(args.images, args.labels)
+
+
+def _prior(args: argparse.Namespace, labels: dict[int, str] | None) -> tuple[float, float] | None:
+    if args.prior_hu is not None:
+        low, high = args.prior_hu
+        if not low < high:
+            raise UsageError(f"--prior-hu is {low:g} {high:g}, expected the lower value first")
+        return low, high
+    names = {name.lower() for value, name in (labels or {}).items() if value != 0}
+    known = [PRIORS_HU[name] for name in PRIORS_HU if name in names]
+    return known[0] if len(known) == 1 else None
+
+
+def _folder(out: Path | None, args: argparse.Namespace) -> AbstractContextManager[Path | None]:
+    from contextlib import nullcontext
+
+    return nullcontext(None) if out is None else new_folder(out, args.overwrite, marker="integrity.json")
+
+
+def _one(pair: Pair, found: PairList, settings: dict[str, Any], folder: Path | None) -> CaseReport:
+    """Check one case and, if its geometry is wrong, draw it; its voxels are let go afterwards."""
+    from data_prep._check_overlay import write_overlay
+
+    report, image, label = check_case(pair, found.labels, settings["prior_hu"], settings["tolerance_mm"])
+    if folder is not None and report.problems and image is not None and label is not None:
+        kinds = ", ".join(problem.kind for problem in report.problems)
+        write_overlay(folder / f"{pair.name}.png", f"{pair.name}: {kinds}", image, label)
+    return report
+
+
+def _find_twins(reports: Sequence[CaseReport]) -> None:
+    """Cases with the same image voxels: leakage if one is for training and the other is not, else duplicates."""
+    by_digest: dict[str, list[CaseReport]] = {}
+    for report in reports:
+        if len(set(report.lists)) > 1:
+            report.problems.append(Problem("leakage", f"the case is in several lists: {', '.join(report.lists)}"))
+        if report.image_sha256 is not None:
+            by_digest.setdefault(report.image_sha256, []).append(report)
+    for twins in by_digest.values():
+        for report in twins[1:]:
+            first = twins[0]
+            kind = "duplicate" if set(report.lists) == set(first.lists) else "leakage"
+            where = "" if kind == "duplicate" else f" ({', '.join(first.lists)}; this one {', '.join(report.lists)})"
+            report.problems.append(Problem(kind, f"the image has the same voxels as that of {first.name}{where}"))
+
+
+def _mend(found: PairList, reports: Sequence[CaseReport], args: argparse.Namespace, folder: Path) -> None:
+    """Write the mended data set; cases that no rule settles are not in it."""
+    from data_prep._check_case import load
+    from data_prep._check_fix import choose_fix
+    from data_prep._check_output import write_case, write_list
+
+    items = []
+    for pair, report in zip(found.pairs, reports, strict=True):
+        fix = choose_fix(report, args.fix)
+        if fix == "exclude":
+            report.fix = {"rule": fix, "meaning": FIXES[fix]}
+        elif fix is not None or not report.problems:
+            label = None if pair.label is None else load(pair.label)
+            item = write_case(folder, pair, report, load(pair.image), label, fix, args.link)
+            items += [] if item is None else [(pair, item)]
+    write_list(folder, items, reports, found.labels)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
