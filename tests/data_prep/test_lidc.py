@@ -10,6 +10,7 @@ from data_prep.lidc import main
 from medseg.io.nifti import read_nifti
 from tests.conftest import require_or_skip
 from tests.datasets.lidc.messages import SCORES, message, nodule, non_nodule, roi, square
+from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
 from tests.io.dicom_files import AXIAL, SERIES_UID, make_slice
 
 ROWS, COLUMNS, COUNT = 48, 56, 6
@@ -251,6 +252,98 @@ def test_an_output_is_replaced_only_with_leave(case: Path, tmp_path: Path, capsy
     assert _run("--dicom", case, "--out", out, "--overwrite") == 0
     assert _run("--dicom", tmp_path / "absent", "--out", out) == 2
     assert {path.name for path in out.iterdir()} == FILES
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An annotation database with the same two annotations of one nodule, 2.5 mm slices recorded as 5 mm thick."""
+    outlines = [Outline(-5.0, square(20, 24, 8)), Outline(-2.5, square(20, 24, 4))]
+    marks = [Marked(outlines), Marked(outlines[:1], {"malignancy": 2})]
+    scan = SmallScan("LIDC-IDRI-9999", SERIES_UID, marks, SLICE_Z, 0.8, 5.0)
+    uneven = SmallScan("LIDC-IDRI-9998", "9.9", marks, [-5.0, -2.5, 0.0, 5.0], 0.8, 5.0)
+    path = write_database(tmp_path / "small.sqlite", [scan, uneven])
+    monkeypatch.setattr("medseg.datasets.lidc.database.database_path", lambda: path)
+    return path
+
+
+@pytest.mark.trap("4.5-02")
+@pytest.mark.usefixtures("database")
+def test_masks_are_made_without_any_ct(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _run("--no-ct", "--series", SERIES_UID, "--out", out) == 0
+    assert {path.name for path in out.iterdir()} == FILES - {"ct.nii.gz", "ct.json", "dataset.json"} | {"grid.json"}
+    mask = read_nifti(out / "consensus.nii.gz")
+    assert mask.array.shape == (512, 512, COUNT)
+    assert int(mask.array.sum()) == 15**2 + 7**2
+    grid = json.loads((out / "grid.json").read_text())
+    assert grid["spacing_mm"] == [0.8, 0.8, 2.5]
+    assert grid["origin_in_plane"].startswith("unknown")
+    assert np.allclose(grid["affine_ras"], mask.affine_ras)
+    (record,) = json.loads((out / "nodules.json").read_text())
+    assert record["centre_lps_mm"] is record["centre_ras_mm"] is record["readers"][0]["centroid_lps_mm"] is None
+    assert record["centre_voxel"][:2] == [20.0, 24.0]
+    assert "place in the patient is unknown" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("database")
+def test_masks_without_a_ct_are_the_masks_with_it(case: Path, tmp_path: Path) -> None:
+    assert _run("--dicom", case, "--annotations", "database", "--out", tmp_path / "ct") == 0
+    assert _run("--no-ct", "--series", SERIES_UID, "--out", tmp_path / "alone") == 0
+    for name in ("reader_1.nii.gz", "reader_2.nii.gz", "nodule_labels.nii.gz"):
+        with_ct, alone = (read_nifti(tmp_path / folder / name).array for folder in ("ct", "alone"))
+        assert np.array_equal(alone[:COLUMNS, :ROWS], with_ct)
+        assert alone.sum() == with_ct.sum()
+
+
+@pytest.mark.usefixtures("database")
+def test_xml_gives_the_outlines_where_it_is_named(case: Path, tmp_path: Path) -> None:
+    assert _run("--no-ct", "--series", SERIES_UID, "--xml", case, "--out", tmp_path / "out") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["annotations"], summary["nodules"], len(summary["points"])) == ("xml", 2, 2)
+
+
+@pytest.mark.trap("4.5-03")
+@pytest.mark.usefixtures("database")
+def test_what_cannot_be_made_without_a_ct_is_refused(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code, words, text in (
+        (3, ["--series", "9.9"], "slice(s) missing at 2.500 mm along the normal"),
+        (3, ["--series", "7"], "series 7 is in the LIDC database 0 times"),
+        (2, [], "--no-ct needs --series"),
+        (2, ["--series", "9.9", "--crops", "32"], "cannot go with --crops"),
+        (2, ["--series", "9.9", "--annotations", "xml"], "add --xml"),
+        (2, ["--series", "9.9", "--allow-partial"], "cannot go with --allow-partial"),
+    ):
+        assert _run("--no-ct", "--out", tmp_path / "out", *words) == code
+        assert text in _error(capsys)
+    _xml(case, nodule("A", roi(40, square(20, 24, 8))))
+    assert _run("--no-ct", "--series", SERIES_UID, "--xml", case, "--out", tmp_path / "out") == 3
+    assert "on slices that the database does not list" in _error(capsys)
+
+
+def test_cubes_around_the_nodules_are_cut_for_classification(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert _run("--dicom", case, "--out", out, "--crops", "10", "--crop-spacing", "0.5", "--min-readers", "2") == 0
+    assert "crops: 2 cube(s) of 10 mm at 0.5 mm, 1 with a label" in capsys.readouterr().out
+    table = json.loads((out / "crops.json").read_text())
+    assert [(row["nodule_id"], row["label"]) for row in table["nodules"]] == [(1, None), (2, 1)]
+    assert table["policy"]["malignancy"].startswith("median malignancy of at least 2 readers")
+    centres = [record["centre_ras_mm"] for record in json.loads((out / "nodules.json").read_text())]
+    for row, centre in zip(table["nodules"], centres, strict=True):
+        image, mask = (read_nifti(out / row[key]) for key in ("image", "mask"))
+        assert image.array.shape == mask.array.shape == (20, 20, 20)
+        assert np.array_equal(image.affine_ras, mask.affine_ras)
+        assert image.affine_ras @ [9.5, 9.5, 9.5, 1] == pytest.approx([*centre, 1], abs=1e-3)
+        assert int(mask.array.sum()) == row["mask_voxels"] > 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert _run("--dicom", case, "--out", tmp_path / "no", "--crops", "0") == 2
+    assert "expected 0 < spacing <= side <= 512 mm" in _error(capsys)
+    # The slices span 12.5 mm, and nodule 1 lies at the upper end of them.
+    assert table["nodules"][0]["outside_fraction"] > 0
+    assert any("of its crop lies outside the CT, set to -1024" in line for line in summary["warnings"])
 
 
 LUNA16_ROW = np.array([56.208405, 86.343413, -115.867579])

@@ -21,7 +21,8 @@ class AnnotationGrid(NamedTuple):
 
     Attributes:
         affine_ras: 4 x 4, voxel to RAS mm; spacing and z are true, x and y are measured from the first pixel's centre,
-            whose place in the patient the database does not record.
+            whose place in the patient the database does not record, nor the directions: columns are taken to run to the
+            left and rows to the back.
         shape: columns, rows, slices.
     """
 
@@ -61,6 +62,6 @@ def annotation_grid(scan: Scan, slice_z_mm: Sequence[float]) -> AnnotationGrid:
         )
     step = (slice_z_mm[-1] - slice_z_mm[0]) / (len(slice_z_mm) - 1)
     spacing = (scan.pixel_spacing_mm, scan.pixel_spacing_mm, float(step))
-    # Columns run to the patient's left and rows to the back in every series of the data set.
+    # The database records no directions; the usual ones keep the pixel indices right in any case.
     affine = make_affine(spacing, (0.0, 0.0, float(slice_z_mm[0])), "LPS")
     return AnnotationGrid(affine, (*LIDC_COLUMNS_ROWS, len(slice_z_mm)))
