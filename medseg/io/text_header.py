@@ -103,6 +103,10 @@ def beside(header: Path, key: str, name: str) -> Path:
     path = header.parent / name
     if path == header:
         raise DataError(f"{header}: {key} names the header itself, expected the file of the voxels")
-    if not path.is_file():
-        raise DataError(f"{header}: {key} names {name}, which is not in the same folder; fetch both files")
+    try:
+        present = path.is_file()
+    except OSError:  # e.g. a name longer than the file system allows
+        present = False
+    if not present:
+        raise DataError(f"{header}: {key} names {name[:80]!r}, which is not in the same folder; fetch both files")
     return path

@@ -13,6 +13,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.dicom_elements import join, split
 from tests.fuzz.seeds import all_seeds
 from tests.fuzz.targets import CORPUS, TARGETS, outcome
 from tests.io.image_files import meta_header, nrrd_header
@@ -102,6 +103,43 @@ _NRRD_NAMES = [line.partition(":")[0] for line in nrrd_header().splitlines() if 
 ]
 
 
+_SYNTAXES = [
+    "1.2.840.10008.1.2" + end for end in ("", ".1", ".1.99", ".2", ".4.50", ".4.57", ".4.70", ".4.80", ".4.90", ".5")
+]
+_TEXTS = [
+    *_ODD_NUMBERS,
+    *_ODD_REALS,
+    "0.7\\0.6",
+    "1\\0\\0\\0\\1\\0",
+    "0\\0\\0",
+    "1.2.3",
+    "MONOCHROME1",
+    "RGB",
+    "CT",
+    "MR",
+    "YES",
+]
+_TEXTS += ["\\".join([text] * 3) for text in ("1e308", "nan", "0", "-5")]
+
+
+@st.composite
+def _changed_elements(draw: st.DrawFn) -> bytes:
+    """A slice some of whose elements hold other bytes, are gone, or are there twice."""
+    elements = split(_seeds()["series"]["explicit"])
+    for _ in range(draw(st.integers(1, 4))):
+        n = draw(st.integers(0, len(elements) - 1))
+        element = elements[n]
+        if element.vr in (b"US", b"UL", b"SS"):
+            value = struct.pack("<H", draw(st.sampled_from([0, 1, 2, 3, 5, 7, 8, 15, 16, 32, 64, 4096, 65535])))
+        elif (element.group, element.number) == (2, 16):
+            value = draw(st.sampled_from(_SYNTAXES)).encode()
+        else:
+            value = draw(st.sampled_from(_TEXTS).map(str.encode) | st.binary(max_size=40))
+        kind = draw(st.sampled_from(["change", "change", "remove", "repeat"]))
+        elements[n : n + 1] = {"change": [element._replace(value=value)], "remove": [], "repeat": [element] * 2}[kind]
+    return join(elements)
+
+
 def inputs(target: str) -> st.SearchStrategy[bytes]:
     """Inputs of a target."""
     if target == "metaimage":
@@ -110,6 +148,8 @@ def inputs(target: str) -> st.SearchStrategy[bytes]:
     if target == "nrrd":
         texts = _changed_fields(_NRRD_NAMES).map(lambda fields: nrrd_header(**fields).encode("utf-8", "replace"))
         return _edited(target) | st.tuples(texts, st.binary(max_size=8) | st.just(bytes(420))).map(b"".join)
+    if target == "series":
+        return _edited(target) | _changed_elements()
     return _edited(target)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["medseg", "tests.fuzz", "nibabel", "pydicom"], enable_loader_override=False):
+with atheris.instrument_imports(include=["medseg"], enable_loader_override=False):
     from tests.fuzz.targets import CORPUS, TARGETS, outcome
 
 

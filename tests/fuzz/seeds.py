@@ -125,7 +125,7 @@ def _lidc_xml() -> dict[str, bytes]:
 
 def _series() -> dict[str, bytes]:
     def part10(**tags: Any) -> Any:
-        data = make_slice(stored_pixels(1), positions(3)[1], instance=1, SOPInstanceUID="1.2.5", **tags)
+        data = make_slice(stored_pixels(2), positions(5)[2], instance=2, SOPInstanceUID="1.2.5", **tags)
         data.file_meta.MediaStorageSOPInstanceUID = "1.2.5"
         return data
 

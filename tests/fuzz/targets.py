@@ -85,21 +85,21 @@ def _lidc_xml(data: bytes, folder: Path) -> None:
 
 
 def _series(data: bytes, folder: Path) -> None:
-    """The bytes are the middle one of three slices."""
-    for k in (0, 2):
+    """The bytes are the middle one of five slices: a volume without it would have a gap."""
+    for k in (0, 1, 3, 4):
         (folder / f"{k}").write_bytes(_neighbour(k))
-    (folder / "1").write_bytes(data)
+    (folder / "2").write_bytes(data)
     listing = scan_folder(folder)
     files = sum(len(entry.headers) for entry in listing.series)
-    assert files + listing.other_objects + listing.ignored + len(listing.unreadable) == 3
+    assert files + listing.other_objects + listing.ignored + len(listing.unreadable) == 5
     series = read_series(folder)
-    assert series.array.ndim == 3
+    assert series.array.shape[2] == 5, f"{series.array.shape[2]} of 5 slices were taken for a whole series"
 
 
 @functools.cache
 def _neighbour(k: int) -> bytes:
     buffer = io.BytesIO()
-    make_slice(stored_pixels(k), positions(3)[k], instance=k).save_as(buffer, enforce_file_format=True)
+    make_slice(stored_pixels(k), positions(5)[k], instance=k).save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 

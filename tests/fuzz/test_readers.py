@@ -6,10 +6,12 @@ import ast
 
 import pytest
 
+from tests.fuzz.dicom_elements import join, split
+from tests.fuzz.seeds import all_seeds
 from tests.fuzz.targets import CORPUS, TARGETS
 from tests.io.address_limit import run_limited
 
-_EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "series": 80}
+_EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "series": 120}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
@@ -55,3 +57,10 @@ drawn.run_saved("nifti")
 """
     done = run_limited(code, load="from tests.fuzz import drawn", timeout_s=50)
     assert done.returncode == -14, done.stderr
+
+
+def test_elements_taken_apart_and_put_together_are_the_same_file() -> None:
+    content = all_seeds()["series"]["explicit"]
+    elements = split(content)
+    assert join(elements) == content
+    assert (elements[-1].group, elements[-1].number, len(elements[-1].value)) == (0x7FE0, 0x10, 60)

@@ -135,6 +135,7 @@ def test_headers_that_make_no_volume_are_one_line(tmp_path: Path, fields: dict[s
         "",
         "a.mhd",
         "absent.raw",
+        "x" * 300 + ".raw",
     ],
 )
 def test_data_files_elsewhere_lists_and_patterns_are_refused(tmp_path: Path, name: str) -> None:
