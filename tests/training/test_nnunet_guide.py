@@ -121,3 +121,20 @@ def test_every_intensity_transform_of_nnunet_keeps_the_guide_and_moves_of_the_im
         found = [transform(image=guide.clone())["image"] for _ in range(20)]  # some change a channel now and then only
         assert all(torch.equal(image[1], guide[1]) for image in found)
         assert not all(torch.equal(image[0], guide[0]) for image in found)
+
+
+def test_the_trainer_drops_guides_in_training_steps_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nnunetv2")
+    from medseg.training.nnunet_trainers.guide_dropout import nnUNetTrainer, nnUNetTrainerGuideDropout
+
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(nnUNetTrainer, "train_step", lambda self, batch: seen.append(batch["data"]) or {"loss": 0})
+    trainer = nnUNetTrainerGuideDropout.__new__(nnUNetTrainerGuideDropout)
+    trainer.guide_channels = (2,)
+    data = batch(200)
+    torch.manual_seed(0)
+    assert trainer.train_step({"data": data, "target": None}) == {"loss": 0}
+    gone = (seen[0][:, 2] == 0).flatten(1).all(dim=1)
+    assert 0.4 < gone.float().mean() < 0.6
+    assert torch.equal(seen[0][:, :2], data[:, :2])
+    assert nnUNetTrainerGuideDropout.validation_step is nnUNetTrainer.validation_step
