@@ -15,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from tests.datasets.lidc.messages import message, nodule, non_nodule, roi, square
 from tests.fuzz.targets import CORPUS
 from tests.io.dicom_files import make_slice, positions, stored_pixels
+from tests.io.enhanced_files import make_enhanced
 from tests.io.image_files import meta_header, nrrd_header
 
 __all__ = ["all_seeds", "write_seeds"]
@@ -30,6 +31,7 @@ def all_seeds() -> dict[str, dict[str, bytes]]:
         "nrrd": _nrrd(),
         "lidc_xml": _lidc_xml(),
         "series": _series(),
+        "enhanced": _enhanced(),
     }
 
 
@@ -129,22 +131,32 @@ def _series() -> dict[str, bytes]:
         data.file_meta.MediaStorageSOPInstanceUID = "1.2.5"
         return data
 
-    def stored(data: Any, **options: Any) -> bytes:
-        buffer = io.BytesIO()
-        dcmwrite(buffer, data, **options)
-        return buffer.getvalue()
-
-    found = {"explicit": stored(part10()), "other-series": stored(part10(SeriesInstanceUID="1.2.4", Modality="MR"))}
+    found = {"explicit": _stored(part10()), "other-series": _stored(part10(SeriesInstanceUID="1.2.4", Modality="MR"))}
     for name, syntax in (("implicit", ImplicitVRLittleEndian), ("deflated", DeflatedExplicitVRLittleEndian)):
         data = part10()
         data.file_meta.TransferSyntaxUID = syntax
-        found[name] = stored(data, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+        found[name] = _stored(data, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
     data = part10()
     data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
     data.PixelData = data.PixelData[::-1]  # only the bytes of a word matter here
-    found["big-endian"] = stored(data, implicit_vr=False, little_endian=False, force_encoding=True)
+    found["big-endian"] = _stored(data, implicit_vr=False, little_endian=False, force_encoding=True)
     found["bare"] = found["implicit"][found["implicit"].index(b"\x08\x00\x16\x00") :]
     return found
+
+
+def _enhanced() -> dict[str, bytes]:
+    found = {}
+    for name, shared in (("shared", True), ("per-frame", False)):
+        data = make_enhanced(positions(3), shared=shared)
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.5"
+        found[name] = _stored(data)
+    return found
+
+
+def _stored(data: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    dcmwrite(buffer, data, **options)
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":

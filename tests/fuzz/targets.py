@@ -96,6 +96,14 @@ def _series(data: bytes, folder: Path) -> None:
     assert series.array.shape[2] == 5, f"{series.array.shape[2]} of 5 slices were taken for a whole series"
 
 
+def _enhanced(data: bytes, folder: Path) -> None:
+    """The bytes are a whole multi-frame series."""
+    (folder / "a").write_bytes(data)
+    scan_folder(folder)
+    series = read_series(folder)
+    assert series.array.ndim == 3 and series.array.size <= len(data)
+
+
 @functools.cache
 def _neighbour(k: int) -> bytes:
     buffer = io.BytesIO()
@@ -109,5 +117,6 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "nrrd": _nrrd,
     "lidc_xml": _lidc_xml,
     "series": _series,
+    "enhanced": _enhanced,
 }
 """The targets by name."""

@@ -11,7 +11,7 @@ from tests.fuzz.seeds import all_seeds
 from tests.fuzz.targets import CORPUS, TARGETS
 from tests.io.address_limit import run_limited
 
-_EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "series": 120}
+_EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "series": 120, "enhanced": 80}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
