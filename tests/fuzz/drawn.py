@@ -20,7 +20,7 @@ from tests.io.image_files import meta_header, nrrd_header
 
 __all__ = ["TARGETS", "inputs", "run_drawn", "run_saved"]
 
-_SECONDS = 10  # for one input: more is taken for a hang
+_SECONDS = 30  # for one input: more is taken for a hang
 
 _ODD_NUMBERS = [
     "0",

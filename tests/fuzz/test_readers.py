@@ -55,7 +55,7 @@ drawn._SECONDS = 1
 drawn.TARGETS["nifti"] = lambda data, folder: time.sleep(60)
 drawn.run_saved("nifti")
 """
-    done = run_limited(code, load="from tests.fuzz import drawn", timeout_s=50)
+    done = run_limited(code, load="from tests.fuzz import drawn", timeout_s=120)
     assert done.returncode == -14, done.stderr
 
 

@@ -23,7 +23,7 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def run_limited(
-    code: str, arguments: Sequence[str] = (), extra_mib: int = 512, timeout_s: float = 240, load: str = ""
+    code: str, arguments: Sequence[str] = (), extra_mib: int = 512, timeout_s: float = 600, load: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run code (``sys.argv[1:]`` are the arguments) with ``extra_mib`` of address space beyond the libraries'.
 
