@@ -112,10 +112,14 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
 
 
 @contextmanager
-def damage_in_one_line(where: object) -> Iterator[None]:
+def damage_in_one_line(where: object, show_value: bool = True) -> Iterator[None]:
     """Say in one line that a header is damaged, whatever the parser raises when a value of it is first looked at.
 
     pydicom converts values late, so that a damaged one shows only where it is used, with any kind of error.
+
+    Args:
+        where: what to name in the error.
+        show_value: whether the parser's words are repeated, which may quote the value and so name a patient.
 
     Raises:
         UnreadableFileError: instead of any other error that is no DataError.
@@ -127,9 +131,9 @@ def damage_in_one_line(where: object) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or "no reason given"
+        reason = f": {' '.join(str(error).split())[:200]}" if show_value else ""
         raise UnreadableFileError(
-            f"{where}: the header is damaged ({type(error).__name__}: {reason}); fetch the file again"
+            f"{where}: the header is damaged ({type(error).__name__}{reason}); fetch the file again"
         ) from error
 
 

@@ -69,16 +69,18 @@ def write_seg(
     hd = _highdicom()
     if kind not in get_args(SegKind):
         raise DataError(f"kind is {kind!r}, expected one of {', '.join(get_args(SegKind))}")
-    placed, infos = prepare_mask(mask, affine_ras, source, segments)
+    placed, infos, _ = prepare_mask(mask, affine_ras, source, segments)
     if kind == "binary":
         infos = {value: replace(info, number=n) for n, (value, info) in enumerate(infos.items(), start=1)}
         placed = placed if placed.ndim == 4 else _renumbered(placed, infos)
     elif placed.ndim == 4:
         placed = _flattened(placed)
     identity = identity or ObjectIdentity()
-    dataset = _build(hd, placed, infos, source, kind, identity)
-    with atomic_path(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote odd values of the source, which may name the patient
+        dataset = _build(hd, placed, infos, source, kind, identity)
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
     return infos
 
 
@@ -120,8 +122,7 @@ def _build(
     pixels = placed.T if placed.ndim == 3 else placed.transpose(3, 2, 1, 0)
     content = (_digest(placed, infos), source.series_uid, *(source.references[k].instance_uid for k in (0, -1)))
     thickness = source.headers[0].get("SliceThickness") or source.slice_spacing_mm
-    with warnings.catch_warnings(), _in_one_line(hd):
-        warnings.simplefilter("ignore")  # highdicom warns of header oddities of the source that it then copes with
+    with _in_one_line(hd, source):
         dataset = hd.seg.Segmentation(
             source_images=list(source.headers),
             pixel_array=np.ascontiguousarray(pixels),
@@ -150,12 +151,14 @@ def _build(
 
 
 @contextmanager
-def _in_one_line(hd: Any) -> Iterator[None]:
-    """Say in one line why highdicom cannot make a segmentation of these headers."""
+def _in_one_line(hd: Any, source: SourceSeries) -> Iterator[None]:
+    """Say in one line why highdicom refuses the headers, without what they say of the patient."""
     try:
         yield
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        for keyword, value in source.joining_fields().items():
+            reason = reason.replace(str(value), f"({keyword})") if str(value) else reason
         raise DataError(
             f"the headers of the series cannot carry a segmentation (highdicom {hd.__version__}: {reason}); write "
             "an RTSTRUCT instead or mend the headers"

@@ -135,7 +135,7 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
     geometry = _geometry(stack)
     affine = check_geometry(folder, _regular_affine(geometry, Path(folder)))
     headers = tuple(datasets.values())
-    with damage_in_one_line(folder):
+    with damage_in_one_line(folder, show_value=False):
         _check_identity(headers, Path(folder))
         references = tuple(
             InstanceReference(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +21,12 @@ class ResultMask(NamedTuple):
     Attributes:
         array: unsigned integers, a label map ``[column, row, slice]`` or stacked masks ``[segment, ...]`` of 0 and 1.
         infos: descriptions by label value, ascending; stacked masks have the values 1, 2, 3 ...
+        boxes: the box that a label value fills, for the values 1, 2, 3 ...; None for one that does not occur.
     """
 
     array: NDArray[Any]
     infos: dict[int, SegmentInfo]
+    boxes: Sequence[tuple[slice, ...] | None]
 
     @property
     def is_stacked(self) -> bool:
@@ -33,14 +35,10 @@ class ResultMask(NamedTuple):
 
     def planes(self, value: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """Slices ``(k, mask [column, row])`` on which a label value occurs."""
-        from scipy import ndimage
-
-        labels, wanted = (self.array[value - 1], 1) if self.is_stacked else (self.array, value)
-        if wanted > int(labels.max(initial=0)):
-            return
-        box = ndimage.find_objects(labels, wanted)[wanted - 1]
+        box = self.boxes[value - 1] if value <= len(self.boxes) else None
         if box is None:
             return
+        labels, wanted = (self.array[value - 1], 1) if self.is_stacked else (self.array, value)
         columns, rows, slices = box
         for k in range(slices.start, slices.stop):
             plane = np.zeros(labels.shape[:2], dtype=bool)
@@ -63,13 +61,18 @@ def prepare_mask(
     Raises:
         DataError: for other values, another grid than the source's (with mm), or values without a name.
     """
+    from scipy import ndimage
+
     placed = place_on_source(_whole(mask), affine_ras, source)
     if placed.ndim == 3:
-        return ResultMask(placed, describe_segments(np.flatnonzero(np.bincount(placed.ravel())).tolist(), segments))
+        boxes = ndimage.find_objects(placed)
+        present = [value for value, box in enumerate(boxes, start=1) if box is not None]
+        return ResultMask(placed, describe_segments(present, segments), boxes)
     infos = describe_segments(range(1, len(placed) + 1), segments)
     if len(infos) != len(placed):
         raise DataError(f"{len(placed)} stacked masks, but names for {shorten(infos)}; expected 1 to {len(placed)}")
-    return ResultMask(placed, infos)
+    found = [ndimage.find_objects(segment, 1) for segment in placed]
+    return ResultMask(placed, infos, [box[0] if box else None for box in found])
 
 
 def _whole(mask: ArrayLike) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +68,23 @@ def write_rtstruct(
     prepared = prepare_mask(mask, affine_ras, source, segments)
     identity = identity or ObjectIdentity()
     content = (_digest(prepared), holes, source.series_uid, source.references[0].instance_uid)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom quotes odd values of the source, which may name the patient
+        dataset = _build(prepared, source, holes, identity, content)
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+    return prepared.infos
+
+
+def _build(
+    prepared: ResultMask, source: SourceSeries, holes: HoleStyle, identity: ObjectIdentity, content: tuple[str, ...]
+) -> Dataset:
     dataset = _header(source, identity, content)
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(source)]
     dataset.StructureSetROISequence = [_structure(info, source) for info in prepared.infos.values()]
     dataset.ROIContourSequence = [_roi_contours(prepared, value, source, holes) for value in prepared.infos]
     dataset.RTROIObservationsSequence = [_observation(info) for info in prepared.infos.values()]
-    with atomic_path(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
-    return prepared.infos
+    return dataset
 
 
 def _digest(prepared: ResultMask) -> str:

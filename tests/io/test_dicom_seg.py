@@ -152,6 +152,21 @@ def test_names_of_patients_beyond_ascii_survive(tmp_path: Path) -> None:
     assert result.SegmentSequence[0].SegmentLabel == "Lebertumor ä"
 
 
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"])
+def test_a_header_that_no_segmentation_can_repeat_is_refused_without_quoting_it(tmp_path: Path, keyword: str) -> None:
+    write_series(tmp_path / "ct", positions(3), FrameOfReferenceUID="1.2.9")
+    for path in (tmp_path / "ct").iterdir():
+        data = pydicom.dcmread(path)
+        data[keyword] = pydicom.DataElement(keyword, "LO", "canary")
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        data.save_as(path, implicit_vr=True, little_endian=True)
+    source = read_source(tmp_path / "ct")
+    with pytest.raises(DataError, match="cannot carry a segmentation") as caught:
+        write_seg(tmp_path / "s.dcm", np.ones(source.shape, np.uint8), source.affine_ras, source)
+    assert "canary" not in str(caught.value).lower()
+    assert "\n" not in str(caught.value)
+
+
 def test_the_same_seed_and_time_give_the_same_file(example: Example, tmp_path: Path) -> None:
     identity = ObjectIdentity(uid_seed="site 7", written_at=datetime(2026, 1, 31, 12, 0, 0))
     arguments = (example.labels, example.affine_ras, example.source, NAMES)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_names_of_patients_beyond_ascii_survive(tmp_path: Path) -> None:
     result = pydicom.dcmread(tmp_path / "r.dcm")
     assert str(result.PatientName) == "Müller^Jörg"
     assert result.StructureSetROISequence[0].ROIName == "Lebertumor ä"
+
+
+def test_odd_values_of_the_patient_are_repeated_and_never_quoted(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", positions(3), FrameOfReferenceUID="1.2.9")
+    for path in (tmp_path / "ct").iterdir():
+        data = pydicom.dcmread(path)
+        data["PatientBirthDate"] = pydicom.DataElement("PatientBirthDate", "LO", "canary")
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        data.save_as(path, implicit_vr=True, little_endian=True)
+    source = read_source(tmp_path / "ct")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_rtstruct(tmp_path / "r.dcm", np.ones(source.shape, np.uint8), source.affine_ras, source)
+    assert b"canary" in (tmp_path / "r.dcm").read_bytes()
 
 
 def test_the_same_seed_and_time_give_the_same_file(example: Example, tmp_path: Path) -> None:
