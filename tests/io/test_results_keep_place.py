@@ -131,6 +131,21 @@ def test_a_real_label_map_whose_rows_run_the_other_way_loses_no_voxel(
     assert np.array_equal(read_seg(tmp_path / "seg.dcm", source).label_map(), labels[:, ::-1])
 
 
+@pytest.mark.parametrize("name", ["heart_seg", "liver_spine_seg", "liver_spine_gapped_seg", "spine_seg_label5"])
+def test_masks_of_a_real_series_come_back_voxel_by_voxel(
+    real_data: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    folder = real_data("dicom_seg_dcmqi")
+    source, image = read_source(folder / "ct-3slice"), read_image(folder / f"{name}.nrrd")
+    names = {int(value): f"organ {value}" for value in np.unique(image.array) if value > 0}
+    written = write_seg(tmp_path / "seg.dcm", image.array, image.affine_ras, source, names)
+    write_rtstruct(tmp_path / "rt.dcm", image.array, image.affine_ras, source, names)
+    seg, structures = read_seg(tmp_path / "seg.dcm", source), read_rtstruct(tmp_path / "rt.dcm", source)
+    for index, value in enumerate(written):
+        assert np.array_equal(seg.mask(index), image.array == value)
+        assert np.array_equal(structures.mask(index), image.array == value)
+
+
 @pytest.mark.trap("4.3-14")
 def test_results_on_a_tilted_gantry_lie_on_its_slices(tmp_path: Path) -> None:
     tilted = [(x, y + 0.67 * k, z) for k, (x, y, z) in enumerate(positions(4))]
