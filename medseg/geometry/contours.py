@@ -65,9 +65,11 @@ def _outline_pixels(points: NDArray[np.int64], size: NDArray[np.int64]) -> NDArr
     """Vertices and every pixel centre exactly on an edge, including the closing one."""
     edge = np.zeros(tuple(size), dtype=bool)
     edge[points[:, 0], points[:, 1]] = True
-    steps = np.roll(points, -1, axis=0) - points
+    steps = np.diff(points, axis=0, append=points[:1])
+    if np.abs(steps).max() <= 1:
+        return edge  # an outline that goes from neighbour to neighbour
     parts = np.gcd(steps[:, 0], steps[:, 1])
-    for index in np.flatnonzero(parts > 1):  # none for an outline that goes from neighbour to neighbour
+    for index in np.flatnonzero(parts > 1):
         inner = points[index] + np.arange(1, parts[index])[:, None] * (steps[index] // parts[index])
         edge[inner[:, 0], inner[:, 1]] = True
     return edge

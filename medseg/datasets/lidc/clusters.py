@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +87,13 @@ def nearest_distances(clouds: Sequence[NDArray[np.float64]], limit: float) -> ND
     distance = np.full((len(clouds), len(clouds)), np.inf)
     np.fill_diagonal(distance, 0.0)
     trees: dict[int, cKDTree] = {}
-    for a, b in combinations(range(len(clouds)), 2):
-        # A hair of slack: the boxes' gap must not round away a pair that lies exactly at the limit.
-        gap = np.maximum(0.0, np.maximum(low[a] - high[b], low[b] - high[a]))
-        if float(np.linalg.norm(gap)) <= limit * (1 + 1e-9):
-            if a not in trees:
-                trees[a] = cKDTree(clouds[a])
-            distance[a, b] = distance[b, a] = trees[a].query(clouds[b])[0].min()
+    apart = low[:, None] - high[None]
+    gaps = np.linalg.norm(np.maximum(0.0, np.maximum(apart, apart.transpose(1, 0, 2))), axis=2)
+    # A hair of slack: the boxes' gap must not round away a pair that lies exactly at the limit.
+    for a, b in np.argwhere(np.triu(gaps <= limit * (1 + 1e-9), 1)).tolist():
+        if a not in trees:
+            trees[a] = cKDTree(clouds[a])
+        distance[a, b] = distance[b, a] = trees[a].query(clouds[b])[0].min()
     return distance
 
 

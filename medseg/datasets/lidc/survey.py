@@ -126,7 +126,13 @@ def _nodule_figures(nodule: Nodule, pixel_mm: float) -> NoduleFigures:
 
 def _diameter_mm(annotation: Annotation, pixel_mm: float) -> float:
     outlines = [contour.points for contour in annotation.contours if len(contour.points) > 1]
-    return pixel_mm * max((float(pdist(points).max()) for points in outlines), default=0.0)
+    bounds = [float(np.linalg.norm(np.ptp(points, axis=0))) for points in outlines]
+    longest = 0.0
+    for index in np.argsort(bounds)[::-1]:
+        if bounds[index] <= longest:  # no two points are further apart than the corners of their box
+            break
+        longest = max(longest, float(pdist(outlines[index]).max()))
+    return pixel_mm * longest
 
 
 def _mean(values: Sequence[float]) -> float:
