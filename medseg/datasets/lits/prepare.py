@@ -118,11 +118,10 @@ def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"{path}: holds values that are not finite, expected HU; the file is damaged or no CT")
-    if low >= -32768 and high <= 32767:
-        whole = array.astype(np.int16)
-        if np.array_equal(whole, array):
-            return whole
-    return array
+    if low < -32768 or high > 32767:
+        raise DataError(f"{path}: values run from {low:g} to {high:g}, expected HU within int16; the file is no CT")
+    whole = array.astype(np.int16)
+    return whole if np.array_equal(whole, array) else array
 
 
 def _labels(array: NDArray[Any], path: Path | None) -> NDArray[np.uint8]:

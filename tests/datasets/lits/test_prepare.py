@@ -172,6 +172,10 @@ def test_other_label_values_and_values_that_are_not_finite_are_refused(tmp_path:
     write(tmp_path / "b" / "test-volume-1.nii", broken, source.affine_ras)
     with pytest.raises(DataError, match="not finite, expected HU"):
         prepare(tmp_path / "b")
+    broken[0, 0, 0] = 1e6
+    write(tmp_path / "b" / "test-volume-1.nii", broken, source.affine_ras)
+    with pytest.raises(DataError, match=r"values run from .* to 1e\+06, expected HU within int16"):
+        prepare(tmp_path / "b")
 
 
 def test_a_liver_of_odd_size_or_odd_tissue_is_warned_about(tmp_path: Path) -> None:
