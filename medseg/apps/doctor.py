@@ -35,6 +35,9 @@ EXTRAS = {
     "dicom": ("pylibjpeg>=2.0", "pylibjpeg-libjpeg>=2.1", "pylibjpeg-openjpeg>=2.3", "pylibjpeg-rle>=2.0"),
     "lidc": ("pylidc>=0.2.3",),
     "itk": ("itk>=5.4", "SimpleITK>=2.5.7"),
+    "seg": ("highdicom>=0.28,<1",),
+    "dask": ("distributed>=2024.8",),
+    "nnunet": ("nnunetv2>=2.8,<3",),
     "lightning": ("pytorch-lightning>=2.5,<3",),
     "serve": ("fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18"),
 }
