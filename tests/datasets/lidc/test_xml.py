@@ -33,6 +33,14 @@ def test_a_message_becomes_readers_nodules_and_points(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.trap("4.5-07")
+def test_a_small_nodule_with_zeros_for_scores_is_still_a_point(tmp_path: Path) -> None:
+    tiny = nodule("tiny", roi(4, [(7, 9)]), scores=dict.fromkeys(SCORES, 0))
+    reading = read_xml(_write(tmp_path / "a.xml", message("1.2", tiny)))
+    assert reading.points == (PointMark(1, "tiny", "nodule_below_3mm", 7, 9, 4.0),)
+    assert (reading.annotations, reading.warnings) == ((), ())
+
+
 def test_a_nodule_without_characteristics_keeps_its_outline(tmp_path: Path) -> None:
     text = message("1.2", nodule("A", roi(1, square(9, 9, 3)), scores=None))
     annotation = read_xml(_write(tmp_path / "a.xml", text)).annotations[0]
