@@ -156,6 +156,7 @@ def make_runs(seeds: Sequence[int], nets: Sequence[Net], size: Size, data: Path 
         if not missing and record.has(THRESHOLD, seed):
             continue
         fold = load_fold(seed, size, data)
+        record.add_contrasts({case.name: case.contrast_hu for cases in fold.tests.values() for case in cases})
         jobs: list[Callable[[], dict[str, Any]]] = []
         if not record.has(THRESHOLD, seed):
             jobs.append(lambda: run_threshold(fold, seed))  # noqa: B023 - called before the next turn

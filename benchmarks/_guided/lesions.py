@@ -12,6 +12,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 Floats = NDArray[np.float32]
 GAP_MM = 4.0
 """Free liver between two lesions, and between a lesion and the surface of the liver."""
+FAINT_HU = 18.0
+"""Contrasts below this are called faint."""
 APART_HU = 20.0
 """How far the contrast of a case's benign lesions stays from that of its tumours."""
 RIM_MM = {"tumour": (3.0, 8.0), "benign": (1.0, 4.0)}
@@ -49,7 +51,7 @@ class Painted(NamedTuple):
 
 def draw_contrast(rng: np.random.Generator) -> float:
     """Lesion minus liver in HU: hypodense (one half), hyperdense (a third) or faint; never below 10 HU."""
-    low, high = ((-55.0, -18.0), (18.0, 50.0), (10.0, 18.0))[int(rng.choice(3, p=(0.5, 0.35, 0.15)))]
+    low, high = ((-55.0, -FAINT_HU), (FAINT_HU, 50.0), (10.0, FAINT_HU))[int(rng.choice(3, p=(0.5, 0.35, 0.15)))]
     value = float(rng.uniform(low, high))
     return -value if low == 10.0 and rng.random() < 0.5 else value
 

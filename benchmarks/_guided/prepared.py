@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
         label: uint8 ``[Z, H, W]``.
         guides: float16 ``[V, Z, H, W]``: one steady map, or some jittered ones.
         given: guidance by its name, "middle" and "oracle"; of a training case, "oracle" alone.
+        contrast_hu: of the tumours, against the liver.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Prepared(NamedTuple):
     label: Tensor
     guides: Tensor
     given: dict[str, Guidance]
+    contrast_hu: float
 
 
 class Batch(NamedTuple):
@@ -82,6 +84,7 @@ def prepare(case: Case, training: bool, seed: int) -> Prepared:
         torch.from_numpy(label).permute(2, 0, 1).contiguous(),
         torch.from_numpy(guides.astype(np.float16)).permute(0, 3, 1, 2).contiguous(),
         given,
+        case.contrast_hu,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ class Record:
     """Lines of a ``.jsonl`` file: the settings first, then a line for every finished run.
 
     A run's line has its ``net`` and ``seed``, how it was trained, and ``dice``: by name of the test set and of the row
-    the tumour Dice of every case.
+    the tumour Dice of every case. Lines with ``contrast_hu`` say what the tumours of a case are against its liver.
 
     Args:
         path: the file; made when the first line is added.
@@ -24,8 +25,12 @@ class Record:
     def __init__(self, path: Path, settings: dict[str, Any] | None) -> None:
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        self.runs: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
-        first = self.runs.pop(0)["settings"] if self.runs else {}
+        found: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
+        self.runs = [line for line in found if "net" in line]
+        self.contrast_hu: dict[str, float] = {}
+        for line in found:
+            self.contrast_hu |= line.get("contrast_hu", {})
+        first = found[0]["settings"] if found else {}
         self.settings: dict[str, Any] = first if settings is None else json.loads(json.dumps(settings))
         for key in {**first, **self.settings}:
             if first and first.get(key) != self.settings.get(key):
@@ -40,12 +45,22 @@ class Record:
 
     def add(self, run: dict[str, Any]) -> None:
         """Keep a finished run."""
+        self._write(run)
+        self.runs.append(run)
+
+    def add_contrasts(self, contrast_hu: Mapping[str, float]) -> None:
+        """Keep the contrasts of those cases that are not known yet, by name."""
+        new = {name: round(value, 1) for name, value in contrast_hu.items() if name not in self.contrast_hu}
+        if new:
+            self._write({"contrast_hu": new})
+            self.contrast_hu |= new
+
+    def _write(self, line: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            if not self.runs and not file.tell():
+            if not file.tell():
                 file.write(json.dumps({"settings": self.settings}) + "\n")
-            file.write(json.dumps(run, separators=(",", ":")) + "\n")
-        self.runs.append(run)
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
     def test_sets(self) -> list[str]:
         """Names of the sets that any run was tested on."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks._guided.lesions import FAINT_HU
 from benchmarks._guided.record import Record
 from benchmarks._guided.rows import NETS, PLAIN, row_name, trials_of
 from benchmarks._guided.statistics import Interval, Scores, difference, interval
@@ -55,6 +56,7 @@ def report(record: Record, command: str) -> str:
         scores = record.scores(name)
         rows = [row for row in _order() if row in scores]
         parts += [f"#### {HEADS[name]}", "", *_main_table(scores, rows), "", *_differences(scores), ""]
+        parts += _by_contrast(scores, rows, record.contrast_hu)
     return "\n".join([*parts, *_net_table(record), "", *_notes(record)])
 
 
@@ -77,6 +79,26 @@ def _differences(scores: dict[str, dict[int, dict[str, float]]]) -> list[str]:
     lines = _head(["row", "minus", "Dice points"])
     lines += [_line([ours, theirs, _compared(scores, ours, theirs)]) for ours, theirs in EXPECTED if ours in scores]
     return lines
+
+
+def _by_contrast(
+    scores: dict[str, dict[int, dict[str, float]]], rows: Sequence[str], contrast_hu: Mapping[str, float]
+) -> list[str]:
+    """Mean Dice of the cases with dark, faint and bright tumours; nothing where contrasts are not known."""
+    known = {name for row in rows for cases in scores[row].values() for name in cases if name in contrast_hu}
+    if not known:
+        return []
+    lines = _head(["Dice % by contrast (n scores)", f"below {-FAINT_HU:.0f} HU", "between", f"above {FAINT_HU:.0f} HU"])
+    for row in rows:
+        groups: dict[int, list[float]] = {-1: [], 0: [], 1: []}
+        for cases in scores[row].values():
+            for name in cases.keys() & known:
+                groups[int(contrast_hu[name] > FAINT_HU) - int(contrast_hu[name] < -FAINT_HU)].append(cases[name])
+        cells = [
+            f"{100 * statistics.fmean(values):.1f} (n = {len(values)})" if values else "" for values in groups.values()
+        ]
+        lines.append(_line([row, *cells]))
+    return [*lines, ""]
 
 
 def _compared(scores: dict[str, dict[int, dict[str, float]]], ours: str, theirs: str) -> str:

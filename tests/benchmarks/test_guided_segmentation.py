@@ -228,6 +228,17 @@ def test_the_report_has_every_row_and_calls_too_many_capped_runs_unfinished(tmp_
     assert "12 of 24 runs hit the cap of evaluations: MORE THAN A FIFTH, NOT FINISHED" in report(record, "command")
 
 
+def test_the_report_divides_cases_by_the_contrast_of_their_tumours(tmp_path: Path) -> None:
+    record = Record(tmp_path / "a.jsonl", {})
+    record.add_contrasts({"a": -30.0, "b": 12.0, "c": 40.0, "d": -50.0})
+    record.add_contrasts({"a": -30.0, "e": -12.0})
+    dice = {"a": 0.1, "b": 0.3, "c": 0.9, "d": 0.3, "e": 0.5}
+    record.add({"net": "U-Net", "seed": 0, "cpu_seconds": 1.0, "dice": {"phantoms": {"U-Net": dice}}})
+    again = Record(tmp_path / "a.jsonl", {})
+    assert len(again.runs) == 1 and len(again.contrast_hu) == 5
+    assert "| U-Net | 20.0 (n = 2) | 40.0 (n = 2) | 90.0 (n = 1) |" in report(again, "command")
+
+
 def test_folds_test_every_phantom_once_and_keep_their_parts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "_phantom", lambda number, training: [number])
     size = study.Size()
