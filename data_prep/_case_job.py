@@ -27,8 +27,8 @@ COMMANDS = {"convert": "data_prep.convert", "lidc": "data_prep.lidc"}
 """Modules whose ``main`` converts one case, by the name of the cohort's command."""
 
 
-def recipe_of(command: str, options: Sequence[str]) -> dict[str, Any]:
-    """What decides the output beside the input: command, its options and the versions of the program."""
+def recipe_of(command: str, options: Sequence[str], key_id: str | None = None) -> dict[str, Any]:
+    """What decides the output beside the input: command, its options, pseudonym key and versions of the program."""
     import medseg
     from medseg.io.sidecar import CONVERTER_VERSION
 
@@ -37,6 +37,7 @@ def recipe_of(command: str, options: Sequence[str]) -> dict[str, Any]:
         "options": list(options),
         "converter_version": CONVERTER_VERSION,
         "medseg": medseg.__version__,
+        **({} if key_id is None else {"pseudonym_key_id": key_id}),
     }
 
 
@@ -101,6 +102,7 @@ def run_case(
     staging: str,
     target: str,
     overwrite: bool,
+    secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Convert one case unless its output is there already, made of the same input by the same recipe.
 
@@ -117,6 +119,7 @@ def run_case(
         staging: folder for work in progress, on the same file system as the target.
         target: the output folder to make.
         overwrite: replace an output that was made of other input or by another recipe.
+        secrets: further words of the command line that no record holds: where key and link file are.
 
     Returns:
         ``status`` (``done`` or ``failed``), ``error``, ``kept`` (True: it was there already), ``key``, ``tree_sha256``,
@@ -133,7 +136,7 @@ def run_case(
     result = _kept(Path(target), facts["key"], overwrite)
     if result is None:
         with _workplace(Path(staging)) as place:
-            result = _convert(place, recipe, facts, sources, dicom, xml, series, Path(target))
+            result = _convert(place, recipe, facts, sources, dicom, xml, series, Path(target), secrets)
     seconds = round(time.perf_counter() - start, 3)
     return {**facts, **result, "seconds": seconds, "peak_rss_mb": peak_memory_mb()}
 
@@ -184,13 +187,14 @@ def _convert(
     xml: Sequence[str],
     series: str | None,
     target: Path,
+    secrets: Sequence[str],
 ) -> dict[str, Any]:
     _link(place / "dicom", sources["dicom"], dicom)
     _link(place / "xml", sources["xml"], xml)
     out = place / target.name
     annotations = place / "xml" if xml else None
     words = command_words(recipe["command"], place / "dicom", out, annotations, series, recipe["options"])
-    code, errors = _run_main(COMMANDS[recipe["command"]], words)
+    code, errors = _run_main(COMMANDS[recipe["command"]], [*words, *secrets])
     errors = [_as_seen_by_the_user(line, place, sources, dicom, target) for line in errors]
     if code:
         text = next((line for line in reversed(errors) if line.startswith("error: ")), f"error: exit code {code}")
@@ -228,7 +232,7 @@ def _run_main(module: str, words: list[str]) -> tuple[int, list[str]]:
     errors = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
         try:
-            code = importlib.import_module(module).main(words)
+            code = importlib.import_module(module).main([*words, "--show-names"])  # whoever writes it down hides them
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else 1
     return code, errors.getvalue().splitlines()

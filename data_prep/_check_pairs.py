@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep._cli import UsageError
+from medseg.io.privacy import is_plain_name
 
 __all__ = ["Pair", "PairList", "pairs_given", "pairs_of_dataset", "pairs_of_folders"]
 
@@ -19,7 +20,8 @@ class Pair:
     """One case.
 
     Attributes:
-        name: the case's name, unique in its list.
+        name: the case's name, unique in its list: that of its image file, or ``case_0001`` by its place in the list
+            where that could name a patient.
         image: an image file, or a folder with one DICOM CT series.
         label: its label file; None for a test image.
         lists: the lists that it is in: training, validation, test.
@@ -78,10 +80,13 @@ def pairs_of_folders(images: Path, labels: Path) -> PairList:
     if not chosen:
         raise UsageError(f"no file of {images} has the name of a file of {labels}; use --pair IMAGE LABEL")
     names = [_case_name(path) for path in chosen]
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [path.name for path, name in zip(chosen, names, strict=True) if names.count(name) > 1]
     if twice:
-        raise UsageError(f"{images}: two images belong to the label {twice[0]}; use --pair IMAGE LABEL")
-    pairs = tuple(Pair(name, path, known[name], ("training",)) for name, path in zip(names, chosen, strict=True))
+        raise UsageError(f"{images}: two images belong to the label of {twice[0]}; use --pair IMAGE LABEL")
+    shown = _unique_names(chosen)
+    pairs = tuple(
+        Pair(name, path, known[_case_name(path)], ("training",)) for name, path in zip(shown, chosen, strict=True)
+    )
     alone = [path for path in files if path not in chosen]
     alone += [path for name, path in known.items() if name not in names]
     return PairList(pairs, None, tuple(alone))
@@ -134,6 +139,7 @@ def _case_name(path: Path) -> str:
 def _unique_names(images: Sequence[Path]) -> list[str]:
     stems = [_case_name(path) for path in images]
     names = [s if stems.count(s) == 1 else f"{path.parent.name}_{s}" for s, path in zip(stems, images, strict=True)]
+    names = [name if is_plain_name(name) else f"case_{number:04d}" for number, name in enumerate(names, 1)]
     seen: dict[str, int] = {}
     unique = []
     for name in names:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
-__all__ = ["EXIT_CODES", "OneLineParser", "UsageError", "new_folder", "run_command"]
+if TYPE_CHECKING:
+    from medseg.io.privacy import HiddenNames
+
+__all__ = ["EXIT_CODES", "OneLineParser", "UsageError", "input_names", "new_folder", "run_command", "shows_names"]
 
 EXIT_CODES = "exit codes: 0 done, 1 run-time failure, 2 wrong usage, 3 data refused (nothing was written)"
 
@@ -21,33 +26,135 @@ class UsageError(Exception):
     """The command line asks for something that cannot be done, e.g. to overwrite without leave."""
 
 
+_OUTPUTS = frozenset({"out", "output", "out_data", "link"})  # named by the user for this very output
+_NOISY = ("pydicom", "highdicom", "nibabel")
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, with the option ``--show-names``."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_argument(
+            "--show-names",
+            action="store_true",
+            help="show file names as they are on the terminal; by default those that could name a patient are counted "
+            "instead (the environment variable MEDSEG_SHOW_NAMES=1 does the same)",
+        )
 
     def error(self, message: str) -> NoReturn:
         """Print ``error: ...`` and leave with code 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
-def run_command(body: Callable[[], None]) -> int:
-    """Run a command and turn its outcome into an exit code; errors are printed as one line on stderr."""
+def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
+    """Run a command and turn its outcome into an exit code; errors are printed as one line on stderr.
+
+    Whatever the command prints passes through `medseg.io.privacy.HiddenNames`, and what the libraries log or warn of,
+    quoting header values, is not printed at all; both unless ``--show-names`` is given.
+
+    Args:
+        body: the command.
+        args: its options; the paths among them say which names belong to the input.
+    """
     from medseg.io.errors import DataError
 
-    try:
-        body()
-    except UsageError as error:
-        return _fail(2, error)
-    except DataError as error:
-        return _fail(3, error)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        return _fail(1, error)
+    with _private_terminal(args) as names:
+        try:
+            body()
+        except UsageError as error:
+            return _fail(2, error, names)
+        except DataError as error:
+            return _fail(3, error, names)
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            return _fail(1, error, names)
+        except Exception as error:
+            if names is None:
+                raise
+            print(f"error: {_fault(error)}; MEDSEG_SHOW_NAMES=1 shows where and why", file=sys.stderr)
+            return 1
     return 0
 
 
-def _fail(code: int, error: BaseException) -> int:
+def shows_names(args: argparse.Namespace) -> bool:
+    """Whether the user wants file names on the terminal as they are."""
+    return bool(getattr(args, "show_names", False)) or os.environ.get("MEDSEG_SHOW_NAMES", "") not in ("", "0")
+
+
+def input_names(args: argparse.Namespace) -> HiddenNames:
+    """What is said in place of the names under the paths that the user gave as input."""
+    from medseg.io.privacy import HiddenNames
+
+    paths: dict[str, Path] = {}
+    for option, value in vars(args).items():
+        found = _paths_in(value) if option not in _OUTPUTS else []
+        for number, path in enumerate(found, 1):
+            paths[option.upper() + (f" {number}" if len(found) > 1 else "")] = path
+    return HiddenNames(paths)
+
+
+def _paths_in(value: object) -> list[Path]:
+    if isinstance(value, (list, tuple)):
+        return [path for item in value for path in _paths_in(item)]
+    return [value] if isinstance(value, Path) else []
+
+
+class _Screen:
+    """A text stream that hides private names before they are written."""
+
+    def __init__(self, stream: TextIO, names: HiddenNames) -> None:
+        self._stream, self._names = stream, names
+
+    def write(self, text: str) -> int:
+        self._stream.write(self._names.hide(text) if text.strip() else text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
+    if shows_names(args):
+        yield None
+        return
+    import logging
+
+    names = input_names(args)
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    out, err = (cast(TextIO, _Screen(stream, names)) for stream in (sys.stdout, sys.stderr))
+    with contextlib.ExitStack() as stack:
+        if not getattr(args, "json", False):  # JSON is private by what is put in, and stays valid
+            stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(warnings.catch_warnings())
+        for name in _NOISY:
+            warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield names
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _fail(code: int, error: BaseException, names: HiddenNames | None) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
+    if names is not None and names.hide(text) != text:
+        text = f"{names.hide(text)} (names are hidden; --show-names shows them)"
     print(f"error: {text}", file=sys.stderr)
     return code
+
+
+def _fault(error: BaseException) -> str:
+    """A fault of the program by kind and place; its text can quote the input."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" in {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
+    return f"{type(error).__name__}{place}, a fault of the program"
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from data_prep._case_index import Inputs
@@ -62,6 +63,7 @@ def plan_part(
     rules: Rules,
     folder: Path,
     staging: Path,
+    secrets: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> Plan:
     """Decide for every case whether there is work to do.
 
@@ -76,10 +78,12 @@ def plan_part(
         rules: what to do with cases met before.
         folder: holds the output folders of the cases.
         staging: folder for work in progress.
+        secrets: options of the case's command whose files are outside input and output and in no record.
     """
     jobs: list[Job] = []
     records: list[dict[str, Any]] = []
     facts = {case.name: {"stats": inputs.stats_of(case), "recipe": digest_of(recipe)} for case in cases}
+    words = [word for option, path in secrets.items() if path is not None for word in (option, str(path.resolve()))]
     counts = {"done": 0, "failed": 0, "skipped": 0}
     for case in cases:
         own, record, target = facts[case.name], known.get(case.name), folder / case.name
@@ -89,7 +93,7 @@ def plan_part(
         if state == "run" and case.error is not None:
             records.append({"case": case.name, "status": "failed", "error": case.error, **own})
         elif state == "run":
-            jobs.append(_job(case, inputs, recipe, target, staging, rules.overwrite))
+            jobs.append(_job(case, inputs, recipe, target, staging, rules.overwrite, words))
         else:
             counts[state] += 1
             if state == "skipped" and (record is None or record["status"] != "skipped"):
@@ -111,7 +115,15 @@ def _state(record: dict[str, Any] | None, target: Path, rules: Rules) -> str:
     return "run"
 
 
-def _job(case: Case, inputs: Inputs, recipe: dict[str, Any], target: Path, staging: Path, overwrite: bool) -> Job:
+def _job(
+    case: Case,
+    inputs: Inputs,
+    recipe: dict[str, Any],
+    target: Path,
+    staging: Path,
+    overwrite: bool,
+    secrets: Sequence[str],
+) -> Job:
     arguments = {
         "recipe": recipe,
         "sources": inputs.roots,
@@ -121,5 +133,6 @@ def _job(case: Case, inputs: Inputs, recipe: dict[str, Any], target: Path, stagi
         "staging": str(staging),
         "target": str(target),
         "overwrite": overwrite,
+        "secrets": list(secrets),
     }
     return Job(case.name, run_case, arguments)

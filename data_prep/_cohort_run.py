@@ -19,6 +19,7 @@ from data_prep._worker import Job, Outcome
 __all__ = ["run_jobs", "workplace"]
 
 _POLL_S = 0.25
+_MESSAGES = frozenset({"error", "first_attempt"})
 
 
 @contextmanager
@@ -54,6 +55,8 @@ def run_jobs(
     manifest: Manifest,
     stop: StopSignal,
     report: Callable[[dict[str, Any]], None],
+    hide: Callable[[str], str] = str,
+    shows_names: bool = False,
 ) -> None:
     """Run the jobs of a plan; every one that ends is in the manifest before the next is looked at.
 
@@ -66,13 +69,20 @@ def run_jobs(
         manifest: where the records go.
         stop: raises `RunInterruptedError` between two steps.
         report: called with every record.
+        hide: replaces the names of input files in a message; the manifest never holds them.
+        shows_names: let ``report`` have the messages as they are.
 
     Raises:
         RunInterruptedError: after a signal; no job runs any more then.
     """
+
+    def note(record: dict[str, Any]) -> None:
+        private = {key: hide(record[key]) if record.get(key) else record.get(key) for key in _MESSAGES & record.keys()}
+        manifest.append(record | private)
+        report(record if shows_names else record | private)
+
     for record in plan.records:
-        manifest.append(record)
-        report(record)
+        note(record)
     waiting, again = deque(plan.jobs), deque[Job]()
     attempts: dict[str, list[str]] = {job.name: [] for job in plan.jobs}
     running = 0
@@ -93,9 +103,7 @@ def run_jobs(
                     if len(deaths) < 2:
                         again.append(outcome.job)
                         continue
-                record = {**plan.facts[outcome.job.name], **_record(outcome, deaths)}
-                manifest.append(record)
-                report(record)
+                note({**plan.facts[outcome.job.name], **_record(outcome, deaths)})
     except BaseException:
         executor.cancel()
         raise

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep._pseudonyms import SeriesPseudonyms
 from data_prep.convert import write_series
 from medseg.datasets.lidc.consensus import Nodule, equivalent_diameter_mm
 from medseg.datasets.lidc.malignancy import MalignancyPolicy, malignancy_scores
@@ -19,6 +20,7 @@ from medseg.geometry import Affine, flip_lps_ras, spacing_of, voxel_volume_ml, w
 from medseg.io.atomic import write_json
 from medseg.io.dicom_series import CtSeries
 from medseg.io.nifti import write_nifti
+from medseg.io.sidecar import series_names
 
 __all__ = ["LidcCase", "policy_record", "write_case"]
 
@@ -48,10 +50,17 @@ class LidcCase:
     missing_z_mm: tuple[float, ...] = ()
 
 
-def write_case(folder: Path, name: str, case: LidcCase, policy: NodulePolicy, malignancy: MalignancyPolicy) -> str:
+def write_case(
+    folder: Path,
+    name: str,
+    case: LidcCase,
+    policy: NodulePolicy,
+    malignancy: MalignancyPolicy,
+    pseudonyms: SeriesPseudonyms | None = None,
+) -> str:
     """Write all files of a case into a folder and return a short table for the terminal."""
     if case.series is not None:
-        write_series(case.series, folder / "ct.nii.gz")
+        write_series(case.series, folder / "ct.nii.gz", pseudonyms)
         write_json(folder / "dataset.json", _dataset(name, policy))
     else:
         write_json(folder / "grid.json", _grid(case))
@@ -180,7 +189,9 @@ def _summary(
         "ct": case.series is not None,
         "slices": case.shape[2],
         "missing_slices_z_mm": list(case.missing_z_mm),
-        "left_out_files": [path.name for path, _ in case.series.left_out] if case.series is not None else [],
+        "left_out_files": [series_names(case.series).label(path) for path, _ in case.series.left_out]
+        if case.series is not None
+        else [],
         "readers": [
             {
                 "reader": reader,

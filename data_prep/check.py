@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._check_case import FIXES, CaseReport, Problem, check_case
 from data_prep._check_pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from medseg.io.privacy import HiddenNames
 
 __all__ = ["PRIORS_HU", "main"]
 
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
     left: list[int] = []
-    return run_command(lambda: left.append(_check(args))) or (3 if left[0] else 0)
+    return run_command(lambda: left.append(_check(args)), args) or (3 if left[0] else 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +72,7 @@ def _priors_text() -> str:
 
 def _check(args: argparse.Namespace) -> int:
     """Check, write, print; returns the number of cases that are left with a problem."""
-    found = _pairs(args)
+    found, names = _pairs(args), _names(args)
     if bool(args.fix) != bool(args.out_data):
         raise UsageError("--fix and --out-data belong together: nothing is mended in place")
     if not args.tolerance >= 0:
@@ -85,13 +87,19 @@ def _check(args: argparse.Namespace) -> int:
         if data_folder is not None:
             _mend(found, reports, args, data_folder)
         lonely = Problem("unmatched", "has no partner")
-        reports += [CaseReport(path.name, (), problems=[lonely]) for path in found.unmatched]
+        reports += [CaseReport(names.label(path), (), problems=[lonely]) for path in found.unmatched]
         content = integrity(reports, settings)
+        content["reports"] = names.hide_in(content["reports"])
         for folder in (report_folder, data_folder):
             if folder is not None:
                 write_json(folder / "integrity.json", content)
     print(json.dumps(content, indent=2) if args.json else table(reports) + "\n" + _closing_line(content))
     return int(content["left"])
+
+
+def _names(args: argparse.Namespace) -> HiddenNames:
+    """The names under all inputs; beside a list of cases, those of the files that it lists."""
+    return input_names(argparse.Namespace(**{**vars(args), "folder": args.dataset and args.dataset.parent}))
 
 
 def _closing_line(content: dict[str, Any]) -> str:

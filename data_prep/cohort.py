@@ -6,11 +6,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import OneLineParser, UsageError, run_command
+from data_prep._cli import OneLineParser, UsageError, run_command, shows_names
+from data_prep._pseudonyms import add_pseudonym_options, read_key
 
 if TYPE_CHECKING:
     from data_prep._case_index import Inputs
@@ -26,7 +27,10 @@ EXIT_CODES = (
 )
 
 _FURTHER = {"skipped": "left as they are", "not_run": "not run"}
-_OWN_OPTIONS = ("--series", "--dicom", "--xml", "--out", "--overwrite", "--json", "--help", "-h")
+_OWN_OPTIONS = (
+    *("--series", "--dicom", "--xml", "--out", "--overwrite", "--json", "--help", "-h"),
+    *("--pseudonym-key", "--link", "--show-names"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(words[:cut])
     options = words[cut + 1 :]
     codes: list[int] = []
-    return run_command(lambda: codes.append(_cohort(args, options))) or codes[0]
+    return run_command(lambda: codes.append(_cohort(args, options)), args) or codes[0]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--xml", type=Path, metavar="DIR", help="lidc: folder with the XML files (default: IN)")
     _add_running(parser)
     _add_resuming(parser)
+    add_pseudonym_options(parser)
     return parser
 
 
@@ -153,12 +158,14 @@ def _check_options(command: str, options: Sequence[str]) -> None:
 
 def _find(args: argparse.Namespace, options: Sequence[str], stop: StopSignal) -> tuple[Inputs, list[str], list[Case]]:
     from data_prep._case_index import find_inputs
-    from data_prep._cases import part_of
+    from data_prep._cases import case_name, part_of
     from medseg.io.errors import DataError
 
     wants_xml = args.command == "lidc" and not {"database", "--annotations=database"} & set(options)
     xml_root = (args.xml or args.input) if wants_xml else None
-    inputs = find_inputs(args.input, xml_root, args.index, check=stop.check)
+    key = read_key(args, [args.output])
+    name_of = case_name if key is None else lambda series: case_name(key.series(series))
+    inputs = find_inputs(args.input, xml_root, args.index, check=stop.check, name_of=name_of)
     cohort = inputs.cohort
     if not cohort.cases:
         found = [f"{count} series of modality {kind}" for kind, count in cohort.not_ct.items()]
@@ -203,14 +210,16 @@ def _run(
     from data_prep._manifest import read_manifests, write_reports
     from data_prep._stop import RunInterruptedError
 
-    recipe = recipe_of(args.command, options)
+    key = read_key(args, [args.output])
+    secrets = {"--pseudonym-key": args.pseudonym_key, "--link": args.link}
+    recipe = recipe_of(args.command, options, None if key is None else key.key_id)
     rules = Rules(args.skip_existing, args.overwrite, args.retry_failed, args.verify)
     interrupted: RunInterruptedError | None = None
     with workplace(args.output, args.part_id, args.num_parts) as staging:
         known = read_manifests(args.output).records
-        plan = plan_part(part, inputs, recipe, known, rules, args.output.resolve() / "cases", staging)
+        plan = plan_part(part, inputs, recipe, known, rules, args.output.resolve() / "cases", staging, secrets)
         try:
-            _work(args, plan, stop)
+            _work(args, plan, inputs, stop)
         except RunInterruptedError as signal:
             interrupted = signal
         with one_at_a_time(args.output / ".cohort" / "summary.lock"):
@@ -222,7 +231,7 @@ def _run(
     return 4 if any(records[case.name]["status"] not in ("done", "skipped") for case in part) else 0
 
 
-def _work(args: argparse.Namespace, plan: Plan, stop: StopSignal) -> None:
+def _work(args: argparse.Namespace, plan: Plan, inputs: Inputs, stop: StopSignal) -> None:
     from data_prep._cohort_run import run_jobs
     from data_prep._executors import Limits, make_executor
     from data_prep._manifest import Manifest, manifest_name
@@ -236,9 +245,21 @@ def _work(args: argparse.Namespace, plan: Plan, stop: StopSignal) -> None:
     ):
         executor = make_executor(args.executor, Limits(workers, args.timeout, limit), args.scheduler)
         try:
-            run_jobs(plan, executor, manifest, stop, progress.case)
+            run_jobs(plan, executor, manifest, stop, progress.case, _hide(args, inputs), shows_names(args))
         finally:
             executor.cancel()
+
+
+def _hide(args: argparse.Namespace, inputs: Inputs) -> Callable[[str], str]:
+    """How messages lose the names of input files: those are counted over the whole IN, sorted by path."""
+    from medseg.io.privacy import HiddenNames
+
+    roots, files = {"IN": inputs.roots["dicom"]}, {"IN": list(inputs.stats["dicom"])}
+    if inputs.roots["xml"] != inputs.roots["dicom"]:
+        roots["XML"], files["XML"] = inputs.roots["xml"], list(inputs.stats["xml"])
+    names = HiddenNames({"OUT": args.output, **roots}, {"OUT": (), **files})
+    key = read_key(args, [args.output])
+    return names.hide if key is None else lambda text: key.hide_uids(names.hide(text))
 
 
 def _facts(recipe: dict[str, Any], inputs: Inputs) -> dict[str, Any]:

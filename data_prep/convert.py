@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
 from data_prep._policy import add_policy_options, policy_from
+from data_prep._pseudonyms import SeriesPseudonyms, add_pseudonym_options, pseudonyms_from
 
 if TYPE_CHECKING:
     from medseg.io.dicom_series import CtSeries
@@ -21,7 +22,7 @@ __all__ = ["main", "output_paths", "part_path", "write_series"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _convert(args))
+    return run_command(lambda: _convert(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier image and sidecar")
     parser.add_argument("--json", action="store_true", help="print the sidecar (of a split: a list) for the summary")
     add_policy_options(parser)
+    add_pseudonym_options(parser)
     return parser
 
 
@@ -62,12 +64,15 @@ def _convert(args: argparse.Namespace) -> None:
     policy = policy_from(args)
     if "split" not in (policy.gap, policy.variable):
         _check_free([args.output], args.overwrite)
+    pseudonyms = pseudonyms_from(args, [output_paths(args.output)[0].parent])
     from medseg.io.dicom_series import read_parts
 
     parts = read_parts(args.input, chosen, policy=policy)
     targets = [part_path(args.output, part.part) for part in parts]
     _check_free(targets, args.overwrite)
-    facts = [write_series(part, output_paths(target)[0]) for part, target in zip(parts, targets, strict=True)]
+    facts = [
+        write_series(part, output_paths(target)[0], pseudonyms) for part, target in zip(parts, targets, strict=True)
+    ]
     if args.json:
         print(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
         return
@@ -102,12 +107,13 @@ def output_paths(out: Path) -> tuple[Path, Path]:
     return out / "ct.nii.gz", out / "ct.json"
 
 
-def write_series(series: CtSeries, image: Path) -> dict[str, Any]:
+def write_series(series: CtSeries, image: Path, pseudonyms: SeriesPseudonyms | None = None) -> dict[str, Any]:
     """Write a series as NIfTI and its sidecar beside it; each file appears whole or not at all.
 
     Args:
         series: what ``medseg.io.dicom_series.read_series`` returned.
         image: path ending in .nii.gz or .nii.
+        pseudonyms: gives the patient a pseudonym and the UIDs new ones; None keeps the UIDs and names no patient.
 
     Returns:
         The sidecar's contents.
@@ -117,6 +123,8 @@ def write_series(series: CtSeries, image: Path) -> dict[str, Any]:
     from medseg.io.sidecar import series_sidecar
 
     facts = series_sidecar(series)
+    if pseudonyms is not None:
+        facts = pseudonyms.apply(series, facts)
     write_nifti(image, series.array, series.affine_ras)
     write_json(output_paths(image)[1], facts)
     return facts

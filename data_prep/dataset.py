@@ -37,7 +37,7 @@ class _Case:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _make(args))
+    return run_command(lambda: _make(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,6 +123,10 @@ def _name_cases(training: list[list[Path]], validation: list[list[Path]]) -> lis
         stem if stems.count(stem) == 1 else f"{image.parent.name}_{stem}"
         for image, stem in zip(images, stems, strict=True)
     ]
+    from medseg.io.privacy import is_plain_name
+
+    # A name that could be a patient's does not get out; the place on the command line tells which case is meant.
+    names = [name if is_plain_name(name) else f"case_{number:04d}" for number, name in enumerate(names, 1)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"two cases would be named {twice[0]}; rename one of the files or its folder")
@@ -163,13 +167,19 @@ def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tu
     counts = {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
     record = {
         "name": case.name,
-        "image_source": case.image.name,
-        "label_source": case.label.name,
+        "image_source": _shown_name(case.image),
+        "label_source": _shown_name(case.label),
         "label_source_values": np.unique(label).astype(int).tolist(),
         "label_reordered": reordered,
         "label_voxels": {str(value): count for value, count in counts.items() if value},
     }
     return record, set(counts)
+
+
+def _shown_name(path: Path) -> str:
+    from medseg.io.privacy import is_plain_name
+
+    return path.name if is_plain_name(path.name) else "(hidden)"
 
 
 def _readable(read: Any, path: Path) -> Any:

@@ -25,7 +25,7 @@ _MARKER = "segments.json"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _convert(args))
+    return run_command(lambda: _convert(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

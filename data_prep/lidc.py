@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
 from data_prep._lidc_policy import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
+from data_prep._pseudonyms import SeriesPseudonyms, add_pseudonym_options, pseudonyms_from
+
+if TYPE_CHECKING:
+    from data_prep._lidc_output import LidcCase
 
 __all__ = ["main"]
 
@@ -16,7 +22,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _run(args))
+    return run_command(lambda: _run(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--crop-spacing", type=float, default=1.0, metavar="MM", help="voxel spacing of the cubes (default 1)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    add_pseudonym_options(parser)
     return parser
 
 
@@ -68,27 +75,40 @@ def _run(args: argparse.Namespace) -> None:
     policy, malignancy = nodule_policy(args), malignancy_policy(args)
     from data_prep._lidc_output import write_case
 
+    pseudonyms = pseudonyms_from(args, [args.out])
     with new_folder(args.out, args.overwrite, marker="nodules.json") as folder:
         if args.no_ct:
             from data_prep._lidc_no_ct import read_case
         else:
             from data_prep._lidc_ct import read_case
         case = read_case(args, policy)
-        lines = []
+        private, lines = _private(case, args, pseudonyms), []
         if args.crops is not None:
             from data_prep._lidc_crops import write_crops
 
-            lines.append(write_crops(folder, case, policy, malignancy, args.crops, args.crop_spacing))
-        lines.insert(0, write_case(folder, args.out.name, case, policy, malignancy))
-    for warning in case.warnings:
+            lines.append(write_crops(folder, private, policy, malignancy, args.crops, args.crop_spacing))
+        lines.insert(0, write_case(folder, args.out.name, private, policy, malignancy, pseudonyms))
+    for warning in (*case.warnings, *private.warnings[len(case.warnings) :]):
         print(f"warning: {warning}", file=sys.stderr)
     print("\n".join(lines))
+
+
+def _private(case: LidcCase, args: argparse.Namespace, pseudonyms: SeriesPseudonyms | None) -> LidcCase:
+    """The case as it may be written: no names of input files, and new UIDs if there is a key."""
+    warnings = input_names(args).hide_in(case.warnings)
+    if pseudonyms is None:
+        return replace(case, warnings=warnings)
+    key = pseudonyms.key
+    reading = replace(case.reading, series_uid=key.uid(case.reading.series_uid))
+    return replace(case, reading=reading, warnings=[key.hide_uids(line) for line in warnings])
 
 
 def _check_words(args: argparse.Namespace) -> None:
     for folder in filter(None, (args.dicom, args.xml)):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
+    if args.no_ct and args.pseudonym_key is not None:
+        raise UsageError("--pseudonym-key needs the CT: without it no header says who the patient is")
     if args.no_ct and not args.series:
         raise UsageError("--no-ct needs --series UID: the CT series whose annotations are meant")
     if args.no_ct and (args.crops is not None or args.allow_partial):

@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _check(args.check) if args.check else _make(args))
+    return run_command(lambda: _check(args.check) if args.check else _make(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
     refused: list[dict[str, str]] = []
-    code = run_command(lambda: refused.extend(_convert(args)))
+    code = run_command(lambda: refused.extend(_convert(args)), args)
     return SOME_REFUSED if code == 0 and refused else code
 
 

@@ -37,7 +37,8 @@ _UID_TAIL = 12
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _list(args))
+    args.show_names |= args.paths
+    return run_command(lambda: _list(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,17 +108,18 @@ def series_rows(
 
 def _row(entry: SeriesEntry) -> dict[str, Any]:
     from medseg.io.dicom_verdict import judge_series
+    from medseg.io.privacy import shown_term, shown_uid
 
     first, verdict = entry.headers[0], judge_series(entry)
     size = [first.text(keyword) for keyword in ("Columns", "Rows")]
     is_image = entry.kind != "object" and all(side.isdecimal() for side in size)
     return {
-        "series": entry.name,
-        "modality": entry.modality if entry.modality.isalnum() and len(entry.modality) <= 16 else "",
+        "series": shown_uid(entry.name),
+        "modality": entry.modality if shown_term(entry.modality) == entry.modality else "",
         "kind": entry.kind,
         "files": entry.file_count,
         "size": [int(size[0]), int(size[1]), len(entry.headers)] if is_image else [],
-        "transfer_syntax": sorted({header.transfer_syntax for header in entry.headers}),
+        "transfer_syntax": sorted({shown_uid(header.transfer_syntax) for header in entry.headers}),
         **asdict(verdict),
     }
 

@@ -21,7 +21,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _report(args))
+    return run_command(lambda: _report(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _export(args))
+    return run_command(lambda: _export(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

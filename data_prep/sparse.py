@@ -23,7 +23,7 @@ _PLANES = {"x": "sagittal", "y": "coronal", "z": "axial"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _make_sparse(args))
+    return run_command(lambda: _make_sparse(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

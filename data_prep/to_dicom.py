@@ -32,7 +32,7 @@ _PRIVACY = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _write(args))
+    return run_command(lambda: _write(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from typing import Any
 
 from medseg.io.dicom_header import CT_CLASSES, SliceHeader, has_long_number, plain_value
 from medseg.io.errors import DataError
+from medseg.io.privacy import shown_reason
 
 __all__ = ["expand_frames", "is_multi_frame"]
 
@@ -109,5 +110,7 @@ def _take_groups(header: SliceHeader, item: Any, target: dict[str, Any]) -> bool
                         long_numbers = long_numbers or has_long_number(value)
                         target[keyword] = plain_value(value)
         except Exception as error:  # whatever a damaged sequence makes the parser raise
-            raise DataError(f"{header.path}: {name} cannot be read ({error}); the frames cannot be placed") from error
+            raise DataError(
+                f"{header.path}: {name} cannot be read ({shown_reason(error)}); the frames cannot be placed"
+            ) from error
     return long_numbers

@@ -13,6 +13,7 @@ from medseg.io.dicom_header import SliceHeader
 from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, decoder_name, syntax_uid
 from medseg.io.dicom_scan import FolderListing, SeriesEntry
 from medseg.io.errors import DataError, shorten
+from medseg.io.privacy import shown_term
 
 __all__ = ["pixel_notes", "series_facts", "series_warnings"]
 
@@ -56,7 +57,7 @@ def series_warnings(
         notes.append(f"{listing.other_objects} DICOM file(s) that are no images were not read")
     kind = headers[0].text("RescaleType") or "HU"
     if kind.upper() != "HU":
-        notes.append(f"RescaleType is {kind[:16]}, not HU; values were rescaled all the same")
+        notes.append(f"RescaleType is {shown_term(kind)}, not HU; values were rescaled all the same")
     lossy = sum(header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
         notes.append(f"{lossy} of {len(headers)} slices were compressed with loss: values are approximate")

@@ -16,6 +16,7 @@ from medseg.geometry.slice_stack import slice_normal
 from medseg.io.dicom_pixels import MAX_SIDE
 from medseg.io.dicom_stream import open_dicom
 from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError
+from medseg.io.privacy import shown, shown_reason
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -104,7 +105,7 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # whatever a damaged file makes the parser raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = shown_reason(error)
         raise UnreadableFileError(f"{path}: not a readable DICOM file ({reason}); fetch the file again") from None
     if not opened.complete:
         raise UnreadableFileError(f"{path}: inflates to more than {_INFLATED_BYTES >> 20} MiB, which is refused")
@@ -131,7 +132,7 @@ def damage_in_one_line(where: object, show_value: bool = True) -> Iterator[None]
     except (DataError, MemoryError):
         raise
     except Exception as error:
-        reason = f": {' '.join(str(error).split())[:200]}" if show_value else ""
+        reason = f": {shown_reason(error)[:200]}" if show_value else ""
         raise UnreadableFileError(
             f"{where}: the header is damaged ({type(error).__name__}{reason}); fetch the file again"
         ) from error
@@ -322,5 +323,5 @@ def _count(dataset: Dataset, keyword: str, limit: int, where: object, default: i
     except (TypeError, ValueError):
         number = 0
     if not 1 <= number <= limit:
-        raise DataError(f"{where}: {keyword} is {dataset.get(keyword)!r}, expected 1 to {limit}")
+        raise DataError(f"{where}: {keyword} is {shown(dataset.get(keyword))}, expected 1 to {limit}")
     return number

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.geometry.slice_stack import DUPLICATE_MM, slice_normal
 from medseg.io.dicom_header import CT_CLASSES, SliceHeader
 from medseg.io.errors import DataError
+from medseg.io.privacy import shown_term, shown_uid
 
 __all__ = ["ORIENTATION_TOLERANCE", "PIXEL_SPACING_TOLERANCE_MM", "SeriesEntry", "group_series", "series_kind"]
 
@@ -56,7 +57,7 @@ class SeriesEntry:
         return len({header.path for header in self.headers})
 
     def __str__(self) -> str:
-        parts = [self.modality or "?", f"{self.file_count} files"]
+        parts = [shown_term(self.modality) or "?", f"{self.file_count} files"]
         if len(self.headers) > self.file_count:
             parts.append(f"{len(self.headers)} frames")
         if self.kind in ("localizer", "secondary capture"):
@@ -64,7 +65,7 @@ class SeriesEntry:
         size = _size(self.headers[0])
         if size:
             parts.append(f"{size[1]} x {size[0]} pixels")
-        return f"{self.name or '(empty UID)'} [{', '.join(parts)}]"
+        return f"{shown_uid(self.name) or '(empty UID)'} [{', '.join(parts)}]"
 
 
 def series_kind(header: SliceHeader) -> str:

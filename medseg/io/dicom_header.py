@@ -10,6 +10,7 @@ from typing import Any
 
 from medseg.io.dicom_stream import DEFLATED, open_dicom
 from medseg.io.errors import DataError
+from medseg.io.privacy import shown, shown_reason
 
 __all__ = ["CT_CLASSES", "Damaged", "SliceHeader", "has_long_number", "plain_value", "read_header"]
 
@@ -119,7 +120,7 @@ class SliceHeader:
         except (TypeError, ValueError, OverflowError):
             numbers = ()
         if len(numbers) != count or not all(abs(number) < 1e12 for number in numbers):
-            found = "absent" if value is None else repr(value if count == 1 else [str(v) for v in _listed(value)])[:200]
+            found = "absent" if value is None else shown(value if count == 1 else [str(v) for v in _listed(value)], 200)
             raise DataError(f"{self.path}: {keyword} is {found}, expected {count} finite number(s)")
         return numbers
 
@@ -212,7 +213,7 @@ def _plain_values(data: Any) -> tuple[dict[str, Any], bool]:
         try:
             value = data[tag].value
         except Exception as error:  # whoever needs the value says what is wrong with it
-            values[keyword] = Damaged(str(error))
+            values[keyword] = Damaged(shown_reason(error, getattr(data.get_item(tag), "value", None)))
             continue
         long_numbers = long_numbers or (keyword in _GEOMETRY and has_long_number(value))
         if value is not None:

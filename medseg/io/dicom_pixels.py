@@ -14,6 +14,7 @@ from medseg.io.dicom_enhanced import expand_frames, is_multi_frame
 from medseg.io.dicom_header import SliceHeader
 from medseg.io.dicom_stream import HEADER_BYTES, open_dicom
 from medseg.io.errors import DataError, UnreadableFileError
+from medseg.io.privacy import shown, shown_reason, shown_term, shown_uid
 
 __all__ = [
     "AIR_HU",
@@ -77,8 +78,8 @@ def check_pixel_format(header: SliceHeader) -> None:
     photometric = str(header.get("PhotometricInterpretation", ""))
     if samples != 1 or photometric != "MONOCHROME2":
         raise DataError(
-            f"{where}: PhotometricInterpretation {photometric or 'absent'} with {samples} sample(s) a pixel, "
-            "expected MONOCHROME2 with 1; this is no CT slice in Hounsfield units"
+            f"{where}: PhotometricInterpretation {shown_term(photometric) or 'absent'} with {samples} sample(s) a "
+            "pixel, expected MONOCHROME2 with 1; this is no CT slice in Hounsfield units"
         )
     if str(header.get("BurnedInAnnotation", "NO")).upper() == "YES":
         raise DataError(
@@ -110,7 +111,7 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
         available, plugins = decoder.is_available, decoder.available_plugins
     except NotImplementedError:
         raise UnreadableFileError(
-            f"{where}: transfer syntax {uid.name} ({uid}) is not supported for CT slices"
+            f"{where}: transfer syntax {_syntax_name(uid)} is not supported for CT slices"
         ) from None
     if not available:
         package = next((name for keys, name in _PACKAGES if any(key in uid.name for key in keys)), "pylibjpeg")
@@ -118,6 +119,10 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
             f"{where}: no decoder for transfer syntax {uid.name} ({uid}); install one: pip install {package}"
         )
     return f"pydicom {pydicom.__version__}" + (f" ({', '.join(plugins)})" if plugins else "")
+
+
+def _syntax_name(uid: Any) -> str:
+    return shown_uid(uid) if uid.name == uid else f"{uid.name} ({uid})"
 
 
 def syntax_uid(transfer_syntax: str) -> Any:
@@ -144,7 +149,7 @@ def padding_range(header: SliceHeader) -> tuple[int, int] | None:
     try:
         ends = sorted(_as_stored(int(end), bits, signed) for end in (value, limit))
     except (TypeError, ValueError):
-        raise DataError(f"{header.path}: PixelPaddingValue is {value!r}, expected one whole number") from None
+        raise DataError(f"{header.path}: PixelPaddingValue is {shown(value)}, expected one whole number") from None
     return ends[0], ends[1]
 
 
@@ -187,9 +192,8 @@ class SliceDecoder:
                 if problem is None:
                     return self._frame(header)
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UnreadableFileError(
-                f"{path}: pixel data cannot be decoded ({reason}); fetch the file again"
+                f"{path}: pixel data cannot be decoded ({shown_reason(error)}); fetch the file again"
             ) from error
         raise UnreadableFileError(f"{path}: {problem}; the file is cut off, fetch it again")
 

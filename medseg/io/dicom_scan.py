@@ -11,6 +11,7 @@ from medseg.io.dicom_enhanced import expand_frames, is_multi_frame
 from medseg.io.dicom_groups import SeriesEntry, group_series, series_kind
 from medseg.io.dicom_header import SliceHeader, read_header
 from medseg.io.errors import DataError, SeriesChoiceError, SeriesGeometryError, shorten
+from medseg.io.privacy import shown, shown_reason, shown_uid
 
 __all__ = ["FolderListing", "SeriesEntry", "SliceHeader", "choose_series", "scan_folder"]
 
@@ -72,7 +73,7 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
                 is_object = series_kind(header) == "object"
                 slices = [header] if is_object else _slices(header)
         except Exception as error:  # whatever a damaged header makes the parser raise
-            unreadable.append((path, f"header cannot be read: {_first_line(error)}"))
+            unreadable.append((path, f"header cannot be read: {shown_reason(error)}"))
             continue
         (objects if is_object else images).setdefault(header.series_uid, []).extend(slices)
     return FolderListing(
@@ -132,7 +133,8 @@ def _refuse_several(folder: Path, chosen: list[SeriesEntry]) -> None:
     if len({entry.uid for entry in chosen}) == 1 and chosen[0].kind == "ct":
         parts = shorten([_describe_grid(entry) for entry in chosen], 4)
         raise SeriesGeometryError(
-            f"{folder}: series {chosen[0].uid} mixes {len(chosen)} grids: {parts}; choose one with --series UID#N"
+            f"{folder}: series {shown_uid(chosen[0].uid)} mixes {len(chosen)} grids: {parts}; "
+            "choose one with --series UID#N"
         )
     raise SeriesChoiceError(
         f"{folder}: {len(chosen)} series in one folder, choose one with --series UID: {shorten(chosen)}"
@@ -142,13 +144,18 @@ def _refuse_several(folder: Path, chosen: list[SeriesEntry]) -> None:
 def _describe_grid(entry: SeriesEntry) -> str:
     first = entry.headers[0]
     geometry = [
-        f"{first.text('Columns') or '?'} x {first.text('Rows') or '?'}",
-        "pixel spacing " + (first.text("PixelSpacing")[:40].replace("\\", " x ") or "absent"),
-        "orientation " + (first.text("ImageOrientationPatient")[:80].replace("\\", " ") or "absent"),
+        f"{_numbers_text(first, 'Columns', ' ')} x {_numbers_text(first, 'Rows', ' ')}",
+        "pixel spacing " + _numbers_text(first, "PixelSpacing", " x "),
+        "orientation " + _numbers_text(first, "ImageOrientationPatient", " "),
     ]
     if first.text("AcquisitionNumber"):
-        geometry.append(f"acquisition {first.text('AcquisitionNumber')[:12]}")
+        geometry.append(f"acquisition {_numbers_text(first, 'AcquisitionNumber', ' ')}")
     return f"#{entry.group} {len(entry.headers)} files like {first.label} ({', '.join(geometry)})"
+
+
+def _numbers_text(header: SliceHeader, keyword: str, joint: str) -> str:
+    text = header.text(keyword).replace("\\", joint)
+    return shown(text, 80).strip("'") if text else "absent"
 
 
 def _slices(header: SliceHeader) -> list[SliceHeader]:
@@ -169,7 +176,3 @@ def _dicom_kind(path: Path) -> str | None:
         return "part10"
     bare = start[:2] in _BARE_GROUPS and len(start) >= 16 and start[2:4] < b"\x40\x00" and start[3] == 0
     return "bare" if bare else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

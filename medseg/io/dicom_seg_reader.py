@@ -27,6 +27,7 @@ from medseg.io.dicom_segments import segment_infos
 from medseg.io.dicom_source import SourceSeries
 from medseg.io.errors import DataError, UnreadableFileError, shorten
 from medseg.io.limits import ReadLimits, check_geometry
+from medseg.io.privacy import shown_term
 from medseg.io.segment_info import SegmentInfo
 from medseg.io.segment_masks import SegmentMasks, segment_from_planes
 
@@ -114,7 +115,9 @@ def _kind(data: Dataset, where: Path) -> str:
         raise DataError(f"{where}: {name}, expected a DICOM Segmentation (Modality SEG)")
     kind = str(data.get("SegmentationType", ""))
     if kind not in allowed:
-        raise DataError(f"{where}: SegmentationType is {kind!r}, expected {' or '.join(allowed)}")
+        raise DataError(
+            f"{where}: SegmentationType is {shown_term(str(kind)) or 'absent'}, expected {' or '.join(allowed)}"
+        )
     return kind
 
 

@@ -47,6 +47,7 @@ class CtSeries:
         frame_numbers: frame in its file of every slice, by k, from 1; 0 for single-frame files.
         name: by what ``--series`` chooses it: the UID, or ``UID#N`` where the series mixes several grids.
         part: number of the even stretch from 1, or 0 where the series was not split.
+        folder: where the files were searched.
     """
 
     array: NDArray[np.int16]
@@ -64,6 +65,7 @@ class CtSeries:
     frame_numbers: tuple[int, ...] = ()
     name: str = ""
     part: int = 0
+    folder: Path | None = None
 
 
 class _Decoded(NamedTuple):
@@ -186,6 +188,7 @@ def _build(
         source_sop_instance_uids=tuple(tuple(header.sop_uid for header in found) for found in sources),
         frame_numbers=tuple(found[0].frame if len(found) == 1 else 0 for found in sources),
         name=entry.name,
+        folder=listing.folder,
     )
 
 

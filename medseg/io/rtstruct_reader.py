@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.io.dicom_frames import damage_in_one_line, read_dicom
 from medseg.io.dicom_segments import clean_name, read_code
 from medseg.io.errors import DataError
+from medseg.io.privacy import shown
 from medseg.io.segment_info import ALGORITHM_TYPES, Code, SegmentInfo
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _number(item: Dataset, keyword: str, where: Path) -> int:
     try:
         return int(item.get(keyword))
     except (TypeError, ValueError):
-        raise DataError(f"{where}: {keyword} is {item.get(keyword)!r}, expected a whole number") from None
+        raise DataError(f"{where}: {keyword} is {shown(item.get(keyword))}, expected a whole number") from None
 
 
 def _source(data: Dataset) -> dict[str, Any]:

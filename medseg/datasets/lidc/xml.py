@@ -10,6 +10,7 @@ import numpy as np
 
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading, rating_warnings
 from medseg.io.errors import DataError, shorten
+from medseg.io.privacy import shown, shown_uid
 from medseg.io.xml_guard import parse_xml
 
 __all__ = ["MAX_XML_BYTES", "OtherReadError", "find_reading", "read_xml"]
@@ -47,7 +48,7 @@ def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, li
         if reading.series_uid == series_uid:
             matches.append((reading, path))
         else:
-            skipped.append(f"skipped {path.name}: it reads series {reading.series_uid}")
+            skipped.append(f"skipped {path.name}: it reads series {shown_uid(reading.series_uid)}")
     if not matches:
         found = f" ({shorten(skipped, 4)})" if skipped else ""
         raise DataError(f"{folder}: no LIDC XML file reads series {series_uid}{found}; give its folder with --xml")
@@ -115,7 +116,7 @@ def _contour(path: Path, roi: ElementTree.Element) -> Contour:
     z_mm = _position(path, _text(path, roi, "imageZposition"))
     inclusion = _text(path, roi, "inclusion").upper()
     if inclusion not in ("TRUE", "FALSE"):
-        raise DataError(f"{path}: inclusion is {inclusion!r}, expected TRUE or FALSE")
+        raise DataError(f"{path}: inclusion is {shown(inclusion)}, expected TRUE or FALSE")
     points = [_point(path, edge) for edge in _children(roi, "edgeMap")]
     if not points:
         raise DataError(f"{path}: the roi at z {z_mm} mm has no edgeMap point")
@@ -136,11 +137,11 @@ def _point(path: Path, element: ElementTree.Element) -> tuple[int, int]:
 def _whole(path: Path, text: str | None, key: str) -> int:
     stripped = (text or "").strip()
     if len(stripped) > 9 or not stripped.lstrip("+-").isdecimal():
-        raise DataError(f"{path}: {key} is {stripped[:40]!r}, expected a whole number")
+        raise DataError(f"{path}: {key} is {shown(stripped)}, expected a whole number")
     try:
         return int(stripped)
     except ValueError:
-        raise DataError(f"{path}: {key} is {text!r}, expected a whole number") from None
+        raise DataError(f"{path}: {key} is {shown(text)}, expected a whole number") from None
 
 
 def _position(path: Path, text: str) -> float:
@@ -149,7 +150,7 @@ def _position(path: Path, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise DataError(f"{path}: imageZposition is {text!r}, expected a number of millimetres")
+        raise DataError(f"{path}: imageZposition is {shown(text)}, expected a number of millimetres")
     return value
 
 

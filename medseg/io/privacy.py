@@ -1,0 +1,235 @@
+"""Names and header values that could name a patient, kept out of what people and other programs get to read.
+
+An input's file names and header texts are taken for private unless they look like what scanners, exports and data sets
+write by themselves: a file name of common words and few digits or a UID, a header value that is a number or a term of
+the standard. What does not is counted ("file 17 of 133", "a text of 12 characters"), never shortened or hashed: hashes
+of names can be guessed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HiddenNames", "is_plain_name", "is_uid", "shown", "shown_reason", "shown_term", "shown_uid"]
+
+_WORD_TEXT = """
+abdomen an and aorta archive are as at axial bad be body bone brain brats by canon case cases chest consensus contrast
+copy coronal crop ct cta cts cut cxr data dataset dcm decathlon dicom dicomdir dir example examples export extra fake
+file files fold folder folds for from ge gz has have hdr head heart hu idri im ima image images img in index input
+inputs integrity is it json kidney label labels labelstr labelsts left lesion lesions lidc lits liver localizer luna
+lung lungs mask masks metadata mha mhd model mr mri msd nhdr nii nnunet no nodule nodules not nrrd of old on one or
+organ original originals other out output outputs pancreas part parts patient patients pelvis pet phantom philips pred
+prediction predictions public py raw read reader reading readings recon report reports result results right rt
+rtstruct sag sagittal sample samples scan scans scout se seg segmentation segmentations segs series set siemens slice
+slices sm small source spine spleen sr src st structures studies study subset synthetic task test tests than that the
+this thorax three tilt to topogram toshiba totalseg totalsegmentator train training truth tumor tumors tumour tumours
+two txt unknown val validation vol volume volumes was were with xml zip zraw
+"""
+_WORDS = frozenset(_WORD_TEXT.split())
+_TOKENS = re.compile(r"[A-Za-z]+|[0-9]+")
+_PLAIN = re.compile(r"[A-Za-z0-9._ #,+()-]{1,100}")
+_COUNTER = re.compile(r"(?:IMG?|SE|ST|PA|I|S|Z)[-_]?[0-9]{1,8}")  # as exports to media number their files
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)+")
+_NUMBER = re.compile(r"[-+0-9.eEx \\,\[\]()']*[0-9][-+0-9.eEx \\,\[\]()']*")
+_QUOTED = re.compile(r"""b?"(?:\\.|[^"\\])*(?:"|$)|b?(?<![A-Za-z0-9])'(?:\\.|[^'\\])*(?:'|$)""")
+_TERM_TEXT = """
+AR AU BI BMD CR CT CTPROTOCOL DG DOC DX ECG EPS ES FID GM HC HD IO IVOCT IVUS KER KO LEN LS MG MR NM OAM OCT OP OPM
+OPT OPTBSV OPTENF OPV OSS OT PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN
+RTSTRUCT RWV SEG SM SMR SR SRF STAIN TG US VA XA XAPROTOCOL XC MONOCHROME1 MONOCHROME2 PALETTE_COLOR RGB HSV ARGB CMYK
+YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT XYB HU OD MGML Z_EFF ED EDW HU_MOD PCT BINARY
+FRACTIONAL LABELMAP YES NO
+"""
+_TERMS = frozenset(_TERM_TEXT.split()) | {"PALETTE COLOR"}
+_MAX_DIGITS = 5
+_MAX_LETTERS = 2
+_SUFFIXES = (".nii.gz", ".seg.nrrd", ".tar.gz")
+
+
+def is_plain_name(name: str) -> bool:
+    """True for a file or folder name that is taken to name nobody.
+
+    That is a name of common imaging words, at most two single letters and five digits (``IM7_3``, ``volume-12.nii``,
+    ``LIDC-IDRI-0001``), a UID, or a counter as media exports write it (``SE000002``).
+    """
+    stem = _stem(name)
+    if is_uid(stem) or _COUNTER.fullmatch(stem):
+        return True
+    if not _PLAIN.fullmatch(name):
+        return False
+    tokens = _TOKENS.findall(name)
+    digits = sum(len(token) for token in tokens if token.isdigit())
+    words = [token.lower() for token in tokens if not token.isdigit()]
+    single = sum(len(word) == 1 for word in words)
+    known = all(len(word) == 1 or word in _WORDS for word in words)
+    return known and single <= _MAX_LETTERS and digits <= _MAX_DIGITS
+
+
+def is_uid(text: str) -> bool:
+    """True if a text has the form of a DICOM UID of at least four parts."""
+    return len(text) <= 64 and text.count(".") >= 3 and _UID.fullmatch(text) is not None
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A header value as an error may quote it: numbers as they are, of any text only its length."""
+    text = repr(value)[:limit]
+    if value is None or isinstance(value, (bool, int, float)) or _NUMBER.fullmatch(text) or not str(value).strip():
+        return text
+    return f"a text of {len(str(value))} characters (hidden)"
+
+
+def shown_term(text: str) -> str:
+    """A code string (modality, photometric interpretation, unit) if the standard has it, else its length."""
+    return text if not text or text in _TERMS else f"(unknown, {len(text)} characters)"
+
+
+def shown_uid(text: str) -> str:
+    """A UID as it is, with the ``#N`` that chooses a grid; of anything else only its length."""
+    uid, mark, group = text.partition("#")
+    if not uid or (len(uid) <= 64 and _UID.fullmatch(uid) and (not mark or group.isdecimal())):
+        return text
+    return f"(no UID, {len(uid)} characters)" + (mark + group if group.isdecimal() else "")
+
+
+def shown_reason(error: BaseException, value: object = None) -> str:
+    """First line of a library's error without the values that it quotes.
+
+    Args:
+        error: what the library raised.
+        value: the raw value that it was about, hidden even where it is not in quotes.
+    """
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    raw = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+    for part in sorted({raw, raw.strip(" \0"), *raw.strip(" \0").split("\\")}, key=len, reverse=True):
+        if part.strip() and not _NUMBER.fullmatch(part):
+            text = text.replace(part, "(hidden)")
+    return _QUOTED.sub(lambda found: found[0] if _NUMBER.fullmatch(found[0].strip("b\"'")) else "(hidden)", text)
+
+
+class HiddenNames:
+    """The names under some input folders, and what is said in their place.
+
+    Files are counted from 1 in the sorted order of their paths, so whoever has the folder finds each again.
+
+    Args:
+        inputs: word by which an input is called (``IN``) and its path, as the user wrote it.
+        files: files of a folder that was listed before, relative to it and sorted, by word; other folders are listed
+            when they are first needed, and beside an input file its neighbours.
+    """
+
+    def __init__(self, inputs: Mapping[str, str | Path], files: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._inputs = {word: Path(path) for word, path in inputs.items()}
+        self._folders = {word: _folder_of(path) for word, path in self._inputs.items()}
+        self._files = dict(files or {})
+
+    def label(self, path: str | Path) -> str:
+        """A file's name if it is plain, else its number among the files of its input."""
+        name = Path(path).name
+        return name if is_plain_name(name) else self.hide(str(path)).rpartition("/")[2]
+
+    def hide(self, text: str) -> str:
+        """A text with every private name of a file or folder replaced."""
+        for word, spellings in self._roots.items():
+            for spelling in spellings:
+                text = _replace(text, spelling, f"<{word}>")
+        found = [key for key in self._table if key in text]
+        for key in sorted(found, key=len, reverse=True):
+            text = _replace(text, key, self._table[key])
+        for word in self._roots:
+            text = re.sub(rf"<{re.escape(word)}>/(?=(?:file|folder) [0-9])", "", text)
+            if _is_plain_path(self._folders[word]):
+                text = text.replace(f"<{word}>", str(self._folders[word]))
+        return text
+
+    def hide_in(self, value: Any) -> Any:
+        """The same for every text in lists and dictionaries as JSON holds them; keys are left as they are."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, Mapping):
+            return {key: self.hide_in(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.hide_in(item) for item in value]
+        return value
+
+    @cached_property
+    def _roots(self) -> dict[str, list[str]]:
+        """Spellings of every input's own path, the longer first."""
+        roots = {}
+        for word, path in self._folders.items():
+            spellings = {str(path), str(path.resolve()), str(path.absolute())}
+            spellings |= set() if is_plain_name(path.name) else {path.name}
+            roots[word] = sorted(spellings, key=len, reverse=True)
+        return roots
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        table: dict[str, str] = {}
+        for word, path in self._inputs.items():
+            names = self._files[word] if word in self._files else _list_files(path)
+            _add_names(table, names)
+        return table
+
+
+def _stem(name: str) -> str:
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and not suffix.isdigit() and len(suffix) <= 5 else name
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder that an input's word stands for; a path that leads nowhere is hidden whole if its name is private."""
+    return path.parent if not path.is_dir() and (path.is_file() or is_plain_name(path.name)) else path
+
+
+def _is_plain_path(path: Path) -> bool:
+    return all(is_plain_name(part) for part in path.parts if part not in (path.anchor, "."))
+
+
+def _list_files(path: Path) -> list[str]:
+    """Files under a folder, or the neighbours of a file, relative and sorted by their parts."""
+    if path.is_dir():
+        found = [Path(folder, name).relative_to(path) for folder, _, names in os.walk(path) for name in names]
+    elif path.is_file():
+        found = [Path(entry.name) for entry in os.scandir(path.absolute().parent) if entry.is_file()]
+    else:
+        found = []
+    return [str(name) for name in sorted(found)]
+
+
+def _add_names(table: dict[str, str], names: Iterable[str]) -> None:
+    """Every way in which a text can name one of the files or their folders, if it is not plain."""
+    listed = list(names)
+    numbers: dict[str, list[int]] = {}
+    folders: dict[str, None] = {}
+    for number, name in enumerate(listed, 1):
+        *parents, base = Path(name).parts
+        private = [part for part in parents if not is_plain_name(part)]
+        folders.update(dict.fromkeys(private))
+        if private or not is_plain_name(base):
+            numbers[name] = [number]
+        if not is_plain_name(base):
+            spellings = {base, _stem(base), *_repr_of(base)} - {name}
+            for spelling in (text for text in spellings if not is_plain_name(text)):
+                numbers.setdefault(spelling, []).append(number)
+    for key, found in numbers.items():
+        which = str(found[0]) if len(found) == 1 else f"{', '.join(map(str, found[:3]))}{' ...' * (len(found) > 3)}"
+        table.setdefault(key, f"file {which} of {len(listed)}")
+    for number, part in enumerate(folders, 1):
+        table.setdefault(part, f"folder {number}")
+
+
+def _repr_of(name: str) -> set[str]:
+    return {repr(name)[1:-1], os.fsencode(name).decode("utf-8", "replace")}
+
+
+def _replace(text: str, key: str, word: str) -> str:
+    """Replace a name where it stands by itself, not where it is part of a longer word."""
+    if not key or key not in text or key in (".", "/"):
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(key)}(?![A-Za-z0-9])", lambda _: word, text)
