@@ -25,7 +25,7 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
     Raises:
         DataError: if the CT is damaged or incomplete without leave, or a nodule would be cut.
     """
-    series = read_series(args.dicom, args.series, allow_partial=True)
+    series = read_series(args.dicom, args.series, allow_partial=True, allow_burned_in=args.allow_burned_in)
     reading, notes = _read_annotations(args, series.series_uid)
     missing, expected = missing_slices(series, reading)
     gaps = describe_gaps(series, missing, expected)

@@ -1,4 +1,4 @@
-"""Options ``--pseudonym-key`` and ``--link``, and the pseudonyms of one converted series."""
+"""Options ``--allow-burned-in``, ``--pseudonym-key`` and ``--link``, and the pseudonyms of one converted series."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from medseg.io.dicom_series import CtSeries
     from medseg.io.pseudonym import Pseudonymiser
 
-__all__ = ["SeriesPseudonyms", "add_pseudonym_options", "pseudonyms_from", "read_key"]
+__all__ = ["SeriesPseudonyms", "add_privacy_options", "add_pseudonym_options", "pseudonyms_from", "read_key"]
 
 
 class SeriesPseudonyms(NamedTuple):
@@ -60,6 +60,17 @@ class SeriesPseudonyms(NamedTuple):
                 "key_id": self.key.key_id,
             },
         }
+
+
+def add_privacy_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--allow-burned-in``, ``--pseudonym-key`` and ``--link`` to a parser."""
+    parser.add_argument(
+        "--allow-burned-in",
+        action="store_true",
+        help="convert images whose header says that text is drawn in their pixels, and secondary captures chosen by "
+        "--series, which are refused otherwise",
+    )
+    add_pseudonym_options(parser)
 
 
 def add_pseudonym_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
 from data_prep._policy import add_policy_options, policy_from
-from data_prep._pseudonyms import SeriesPseudonyms, add_pseudonym_options, pseudonyms_from
+from data_prep._pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
 if TYPE_CHECKING:
     from medseg.io.dicom_series import CtSeries
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier image and sidecar")
     parser.add_argument("--json", action="store_true", help="print the sidecar (of a split: a list) for the summary")
     add_policy_options(parser)
-    add_pseudonym_options(parser)
+    add_privacy_options(parser)
     return parser
 
 
@@ -67,7 +67,7 @@ def _convert(args: argparse.Namespace) -> None:
     pseudonyms = pseudonyms_from(args, [output_paths(args.output)[0].parent])
     from medseg.io.dicom_series import read_parts
 
-    parts = read_parts(args.input, chosen, policy=policy)
+    parts = read_parts(args.input, chosen, policy=policy, allow_burned_in=args.allow_burned_in)
     targets = [part_path(args.output, part.part) for part in parts]
     _check_free(targets, args.overwrite)
     facts = [

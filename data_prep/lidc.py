@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
 from data_prep._lidc_policy import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
-from data_prep._pseudonyms import SeriesPseudonyms, add_pseudonym_options, pseudonyms_from
+from data_prep._pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
 if TYPE_CHECKING:
     from data_prep._lidc_output import LidcCase
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--crop-spacing", type=float, default=1.0, metavar="MM", help="voxel spacing of the cubes (default 1)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
-    add_pseudonym_options(parser)
+    add_privacy_options(parser)
     return parser
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.dicom_header import SliceHeader
-from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, decoder_name, syntax_uid
+from medseg.io.dicom_pixels import AIR_HU, PADDING_RULE, decoder_name, is_burned_in, syntax_uid
 from medseg.io.dicom_scan import FolderListing, SeriesEntry
 from medseg.io.errors import DataError, shorten
 from medseg.io.privacy import shown_term
@@ -61,6 +61,10 @@ def series_warnings(
     lossy = sum(header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
         notes.append(f"{lossy} of {len(headers)} slices were compressed with loss: values are approximate")
+    drawn = sum(map(is_burned_in, headers))
+    if drawn or entry.kind == "secondary capture":
+        which = f"{drawn} of {len(headers)} slices say" if drawn else "a secondary capture does not say"
+        notes.append(f"{which} that text is drawn in the pixels (BurnedInAnnotation); names may be legible")
     if headers[0].text("BodyPartExamined").upper() == "HEAD":
         notes.append("head CT: the volume shows a face; deface it before sharing")
     long = list(dict.fromkeys(header.path.name for header in headers if header.long_numbers))

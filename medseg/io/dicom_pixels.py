@@ -26,6 +26,7 @@ __all__ = [
     "cut_off",
     "decode_slice",
     "decoder_name",
+    "is_burned_in",
     "padding_range",
     "syntax_uid",
 ]
@@ -65,8 +66,12 @@ class DecodedSlice(NamedTuple):
     rounding: float
 
 
-def check_pixel_format(header: SliceHeader) -> None:
+def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> None:
     """Refuse what is not one greyscale CT slice.
+
+    Args:
+        header: of the slice.
+        allow_burned_in: let pass what says that text is drawn in its pixels.
 
     Raises:
         DataError: for frames without a place, colour, MONOCHROME1, burned-in text, or a missing rescale.
@@ -81,9 +86,10 @@ def check_pixel_format(header: SliceHeader) -> None:
             f"{where}: PhotometricInterpretation {shown_term(photometric) or 'absent'} with {samples} sample(s) a "
             "pixel, expected MONOCHROME2 with 1; this is no CT slice in Hounsfield units"
         )
-    if str(header.get("BurnedInAnnotation", "NO")).upper() == "YES":
+    if is_burned_in(header) and not allow_burned_in:
         raise DataError(
-            f"{where}: BurnedInAnnotation is YES, so names may be drawn in the pixels; leave this image out"
+            f"{where}: BurnedInAnnotation is YES, so names may be drawn in the pixels; leave this image out, or "
+            "look at it and add --allow-burned-in"
         )
     header.numbers("RescaleSlope", 1)
     header.numbers("RescaleIntercept", 1)
@@ -92,6 +98,11 @@ def check_pixel_format(header: SliceHeader) -> None:
         raise DataError(
             f"{where}: {rows} rows x {columns} columns, expected 1 to {MAX_SIDE} of each; is this a CT slice?"
         )
+
+
+def is_burned_in(header: SliceHeader) -> bool:
+    """True if the header says that text is drawn in the pixels."""
+    return header.text("BurnedInAnnotation").strip().upper() == "YES"
 
 
 def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:

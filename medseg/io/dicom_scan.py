@@ -86,7 +86,7 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
     )
 
 
-def choose_series(listing: FolderListing, series_uid: str | None = None) -> SeriesEntry:
+def choose_series(listing: FolderListing, series_uid: str | None = None, allow_burned_in: bool = False) -> SeriesEntry:
     """The one CT volume of a folder, or the one asked for.
 
     Localizers and secondary captures are passed over unless they are asked for by name.
@@ -95,6 +95,7 @@ def choose_series(listing: FolderListing, series_uid: str | None = None) -> Seri
         listing: what `scan_folder` found.
         series_uid: SeriesInstanceUID; ``UID#2`` chooses the second grid of a series that mixes several, ``#2`` does so
             where the folder holds one CT series only.
+        allow_burned_in: let pass a secondary capture of modality CT, in whose pixels anything may be drawn.
 
     Raises:
         SeriesChoiceError: if there is none, several and no UID, no series of that UID, or it is not CT.
@@ -124,7 +125,7 @@ def choose_series(listing: FolderListing, series_uid: str | None = None) -> Seri
         _refuse_several(listing.folder, chosen)
     if chosen[0].modality != "CT":
         raise SeriesChoiceError(f"{listing.folder}: the series is {chosen[0]}, expected modality CT")
-    if chosen[0].kind != "ct":
+    if chosen[0].kind != "ct" and not (allow_burned_in and chosen[0].kind == "secondary capture"):
         raise SeriesChoiceError(f"{listing.folder}: the series is {chosen[0]}, expected slices of a CT volume")
     return chosen[0]
 

@@ -86,6 +86,7 @@ def read_series(
     *,
     allow_partial: bool = False,
     policy: GeometryPolicy = REFUSE,
+    allow_burned_in: bool = False,
 ) -> CtSeries:
     """Read one CT series from a folder (recursive; any file names; files that are not DICOM are counted and ignored).
 
@@ -102,6 +103,8 @@ def read_series(
             ``warnings``.
         policy: what is done with gantry tilt, missing or duplicate slices and variable spacing; by default all are
             refused.
+        allow_burned_in: read slices whose header says that text is drawn in their pixels, and secondary captures of
+            modality CT that were chosen; a warning says so.
 
     Raises:
         SeriesChoiceError: no CT series, or several and none chosen; several even stretches after a split.
@@ -109,7 +112,7 @@ def read_series(
         UnreadableFileError: files that are cut off or cannot be decoded.
         DataError: other contents that make no CT volume.
     """
-    parts = read_parts(folder, series_uid, allow_partial=allow_partial, policy=policy)
+    parts = read_parts(folder, series_uid, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
     if len(parts) > 1:
         raise SeriesChoiceError(
             f"{folder}: the series splits into {len(parts)} even stretches, expected one; use read_parts"
@@ -123,14 +126,21 @@ def read_parts(
     *,
     allow_partial: bool = False,
     policy: GeometryPolicy = REFUSE,
+    allow_burned_in: bool = False,
 ) -> tuple[CtSeries, ...]:
     """Read one CT series as one volume, or as one for each even stretch where the policy splits; see `read_series`."""
     listing = scan_folder(folder)
-    return read_entry(listing, choose_series(listing, series_uid), allow_partial=allow_partial, policy=policy)
+    entry = choose_series(listing, series_uid, allow_burned_in)
+    return read_entry(listing, entry, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
 
 
 def read_entry(
-    listing: FolderListing, entry: SeriesEntry, *, allow_partial: bool = False, policy: GeometryPolicy = REFUSE
+    listing: FolderListing,
+    entry: SeriesEntry,
+    *,
+    allow_partial: bool = False,
+    policy: GeometryPolicy = REFUSE,
+    allow_burned_in: bool = False,
 ) -> tuple[CtSeries, ...]:
     """Read one entry of a folder that was scanned before; see `read_series` for the rest.
 
@@ -139,11 +149,12 @@ def read_entry(
         entry: one of its ``series``.
         allow_partial: see `read_series`.
         policy: see `read_series`.
+        allow_burned_in: see `read_series`.
     """
     if listing.unreadable and not allow_partial:
         raise UnreadableFileError(_name_unreadable(listing.unreadable))
     for header in entry.headers:
-        check_pixel_format(header)
+        check_pixel_format(header, allow_burned_in)
     stack = sort_stack(entry)
     _check_budget(listing.folder, stack)
     stack.left_out.extend(listing.unreadable)

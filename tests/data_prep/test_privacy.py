@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydicom import dcmread
 
 from data_prep import check, cohort, convert, dataset, from_dicom, lidc, ls
 from medseg.io.dicom_series import read_series
+from medseg.io.sidecar import SIDECAR_KEYS
 from tests.data_prep.canaries import MARK, files_of, leaks, write_marked
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -98,6 +100,39 @@ def test_a_converted_series_holds_no_mark(marked: Path, tmp_path: Path, run: Run
     assert leaks(tmp_path / "out", printed) == []
     code, printed = run(convert.main, marked, tmp_path / "out", "--json", "--overwrite")
     assert leaks(tmp_path / "out", printed) == []
+
+
+def test_a_sidecar_has_the_listed_keys_and_no_others(marked: Path, tmp_path: Path, run: Run) -> None:
+    assert run(convert.main, marked, tmp_path / "out")[0] == 0
+    assert set(json.loads((tmp_path / "out" / "ct.json").read_text())) == set(SIDECAR_KEYS)
+
+
+def test_names_are_shown_on_the_terminal_on_request_alone(
+    marked: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _damage(files_of(marked)[1], "cut")
+    words = (marked, tmp_path / "out", "--on-gap", "resample")
+    name = files_of(marked)[1].name
+    assert "file 2 of 5: " in run(convert.main, *words)[1]
+    assert name in run(convert.main, *words, "--show-names")[1]
+    monkeypatch.setenv("MEDSEG_SHOW_NAMES", "1")
+    assert name in run(convert.main, *words)[1]
+    code, printed = run(cohort.main, "convert", marked, tmp_path / "cohort", "--workers", 1)
+    assert (code, name in printed) == (4, True)
+    assert leaks(tmp_path / "cohort") == []
+
+
+def test_a_fault_of_the_program_is_one_line_without_the_values_in_it(
+    marked: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError(MARK)
+
+    monkeypatch.setattr("medseg.io.dicom_series.read_parts", fail)
+    code, printed = run(convert.main, marked, tmp_path / "out")
+    assert code == 1
+    assert printed.startswith("error: KeyError in test_privacy.py:")
+    assert leaks(printed) == []
 
 
 def test_a_listing_holds_no_mark(marked: Path, run: Run) -> None:
