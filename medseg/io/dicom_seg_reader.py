@@ -93,7 +93,9 @@ def _read(data: Dataset, onto: SourceSeries | Grid | None, where: Path) -> Segme
         onto = onto.grid
     stack, restore = _place(geometry, onto, where)
     check_geometry(where, stack.affine_ras)
-    ReadLimits.from_environment().check_shape(where, stack.shape, 4 if kind == "FRACTIONAL" else 1)
+    limits, itemsize = ReadLimits.from_environment(), 4 if kind == "FRACTIONAL" else 1
+    limits.check_shape(where, stack.shape, itemsize)
+    limits.check_budget(where, stack.shape, itemsize)
     patches = _Patches({}, where)
     notes = [stack.note] if stack.note else []
     if kind == "LABELMAP":

@@ -205,7 +205,9 @@ def _build(
 
 def _check_budget(folder: Path, stack: SliceStack) -> None:
     rows, columns = (int(stack.headers[0].numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
-    ReadLimits.from_environment().check_shape(folder, (columns, rows, len(stack.headers)), np.dtype(np.int16).itemsize)
+    limits, shape = ReadLimits.from_environment(), (columns, rows, len(stack.headers))
+    limits.check_shape(folder, shape, np.dtype(np.int16).itemsize)
+    limits.check_budget(folder, shape, np.dtype(np.int16).itemsize)
 
 
 def _name_unreadable(files: tuple[tuple[Path, str], ...] | list[tuple[Path, str]]) -> str:

@@ -120,6 +120,20 @@ class ReadLimits:
                 f"file has {stored}, which is more than {self.max_ratio:g} to 1); the file may be cut off or made to "
                 "exhaust memory"
             )
+        self.check_budget(where, shape, itemsize)
+
+    def check_budget(self, where: object, shape: Sequence[int], itemsize: int) -> None:
+        """Compare the voxels with the budget.
+
+        Args:
+            where: what to name in the error.
+            shape: lengths of all axes, which :meth:`check_shape` accepted.
+            itemsize: bytes of a voxel.
+
+        Raises:
+            DataError: if they are more than the budget allows.
+        """
+        declared = math.prod(int(n) for n in shape) * itemsize
         if declared > self.max_bytes or declared // itemsize > self.max_voxels:
             raise DataError(
                 f"{where}: the header declares {' x '.join(str(n) for n in shape)} voxels of {itemsize} byte(s) = "
