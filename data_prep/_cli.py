@@ -103,14 +103,14 @@ class _Screen:
     """A text stream that hides private names before they are written."""
 
     def __init__(self, stream: TextIO, names: HiddenNames) -> None:
-        self._stream, self._names = stream, names
+        self.unfiltered, self._names = stream, names
 
     def write(self, text: str) -> int:
-        self._stream.write(self._names.hide(text) if text.strip() else text)
+        self.unfiltered.write(self._names.hide(text) if text.strip() else text)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.unfiltered, name)
 
 
 @contextmanager
@@ -142,9 +142,9 @@ def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
 
 def _fail(code: int, error: BaseException, names: HiddenNames | None) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
-    if names is not None and names.hide(text) != text:
-        text = f"{names.hide(text)} (names are hidden; --show-names shows them)"
-    print(f"error: {text}", file=sys.stderr)
+    private = text if names is None else names.hide(text)
+    hint = "" if private == text else " (names are hidden; --show-names shows them)"
+    print(f"error: {private}{hint}", file=getattr(sys.stderr, "unfiltered", sys.stderr))  # once hidden is enough
     return code
 
 

@@ -19,16 +19,17 @@ __all__ = ["HiddenNames", "is_plain_name", "is_uid", "shown", "shown_reason", "s
 
 _WORD_TEXT = """
 abdomen an and aorta archive are as at axial bad be body bone brain brats by canon case cases chest consensus contrast
-copy coronal crop ct cta cts cut cxr data dataset dcm decathlon dicom dicomdir dir example examples export extra fake
-file files fold folder folds for from ge gz has have hdr head heart hu idri im ima image images img in index input
-inputs integrity is it json kidney label labels labelstr labelsts left lesion lesions lidc lits liver localizer luna
-lung lungs mask masks metadata mha mhd model mr mri msd nhdr nii nnunet no nodule nodules not nrrd of old on one or
-organ original originals other out output outputs pancreas part parts patient patients pelvis pet phantom philips pred
-prediction predictions public py raw read reader reading readings recon report reports result results right rt
-rtstruct sag sagittal sample samples scan scans scout se seg segmentation segmentations segs series set siemens slice
-slices sm small source spine spleen sr src st structures studies study subset synthetic task test tests than that the
-this thorax three tilt to topogram toshiba totalseg totalsegmentator train training truth tumor tumors tumour tumours
-two txt unknown val validation vol volume volumes was were with xml zip zraw
+copy coronal crop cropped ct cta cts cut cxr data dataset dcm decathlon dicom dicomdir dir example examples export
+extra fake file files fold folder folds for from ge gz has have hdr head heart hu idri im ima image images img in
+index input inputs integrity is it json kidney label labels labelstr labelsts left lesion lesions lidc lits liver
+localizer luna lung lungs mask masks metadata mha mhd model mr mri msd names nhdr nii nnunet no nodule nodules not
+nrrd of old on one or organ original originals other out output outputs pancreas part parts patient patients pelvis
+pet phantom philips pred prediction predictions public py raw read reader reading readings recon report reports
+resampled result results right rt rtstruct sag sagittal sample samples scan scans scout se seg segmentation
+segmentations segs series set shifted siemens slice slices sm small source spine spleen sr src st structures studies
+study subset synthetic task test tests than that the this thorax three tilt to topogram toshiba totalseg
+totalsegmentator train training truth tumor tumors tumour tumours two txt unknown val validation vol volume volumes
+was were with xml zip zraw
 """
 _WORDS = frozenset(_WORD_TEXT.split())
 _TOKENS = re.compile(r"[A-Za-z]+|[0-9]+")

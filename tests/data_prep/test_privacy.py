@@ -122,6 +122,13 @@ def test_names_are_shown_on_the_terminal_on_request_alone(
     assert leaks(tmp_path / "cohort") == []
 
 
+def test_a_hint_is_not_taken_for_a_name(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("hidden", "shows", "them"):
+        (tmp_path / "in" / name).write_text("x")
+    assert "(names are hidden; --show-names shows them)" in run(convert.main, tmp_path / "in", tmp_path / "out")[1]
+
+
 def test_a_fault_of_the_program_is_one_line_without_the_values_in_it(
     marked: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

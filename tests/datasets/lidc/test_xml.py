@@ -85,7 +85,7 @@ def test_a_chest_x_ray_read_is_refused_by_name(tmp_path: Path) -> None:
         ("<LidcReadMessage><Response", "not well-formed"),
         ("<LidcReadMessage/>", "has no ResponseHeader"),
         (message("1", nodule("A", "")), "nodule A of reader 1 has no roi"),
-        (message("1", nodule("A", roi(1, square(5, 5, 2), "MAYBE"))), "inclusion is 'MAYBE'"),
+        (message("1", nodule("A", roi(1, square(5, 5, 2), "MAYBE"))), "inclusion is a text of 5 characters"),
         (message("1", nodule("A", roi(1, []))), "no edgeMap point"),
         (message("1", nodule("A", roi(float("nan"), square(5, 5, 2)))), "imageZposition"),
         (message("1", nodule("A", roi(1, [("1.5", 2), (3, 4)]))), "expected a whole number"),
