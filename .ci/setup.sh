@@ -36,7 +36,6 @@ echo "torch==$WANTED" >"$CONSTRAINT"
 "${PIP[@]}" --constraint "$CONSTRAINT" "setuptools>=77" wheel ninja
 say "installing medseg and compiling its ops"
 "${PIP[@]}" --constraint "$CONSTRAINT" --no-build-isolation --editable ".[$EXTRAS]"
-"${PIP[@]}" --constraint "$CONSTRAINT" torchvision # a peer that tests compare with
 
 FOUND=$(installed)
 [ "$FOUND" = "$WANTED" ] || { say "torch $WANTED was replaced by $FOUND; remove $VENV and try again"; exit 1; }
