@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
@@ -117,7 +117,7 @@ def _record(args: argparse.Namespace, source: Image, sparse: SparseLabel, axes: 
     left = {value: int(np.count_nonzero(sparse.array == value)) for value in dense}
     lost = [value for value, count in left.items() if not count]
     return {
-        "source": {"file": args.label.name, "sha256": sha256_of(args.label)},
+        "source": {"file": input_names(args).label(args.label), "sha256": sha256_of(args.label)},
         "ignore_label": sparse.unlabelled,
         "meaning": f"{sparse.unlabelled} = not annotated; every other value, 0 included, is annotation",
         "chosen": "evenly spread" if args.seed is None else f"drawn with seed {args.seed}",
