@@ -21,6 +21,7 @@ from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.atomic import atomic_path
 from medseg.io.errors import DataError, UnreadableFileError
 from medseg.io.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
+from medseg.io.privacy import shown
 from medseg.io.text_header import beside, numbers, read_header_lines, whole_numbers
 from medseg.io.voxel_data import read_deflated, read_raw, storable
 
@@ -217,10 +218,12 @@ def _fields(path: Path, lines: list[str]) -> dict[str, str]:
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not key or len(key) > 80 or not key.isprintable():
-            raise DataError(f"{path}: header line {line[:60]!r} is no 'Key = Value'; this is no MetaImage or damaged")
+            raise DataError(
+                f"{path}: a header line, {shown(line)}, is no 'Key = Value'; this is no MetaImage or damaged"
+            )
         key = _SYNONYMS.get(key, key)
         if fields.setdefault(key, value) != value:
-            raise DataError(f"{path}: {key} is given twice, as {fields[key][:40]!r} and {value[:40]!r}")
+            raise DataError(f"{path}: {key} is given twice, as {shown(fields[key])} and {shown(value)}")
     if fields.get("ObjectType") != "Image":
         raise DataError(f"{path}: ObjectType is {fields.get('ObjectType')!r}, expected Image; this is no MetaImage")
     return fields

@@ -17,6 +17,7 @@ import numpy as np
 from medseg.geometry import Affine, flip_lps_ras
 from medseg.io.errors import DataError, UnreadableFileError
 from medseg.io.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
+from medseg.io.privacy import shown
 from medseg.io.text_header import beside, number, read_header_lines, whole_numbers
 
 __all__ = ["NrrdHeader", "read_nrrd_header"]
@@ -152,11 +153,11 @@ def _fields(path: Path, lines: list[str]) -> tuple[dict[str, str], dict[str, str
             continue
         found = re.match(r"([^:]{1,200}):(=?)(.*)", line)
         if not found:
-            raise DataError(f"{path}: header line {line[:60]!r} is no 'field: value'; the header is damaged")
+            raise DataError(f"{path}: a header line, {shown(line)}, is no 'field: value'; the header is damaged")
         name, equals, value = found.groups()
         name = name if equals else _JOINED.get(name.strip().lower(), name.strip().lower())
         if not equals and name not in _FIELDS:
-            raise DataError(f"{path}: the header has a field {name[:40]!r}, which NRRD does not define; damaged?")
+            raise DataError(f"{path}: the header has a field that NRRD does not define, {shown(name)}; damaged?")
         target = pairs if equals else fields
         if name in target:
             raise DataError(f"{path}: {name[:80]} is given twice; keep one")

@@ -154,7 +154,7 @@ BAD_FIELDS = [
     ({"encoding": "gzip"}, "compressed file is damaged"),
     ({"line_skip": "1"}, "line skip is 1, expected 0"),
     ({"byte_skip": "-1"}, "byte skip is -1"),
-    ({"colour": "red"}, "has a field 'colour', which NRRD does not define"),
+    ({"colour": "red"}, "has a field that NRRD does not define"),
     ({"Type": "int"}, "type is given twice"),
     ({"content": "x" * 300_000}, "the text header does not end"),
     ({"content": "a\0b"}, "holds a NUL byte"),
