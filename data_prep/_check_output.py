@@ -116,9 +116,11 @@ def write_list(
 def _place(source: Path, folder: Path, stem: str, volume: Image, link: bool) -> str:
     """Copy a file, or link to it, and return its path in the data set.
 
-    What is not one file (a DICOM folder, a header with its voxels elsewhere) is written as NIfTI.
+    What is not one file (a DICOM folder, a header with its voxels elsewhere) is written as NIfTI. A copy of a NIfTI
+    file has its voxels and its grid, but no free text and no extension: they can name a patient.
     """
     from medseg.io.image import image_suffix, write_image
+    from medseg.io.nifti import write_nifti_like
 
     whole = not source.is_dir() and image_suffix(source) not in (".mhd", ".nhdr")
     name = stem + (image_suffix(source) if whole else ".nii.gz")
@@ -128,6 +130,8 @@ def _place(source: Path, folder: Path, stem: str, volume: Image, link: bool) -> 
         write_image(target, volume.array, volume.affine_ras)
     elif link:
         os.symlink(source.resolve(), target)
+    elif name.endswith((".nii", ".nii.gz")):
+        write_nifti_like(target, volume.array, source)  # the same grid bit for bit, without the header's free text
     else:
         shutil.copyfile(source, target)
     return name

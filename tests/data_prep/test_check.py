@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -243,6 +244,19 @@ def test_a_dicom_folder_may_be_the_image(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert main([*words, "--fix", "exclude", "--out-data", str(data)]) == 0
     np.testing.assert_array_equal(read_image(data / "images" / "dicom.nii.gz").array, series.array)
+
+
+def test_copies_keep_the_grid_and_no_free_text(tmp_path: Path) -> None:
+    words = make_pair(tmp_path)
+    source = nib.load(tmp_path / "image.nii.gz")
+    source.header["descrip"] = b"CANARY"
+    nib.save(source, tmp_path / "image.nii.gz")
+    data = tmp_path / "data"
+    assert main([*words, "--fix", "exclude", "--out-data", str(data)]) == 0
+    copy = nib.load(data / "images" / "image.nii.gz")
+    assert b"CANARY" not in copy.header.binaryblock
+    np.testing.assert_array_equal(np.asarray(copy.dataobj), ct())
+    np.testing.assert_array_equal(copy.affine, source.affine)
 
 
 def test_links_leave_the_unchanged_where_they_are(tmp_path: Path) -> None:
