@@ -36,9 +36,9 @@ class SeriesPseudonyms(NamedTuple):
             DataError: if the series' files name no patient, or several.
         """
         from medseg.io.errors import DataError
-        from medseg.io.pseudonym import append_link, patient_id_of
+        from medseg.io.pseudonym import append_link, patient_of
 
-        patient = patient_id_of(series.files)
+        patient, study_date = patient_of(series.files)
         if not patient:
             raise DataError(
                 f"{series.files[0]}: PatientID is empty, so no pseudonym can tell this patient from others; "
@@ -56,7 +56,8 @@ class SeriesPseudonyms(NamedTuple):
             "warnings": [self.key.hide_uids(line) for line in facts["warnings"]],
             "pseudonyms": {
                 "patient": self.key.patient(patient),
-                "method": "HMAC-SHA256 of PatientID and UIDs",
+                "study_date_shifted": self.key.date(patient, study_date),
+                "method": "HMAC-SHA256 of PatientID and UIDs; a patient's dates moved back by 1 to 3650 days",
                 "key_id": self.key.key_id,
             },
         }

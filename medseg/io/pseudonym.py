@@ -14,12 +14,13 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medseg.io.errors import DataError
 
-__all__ = ["Pseudonymiser", "append_link", "check_outside", "patient_id_of", "write_key"]
+__all__ = ["PatientFacts", "Pseudonymiser", "append_link", "check_outside", "patient_of", "write_key"]
 
 _HEAD = "medseg-pseudonym-key-1"
 _KEY_FILE = re.compile(rf"{_HEAD} ([0-9a-f]{{64}})\n")
@@ -91,6 +92,22 @@ class Pseudonymiser:
         """
         return -1 - int.from_bytes(self._digest("days", patient_id.strip())[:8], "big") % 3650
 
+    def date(self, patient_id: str, date: str) -> str | None:
+        """A date of a patient, moved by `day_shift`, as ``YYYY-MM-DD``.
+
+        Args:
+            patient_id: PatientID as the header has it.
+            date: DICOM's ``YYYYMMDD``.
+
+        Returns:
+            The moved date; None for what is no date.
+        """
+        try:
+            found = datetime.strptime(date.strip(), "%Y%m%d").date()
+            return (found + timedelta(days=self.day_shift(patient_id))).isoformat()
+        except (ValueError, OverflowError):
+            return None
+
     def series(self, name: str) -> str:
         """What chooses a series, ``UID`` or ``UID#N``, with the new UID."""
         uid, mark, group = name.partition("#")
@@ -152,8 +169,20 @@ def append_link(path: str | Path, record: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
-def patient_id_of(files: Iterable[Path]) -> str:
-    """PatientID of the files of one series, "" where none has it.
+class PatientFacts(NamedTuple):
+    """What pseudonyms of a series are made of.
+
+    Attributes:
+        patient_id: PatientID, "" where no file has it.
+        study_date: the earliest StudyDate, ``YYYYMMDD``, "" where no file has it.
+    """
+
+    patient_id: str
+    study_date: str
+
+
+def patient_of(files: Iterable[Path]) -> PatientFacts:
+    """PatientID and StudyDate of the files of one series.
 
     Raises:
         DataError: if they name several patients.
@@ -165,14 +194,17 @@ def patient_id_of(files: Iterable[Path]) -> str:
     from medseg.io.dicom_stream import open_dicom
 
     found: dict[str, Path] = {}
+    dates: set[str] = set()
     for path in dict.fromkeys(files):
         with warnings.catch_warnings(), open_dicom(path) as opened:
             warnings.simplefilter("ignore")
-            data = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
+            wanted = ["PatientID", "StudyDate"]
+            data = pydicom.dcmread(opened.stream, stop_before_pixels=True, specific_tags=wanted, force=True)
             found.setdefault(str(data.get("PatientID", "") or "").strip(), path)
+            dates.add(str(data.get("StudyDate", "") or "").strip())
     if len(found) > 1:
         first, second = list(found.values())[:2]
         raise DataError(
             f"{second}: another PatientID than {first}, expected one patient in a series; part the files first"
         )
-    return next(iter(found), "")
+    return PatientFacts(next(iter(found), ""), min(dates - {""}, default=""))

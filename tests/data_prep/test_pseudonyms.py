@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ def test_a_converted_series_gets_the_same_pseudonyms_in_every_run(tmp_path: Path
     for path in (tmp_path / "in").rglob("*.dcm"):
         assert str(dcmread(path).SOPInstanceUID) not in text
     assert secret.read_text().split()[1] not in text
+
+
+def test_the_date_of_the_study_is_written_moved_and_only_with_a_key(tmp_path: Path, secret: Path) -> None:
+    write_series(tmp_path / "in", positions(3), StudyDate="20190405")
+    assert convert.main([str(tmp_path / "in"), str(tmp_path / "plain")]) == 0
+    assert "20190405" not in (tmp_path / "plain" / "ct.json").read_text()
+    assert convert.main([str(tmp_path / "in"), str(tmp_path / "out"), "--pseudonym-key", str(secret)]) == 0
+    moved = date.fromisoformat(_facts(tmp_path / "out")["pseudonyms"]["study_date_shifted"])
+    assert 1 <= (date(2019, 4, 5) - moved).days <= 3650
 
 
 def test_the_link_file_leads_back_and_is_for_its_owner_alone(tmp_path: Path, secret: Path) -> None:

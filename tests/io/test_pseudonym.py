@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,17 @@ def test_a_link_file_grows_by_lines(tmp_path: Path) -> None:
         append_link(tmp_path / "link", {"n": number})
     assert (tmp_path / "link").read_text() == '{"n": 1}\n{"n": 2}\n'
     assert (tmp_path / "link").stat().st_mode & 0o077 == 0
+
+
+def test_dates_of_a_patient_move_together_and_keep_their_interval() -> None:
+    key = Pseudonymiser(bytes(range(32)))
+    first, second = key.date("S-1", "20200131"), key.date("S-1 ", "20200301")
+    assert first is not None and second is not None
+    assert date.fromisoformat(second) - date.fromisoformat(first) == timedelta(days=30)
+    assert date.fromisoformat(first) == date(2020, 1, 31) + timedelta(days=key.day_shift("S-1"))
+    assert key.date("S-2", "20200131") != first
+
+
+@pytest.mark.parametrize("text", ["", "2020", "CANARY", "20201332"])
+def test_what_is_no_date_is_not_written(text: str) -> None:
+    assert Pseudonymiser(bytes(range(32))).date("S-1", text) is None
