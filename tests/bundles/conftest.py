@@ -115,8 +115,8 @@ def dataset_dir(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two training cases, one of them without foreground, and one for validation, made by ``data_prep.dataset``."""
     source = tmp_path_factory.mktemp("scans")
     spacing = read_config(bundle, "train.json")["pixdim"][0]
-    arguments = ["--pair", *write_case(source, "ball", spacing, "LPS")]
-    arguments += ["--pair", *write_case(source, "nothing", spacing, "RAS", foreground=False)]
+    arguments = ["--pair", *write_case(source, "scan", spacing, "LPS")]
+    arguments += ["--pair", *write_case(source, "phantom", spacing, "RAS", foreground=False)]
     arguments += ["--validation-pair", *write_case(source, "other", spacing, "SAL")]
     target = tmp_path_factory.mktemp("dataset") / bundle
     assert make_dataset([*arguments, "--out", str(target)]) == 0

@@ -137,7 +137,7 @@ def test_a_second_inference_into_the_same_folder_does_not_overwrite(
     scans = {"dataset_dir": trained.dataset_dir / "images", "output_dir": tmp_path}
     infer(**scans)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["ball_seg.nii.gz", "nothing_seg.nii.gz", "other_seg.nii.gz"]
+    assert names == ["other_seg.nii.gz", "phantom_seg.nii.gz", "scan_seg.nii.gz"]
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in names}
     with pytest.raises(RuntimeError) as caught:
         infer(**scans)
