@@ -59,4 +59,6 @@ def _jpeg_2000_size(segment: bytes) -> tuple[int, int, int]:
     if len(segment) < 38:
         raise ValueError("the JPEG 2000 stream ends within its size marker")
     right, bottom, left, top = (int.from_bytes(segment[i : i + 4], "big") for i in (4, 8, 12, 16))
+    if bottom <= top or right <= left:
+        raise ValueError("the JPEG 2000 stream holds a size marker whose image ends before it begins")
     return bottom - top, right - left, int.from_bytes(segment[36:38], "big")

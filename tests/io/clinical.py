@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from medseg.geometry import Affine, apply_affine, make_affine
 from medseg.geometry.regrid import Reordering
@@ -97,3 +99,12 @@ def series_affine(axes: tuple[int, ...], flips: tuple[bool, ...], tilt: str = "s
     signs = np.where(flips, -1.0, 1.0)
     direction = rotation(TILTS[tilt]) @ (np.eye(3)[:, list(axes)] * signs)
     return make_affine(SPACING, (-31.0, 12.5, 140.0), direction)
+
+
+def changed(path: Path, change: Callable[[Dataset], None]) -> Path:
+    """A copy of a DICOM file beside it, changed by a function."""
+    data = pydicom.dcmread(path)
+    change(data)
+    target = path.with_name("changed.dcm")
+    data.save_as(target)
+    return target

@@ -15,7 +15,7 @@ from medseg.io.dicom_seg_reader import read_seg
 from medseg.io.dicom_source import read_source
 from medseg.io.errors import DataError, SeriesGeometryError, UnreadableFileError
 from medseg.io.image import read_image
-from tests.io.clinical import SPACING, make_example
+from tests.io.clinical import SPACING, changed, make_example
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,6 @@ def written(tmp_path: Path) -> Path:
     example = make_example(tmp_path / "ct")
     write_seg(tmp_path / "s.dcm", example.labels, example.affine_ras, example.source, {1: "liver", 2: "lung"})
     return tmp_path / "s.dcm"
-
-
-def changed(path: Path, change: Callable[[Dataset], None]) -> Path:
-    data = pydicom.dcmread(path)
-    change(data)
-    target = path.with_name("changed.dcm")
-    data.save_as(target)
-    return target
 
 
 def reverse_frames(data: Dataset) -> None:

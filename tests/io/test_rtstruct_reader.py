@@ -13,7 +13,7 @@ from medseg.io.errors import DataError
 from medseg.io.rtstruct import write_rtstruct
 from medseg.io.rtstruct_masks import read_rtstruct, structure_masks
 from medseg.io.rtstruct_reader import StructureSet, read_structures
-from tests.io.clinical import Example, make_example
+from tests.io.clinical import Example, changed, make_example
 
 NAMES = ["BODY", "Areola", "Borders", "Breast", "Heart", "Lt Lung", "Nodes", "Scar", "Tumor Bed", "Tumor Bed Block"]
 COUNTS = [141, 0, 2, 48, 33, 165, 4, 6, 18, 24]
@@ -91,14 +91,6 @@ def written(tmp_path: Path) -> tuple[Path, Example]:
     example = make_example(tmp_path / "ct")
     write_rtstruct(tmp_path / "r.dcm", example.labels, example.affine_ras, example.source, {1: "liver", 2: "lung"})
     return tmp_path / "r.dcm", example
-
-
-def changed(path: Path, change: Callable[[Dataset], None]) -> Path:
-    data = pydicom.dcmread(path)
-    change(data)
-    target = path.with_name("changed.dcm")
-    data.save_as(target)
-    return target
 
 
 def first_contour(data: Dataset) -> Dataset:
