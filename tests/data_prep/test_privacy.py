@@ -12,9 +12,10 @@ import pytest
 from pydicom import dcmread
 
 from data_prep import check, cohort, convert, dataset, from_dicom, lidc, ls
+from medseg.datasets.phantom.__main__ import main as phantom
 from medseg.io.dicom_series import read_series
 from medseg.io.sidecar import SIDECAR_KEYS
-from tests.data_prep.canaries import MARK, files_of, leaks, write_marked
+from tests.data_prep.canaries import MARK, files_of, leaks, plant, write_marked
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -226,3 +227,24 @@ def test_a_result_read_back_holds_no_mark(marked: Path, tmp_path: Path, run: Run
         code, printed = run(from_dicom.main, tmp_path / f"{MARK}.{kind}.dcm", "--series", marked, "--out", out)
         assert code == 0, printed
         assert leaks(out, printed) == []
+
+
+def test_an_annotated_case_holds_no_mark(tmp_path: Path, run: Run) -> None:
+    root = tmp_path / f"{MARK}_in"
+    assert (
+        phantom(
+            ["--kind", "chest", "--count", "1", "--spacing", "4", "4", "4", "--format", "dicom", "--out", str(root)]
+        )
+        == 0
+    )
+    for path in sorted(root.rglob("*.dcm")):
+        data = dcmread(path)
+        plant(0, data)
+        data.save_as(path.with_name(f"{MARK}_{path.name}"))
+        path.unlink()
+    for path in sorted(root.rglob("*.xml")):
+        path.rename(path.with_name(f"{MARK}_{path.name}"))
+    code, text = run(lidc.main, "--dicom", root, "--out", tmp_path / "out")
+    assert code == 0, text
+    assert json.loads((tmp_path / "out" / "nodules.json").read_text())
+    assert leaks(tmp_path / "out", text) == []
