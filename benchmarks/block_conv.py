@@ -27,7 +27,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from benchmarks import _harness as harness
-from medseg.io.nifti import read_nifti
+from medseg.io.volumes.nifti import read_nifti
 from medseg.ops import block_conv, status
 
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 0.75)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real_data import NODULE_BUNDLE, bundle, run
-from medseg.io.atomic import write_json
-from medseg.io.nifti import read_nifti
+from medseg.io.bounded.atomic import write_json
+from medseg.io.volumes.nifti import read_nifti
 from medseg.metrics import dice_score
 
 BAR = 0.60

@@ -34,7 +34,7 @@ _AFFINE_MM = 1e-3
 def ours(series: Path, image: Path) -> None:
     """What ``python -m data_prep.convert`` does: all checks, image and sidecar."""
     from data_prep.convert import write_series
-    from medseg.io.dicom_series import read_series
+    from medseg.io.ct.series import read_series
 
     write_series(read_series(series), image)
 

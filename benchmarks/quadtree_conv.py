@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import _harness as harness
-from medseg.io.nifti import read_nifti
+from medseg.io.volumes.nifti import read_nifti
 from medseg.ops import block_conv, quadtree_conv, status
 from medseg.partition import BlockPlan, PlanSettings, make_plan
 

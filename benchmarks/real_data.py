@@ -24,8 +24,8 @@ import numpy as np
 from scipy import ndimage
 
 from medseg.geometry import apply_affine, flip_lps_ras
-from medseg.io.atomic import write_json
-from medseg.io.nifti import read_nifti
+from medseg.io.bounded.atomic import write_json
+from medseg.io.volumes.nifti import read_nifti
 from medseg.metrics import dice_score
 
 LIVER_BUNDLE, NODULE_BUNDLE = "bundles/lits_liver_segmentation", "bundles/lidc_nodule_segmentation"

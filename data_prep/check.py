@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._check_case import FIXES, CaseReport, Problem, check_case
-from data_prep._check_pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
+from data_prep._check.case import FIXES, CaseReport, Problem, check_case
+from data_prep._check.pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from medseg.io.privacy import HiddenNames
+    from medseg.io.privacy.names import HiddenNames
 
 __all__ = ["PRIORS_HU", "main"]
 
@@ -77,8 +77,8 @@ def _check(args: argparse.Namespace) -> int:
         raise UsageError("--fix and --out-data belong together: nothing is mended in place")
     if not args.tolerance >= 0:
         raise UsageError(f"--tolerance is {args.tolerance}, expected a number of mm from 0")
-    from data_prep._check_output import integrity, table
-    from medseg.io.atomic import write_json
+    from data_prep._check.output import integrity, table
+    from medseg.io.bounded.atomic import write_json
 
     settings = {"tolerance_mm": args.tolerance, "prior_hu": _prior(args, found.labels), "fixes": args.fix}
     with _folder(args.out, args) as report_folder, _folder(args.out_data, args) as data_folder:
@@ -138,7 +138,7 @@ def _folder(out: Path | None, args: argparse.Namespace) -> AbstractContextManage
 
 def _one(pair: Pair, found: PairList, settings: dict[str, Any], folder: Path | None) -> CaseReport:
     """Check one case and, if its geometry is wrong, draw it; its voxels are let go afterwards."""
-    from data_prep._check_overlay import write_overlay
+    from data_prep._check.overlay import write_overlay
 
     report, image, label = check_case(pair, found.labels, settings["prior_hu"], settings["tolerance_mm"])
     if folder is not None and report.problems and image is not None and label is not None:
@@ -165,9 +165,9 @@ def _find_twins(reports: Sequence[CaseReport]) -> None:
 
 def _mend(found: PairList, reports: Sequence[CaseReport], args: argparse.Namespace, folder: Path) -> None:
     """Write the mended data set; cases that no rule settles are not in it."""
-    from data_prep._check_case import load
-    from data_prep._check_fix import choose_fix
-    from data_prep._check_output import write_case, write_list
+    from data_prep._check.case import load
+    from data_prep._check.fix import choose_fix
+    from data_prep._check.output import write_case, write_list
 
     items = []
     for pair, report in zip(found.pairs, reports, strict=True):

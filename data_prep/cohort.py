@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import OneLineParser, UsageError, run_command, shows_names
-from data_prep._pseudonyms import add_pseudonym_options, read_key
+from data_prep._options.command_line import OneLineParser, UsageError, run_command, shows_names
+from data_prep._options.pseudonyms import add_pseudonym_options, read_key
 
 if TYPE_CHECKING:
-    from data_prep._case_index import Inputs
-    from data_prep._cases import Case
-    from data_prep._cohort_plan import Plan
-    from data_prep._stop import StopSignal
+    from data_prep._cohort.case_index import Inputs
+    from data_prep._cohort.cases import Case
+    from data_prep._cohort.plan import Plan
+    from data_prep._cohort.stop import StopSignal
 
 __all__ = ["main"]
 
@@ -107,7 +107,7 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
 
 def _cohort(args: argparse.Namespace, options: Sequence[str]) -> int:
     _check_usage(args, options)
-    from data_prep._stop import RunInterruptedError, StopSignal
+    from data_prep._cohort.stop import RunInterruptedError, StopSignal
 
     with StopSignal().watching() as stop:
         try:
@@ -147,7 +147,7 @@ def _check_options(command: str, options: Sequence[str]) -> None:
     """A mistyped option must stop the run now, not fail a thousand cases."""
     from importlib import import_module
 
-    from data_prep._case_job import COMMANDS, command_words
+    from data_prep._cohort.case_job import COMMANDS, command_words
 
     for option in options:
         if option.partition("=")[0] in _OWN_OPTIONS:
@@ -157,9 +157,9 @@ def _check_options(command: str, options: Sequence[str]) -> None:
 
 
 def _find(args: argparse.Namespace, options: Sequence[str], stop: StopSignal) -> tuple[Inputs, list[str], list[Case]]:
-    from data_prep._case_index import find_inputs
-    from data_prep._cases import case_name, part_of
-    from medseg.io.errors import DataError
+    from data_prep._cohort.case_index import find_inputs
+    from data_prep._cohort.cases import case_name, part_of
+    from medseg.io.bounded.errors import DataError
 
     wants_xml = args.command == "lidc" and not {"database", "--annotations=database"} & set(options)
     xml_root = (args.xml or args.input) if wants_xml else None
@@ -203,12 +203,12 @@ def _run(
     part: Sequence[Case],
     stop: StopSignal,
 ) -> int:
-    from data_prep._case_job import recipe_of
-    from data_prep._cohort_plan import Rules, plan_part
-    from data_prep._cohort_run import workplace
-    from data_prep._locks import one_at_a_time
-    from data_prep._manifest import read_manifests, write_reports
-    from data_prep._stop import RunInterruptedError
+    from data_prep._cohort.case_job import recipe_of
+    from data_prep._cohort.locks import one_at_a_time
+    from data_prep._cohort.manifest import read_manifests, write_reports
+    from data_prep._cohort.plan import Rules, plan_part
+    from data_prep._cohort.run import workplace
+    from data_prep._cohort.stop import RunInterruptedError
 
     key = read_key(args, [args.output])
     secrets = {"--pseudonym-key": args.pseudonym_key, "--link": args.link}
@@ -232,10 +232,10 @@ def _run(
 
 
 def _work(args: argparse.Namespace, plan: Plan, inputs: Inputs, stop: StopSignal) -> None:
-    from data_prep._cohort_run import run_jobs
-    from data_prep._executors import Limits, make_executor
-    from data_prep._manifest import Manifest, manifest_name
-    from data_prep._progress import Progress
+    from data_prep._cohort.executors import Limits, make_executor
+    from data_prep._cohort.manifest import Manifest, manifest_name
+    from data_prep._cohort.progress import Progress
+    from data_prep._cohort.run import run_jobs
 
     limit = None if args.memory_limit is None else int(args.memory_limit * 1e9)
     workers = args.workers or len(os.sched_getaffinity(0))
@@ -252,7 +252,7 @@ def _work(args: argparse.Namespace, plan: Plan, inputs: Inputs, stop: StopSignal
 
 def _hide(args: argparse.Namespace, inputs: Inputs) -> Callable[[str], str]:
     """How messages lose the names of input files: those are counted over the whole IN, sorted by path."""
-    from medseg.io.privacy import HiddenNames
+    from medseg.io.privacy.names import HiddenNames
 
     roots, files = {"IN": inputs.roots["dicom"]}, {"IN": list(inputs.stats["dicom"])}
     if inputs.roots["xml"] != inputs.roots["dicom"]:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
-from data_prep._policy import add_policy_options, policy_from
-from data_prep._pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
+from data_prep._options.repair_policy import add_policy_options, policy_from
 
 if TYPE_CHECKING:
-    from medseg.io.dicom_series import CtSeries
+    from medseg.io.ct.series import CtSeries
 
 __all__ = ["main", "output_paths", "part_path", "write_series"]
 
@@ -65,7 +65,7 @@ def _convert(args: argparse.Namespace) -> None:
     if "split" not in (policy.gap, policy.variable):
         _check_free([args.output], args.overwrite)
     pseudonyms = pseudonyms_from(args, [output_paths(args.output)[0].parent])
-    from medseg.io.dicom_series import read_parts
+    from medseg.io.ct.series import read_parts
 
     parts = read_parts(args.input, chosen, policy=policy, allow_burned_in=args.allow_burned_in)
     targets = [part_path(args.output, part.part) for part in parts]
@@ -111,16 +111,16 @@ def write_series(series: CtSeries, image: Path, pseudonyms: SeriesPseudonyms | N
     """Write a series as NIfTI and its sidecar beside it; each file appears whole or not at all.
 
     Args:
-        series: what ``medseg.io.dicom_series.read_series`` returned.
+        series: what ``medseg.io.ct.series.read_series`` returned.
         image: path ending in .nii.gz or .nii.
         pseudonyms: gives the patient a pseudonym and the UIDs new ones; None keeps the UIDs and names no patient.
 
     Returns:
         The sidecar's contents.
     """
-    from medseg.io.atomic import write_json
-    from medseg.io.nifti import write_nifti
-    from medseg.io.sidecar import series_sidecar
+    from medseg.io.bounded.atomic import write_json
+    from medseg.io.ct.sidecar import series_sidecar
+    from medseg.io.volumes.nifti import write_nifti
 
     facts = series_sidecar(series)
     if pseudonyms is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def _make(args: argparse.Namespace) -> None:
     mapping = _read_map(args.map)
     names = _read_names(args.names)
     cases = _name_cases(args.pair, args.validation_pair)
-    from medseg.io.atomic import write_json
+    from medseg.io.bounded.atomic import write_json
 
     with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
         records, values = [], set()
@@ -123,7 +123,7 @@ def _name_cases(training: list[list[Path]], validation: list[list[Path]]) -> lis
         stem if stems.count(stem) == 1 else f"{image.parent.name}_{stem}"
         for image, stem in zip(images, stems, strict=True)
     ]
-    from medseg.io.privacy import is_plain_name
+    from medseg.io.privacy.names import is_plain_name
 
     # A name that could be a patient's does not get out; the place on the command line tells which case is meant.
     names = [name if is_plain_name(name) else f"case_{number:04d}" for number, name in enumerate(names, 1)]
@@ -147,8 +147,8 @@ def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tu
     import numpy as np
 
     from data_prep.convert import write_series
-    from medseg.io.dicom_series import read_series
-    from medseg.io.nifti import read_nifti, write_nifti
+    from medseg.io.ct.series import read_series
+    from medseg.io.volumes.nifti import read_nifti, write_nifti
 
     image_path = folder / "images" / f"{case.name}.nii.gz"
     if case.image.is_dir():
@@ -177,13 +177,13 @@ def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tu
 
 
 def _shown_name(path: Path) -> str:
-    from medseg.io.privacy import is_plain_name
+    from medseg.io.privacy.names import is_plain_name
 
     return path.name if is_plain_name(path.name) else "(hidden)"
 
 
 def _readable(read: Any, path: Path) -> Any:
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
 
     try:
         return read(path)
@@ -196,8 +196,8 @@ def _readable(read: Any, path: Path) -> Any:
 def _label_on_grid(case: _Case, shape: tuple[int, ...], affine: NDArray[np.float64]) -> tuple[NDArray[Any], str | None]:
     from medseg.geometry import compare_grids
     from medseg.geometry.regrid import SAME_GRID_MM
-    from medseg.io.errors import DataError
-    from medseg.io.nifti import read_nifti
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.nifti import read_nifti
 
     label = _readable(read_nifti, case.label)
     found = compare_grids(label.affine_ras, label.array.shape, affine, shape)
@@ -219,7 +219,7 @@ def _warn_unused(mapping: dict[int, int] | None, seen: set[int]) -> None:
 def _remap(label: NDArray[Any], mapping: dict[int, int] | None, path: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
 
     found = np.unique(label)
     if not np.all(np.isfinite(found)) or np.any(found != np.rint(found)) or found.min() < 0:

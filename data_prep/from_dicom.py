@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
 
 if TYPE_CHECKING:
     from medseg.geometry import Grid
-    from medseg.io.dicom_source import SourceSeries
-    from medseg.io.segment_masks import SegmentMasks
+    from medseg.io.results.segment_masks import SegmentMasks
+    from medseg.io.results.source import SourceSeries
 
 __all__ = ["main"]
 
@@ -91,12 +91,12 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _target(args: argparse.Namespace) -> SourceSeries | Grid | None:
     if args.series is not None:
-        from medseg.io.dicom_source import read_source
+        from medseg.io.results.source import read_source
 
         return read_source(args.series, args.series_uid)
     if args.like is not None:
         from medseg.geometry import Grid
-        from medseg.io.image import read_image
+        from medseg.io.volumes.image import read_image
 
         image = read_image(args.like)
         i, j, k = image.array.shape
@@ -105,16 +105,16 @@ def _target(args: argparse.Namespace) -> SourceSeries | Grid | None:
 
 
 def _read(args: argparse.Namespace, target: SourceSeries | Grid | None) -> SegmentMasks:
-    from medseg.io.dicom_frames import read_dicom
+    from medseg.io.results.frames import read_dicom
 
     modality = str(read_dicom(args.input, pixels=False).get("Modality", ""))
     if modality == "RTSTRUCT":
         if target is None:
             raise UsageError("an RTSTRUCT has contours and no grid; give --series DIR or --like IMAGE")
-        from medseg.io.rtstruct_masks import read_rtstruct
+        from medseg.io.results.rtstruct_masks import read_rtstruct
 
         return read_rtstruct(args.input, target, args.combine)
-    from medseg.io.dicom_seg_reader import read_seg
+    from medseg.io.results.seg_read import read_seg
 
     return read_seg(args.input, target)
 
@@ -124,8 +124,8 @@ def _write_folder(masks: SegmentMasks, folder: Path, labelmap: bool) -> dict[str
     import numpy as np
 
     from medseg.geometry import orientation_codes, spacing_of
-    from medseg.io.atomic import write_json
-    from medseg.io.nifti import write_nifti
+    from medseg.io.bounded.atomic import write_json
+    from medseg.io.volumes.nifti import write_nifti
 
     files = ["labels.nii.gz"] * len(masks.segments) if labelmap else _file_names(masks)
     if labelmap:

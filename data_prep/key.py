@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep._cli import EXIT_CODES, OneLineParser, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, run_command
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make(args: argparse.Namespace) -> None:
-    from medseg.io.pseudonym import write_key
+    from medseg.io.privacy.pseudonym import write_key
 
     key_id = write_key(args.output)
     print(f"{args.output}: new pseudonym key, id {key_id}; outputs made with it name this id")

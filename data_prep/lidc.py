@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
-from data_prep._lidc_policy import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
-from data_prep._pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
+from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
+from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
 if TYPE_CHECKING:
-    from data_prep._lidc_output import LidcCase
+    from data_prep._lidc.output import LidcCase
 
 __all__ = ["main"]
 
@@ -73,18 +73,18 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> None:
     _check_words(args)
     policy, malignancy = nodule_policy(args), malignancy_policy(args)
-    from data_prep._lidc_output import write_case
+    from data_prep._lidc.output import write_case
 
     pseudonyms = pseudonyms_from(args, [args.out])
     with new_folder(args.out, args.overwrite, marker="nodules.json") as folder:
         if args.no_ct:
-            from data_prep._lidc_no_ct import read_case
+            from data_prep._lidc.without_ct import read_case
         else:
-            from data_prep._lidc_ct import read_case
+            from data_prep._lidc.with_ct import read_case
         case = read_case(args, policy)
         private, lines = _private(case, args, pseudonyms), []
         if args.crops is not None:
-            from data_prep._lidc_crops import write_crops
+            from data_prep._lidc.crops import write_crops
 
             lines.append(write_crops(folder, private, policy, malignancy, args.crops, args.crop_spacing))
         lines.insert(0, write_case(folder, args.out.name, private, policy, malignancy, pseudonyms))

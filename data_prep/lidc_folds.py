@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
-from data_prep._lidc_policy import add_cluster_option, add_malignancy_options, malignancy_policy, nodule_policy
+from data_prep._lidc.policy_options import add_cluster_option, add_malignancy_options, malignancy_policy, nodule_policy
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 __all__ = ["main"]
 
@@ -73,7 +73,7 @@ def _make(args: argparse.Namespace) -> None:
 
 def _check(path: Path) -> None:
     from medseg.datasets.fold_file import audit_folds, read_folds
-    from medseg.io.errors import DataError, shorten
+    from medseg.io.bounded.errors import DataError, shorten
 
     table = read_folds(path)
     problems = audit_folds(table)

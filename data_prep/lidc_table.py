@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
-from data_prep._lidc_policy import add_nodule_options, nodule_policy
+from data_prep._lidc.policy_options import add_nodule_options, nodule_policy
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.lits import LitsCase
@@ -104,7 +104,7 @@ def _check_folds(args: argparse.Namespace) -> None:
 
 
 def _check_external(paths: Sequence[Path], cases: Sequence[LitsCase]) -> None:
-    from data_prep._dataset_json import case_names
+    from data_prep._options.dataset_json import case_names
     from medseg.datasets.lits import refuse_shared_patients
 
     for path in paths:
@@ -112,9 +112,9 @@ def _check_external(paths: Sequence[Path], cases: Sequence[LitsCase]) -> None:
 
 
 def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Path) -> dict[str, Any]:
-    from data_prep._lits_output import FoldPlan, LitsWriter
+    from data_prep._lits.output import FoldPlan, LitsWriter
     from medseg.datasets.lits import prepare_case
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
 
     writer = LitsWriter(folder)
     refused: list[dict[str, str]] = []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 __all__ = ["main"]
 
@@ -45,8 +45,8 @@ def _restore(args: argparse.Namespace) -> None:
 
     from medseg.geometry import compare_grids
     from medseg.geometry.regrid import Reordering
-    from medseg.io.errors import DataError, UnreadableFileError
-    from medseg.io.nifti import read_nifti, write_nifti
+    from medseg.io.bounded.errors import DataError, UnreadableFileError
+    from medseg.io.volumes.nifti import read_nifti, write_nifti
 
     record = _read_record(args.record)
     try:
@@ -69,7 +69,7 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
 
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 if TYPE_CHECKING:
-    from medseg.io.dicom_scan import FolderListing, SeriesEntry
+    from medseg.io.ct.scan import FolderListing, SeriesEntry
 
 __all__ = ["main", "series_rows"]
 
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 def _list(args: argparse.Namespace) -> None:
     if not args.folder.is_dir():
         raise UsageError(f"{args.folder}: no such folder; DIR must be a folder with DICOM files")
-    from medseg.io.dicom_scan import scan_folder
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.ct.scan import scan_folder
 
     listing = scan_folder(args.folder)
     if not (listing.series or listing.objects or listing.unreadable):
@@ -88,7 +88,7 @@ def series_rows(
     """Facts and verdict of every series of a folder, ready for JSON.
 
     Args:
-        listing: what ``medseg.io.dicom_scan.scan_folder`` found.
+        listing: what ``medseg.io.ct.scan.scan_folder`` found.
         deep: decode the pixels of CT volumes.
         paths: add the folders of each series.
         descriptions: add SeriesDescription.
@@ -107,8 +107,8 @@ def series_rows(
 
 
 def _row(entry: SeriesEntry) -> dict[str, Any]:
-    from medseg.io.dicom_verdict import judge_series
-    from medseg.io.privacy import shown_term, shown_uid
+    from medseg.io.ct.verdict import judge_series
+    from medseg.io.privacy.names import shown_term, shown_uid
 
     first, verdict = entry.headers[0], judge_series(entry)
     size = [first.text(keyword) for keyword in ("Columns", "Rows")]
@@ -125,8 +125,8 @@ def _row(entry: SeriesEntry) -> dict[str, Any]:
 
 
 def _look_deep(entry: SeriesEntry, row: dict[str, Any]) -> None:
-    from medseg.io.dicom_pixels import SliceDecoder
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.ct.pixels import SliceDecoder
 
     decoder, failed, reason = SliceDecoder(), 0, ""
     lowest, highest = float("inf"), float("-inf")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.luna16 import Finding
-    from medseg.io.image import ImageInfo
+    from medseg.io.volumes.image import ImageInfo
 
 __all__ = ["main"]
 
@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(args: argparse.Namespace) -> None:
     from medseg.datasets.luna16 import read_findings
-    from medseg.io.errors import DataError
-    from medseg.io.image import image_suffix, read_image_info
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.image import image_suffix, read_image_info
 
     info = read_image_info(args.image)
     series = args.series or args.image.name[: -len(image_suffix(args.image))]
@@ -97,7 +97,7 @@ def _rows(findings: Sequence[Finding], info: ImageInfo, nodules: Sequence[dict[s
 
 
 def _read_nodules(path: Path) -> list[dict[str, Any]]:
-    from medseg.io.errors import DataError
+    from medseg.io.bounded.errors import DataError
 
     try:
         records = json.loads(path.read_text(encoding="utf-8"))

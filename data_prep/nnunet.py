@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
 
 __all__ = ["main"]
 
@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _export(args: argparse.Namespace) -> None:
     _check_usage(args)
-    from data_prep._nnunet_export import Export, read_cases, write_export
-    from medseg.io.atomic import write_json
+    from data_prep._nnunet.export import Export, read_cases, write_export
+    from medseg.io.bounded.atomic import write_json
 
     content = read_cases(args.dataset, args.guide, args.missing_guide, args.patient_key)
     folder_name = f"Dataset{args.id:03d}_{args.name}"

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, input_names, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
-    from medseg.io.image import Image
+    from medseg.io.volumes.image import Image
 
 __all__ = ["main"]
 
@@ -63,10 +63,10 @@ def _parser() -> argparse.ArgumentParser:
 def _make_sparse(args: argparse.Namespace) -> None:
     record_path = _check_usage(args)
     from medseg.datasets.sparse import array_axes, choose_slices, sparsify
-    from medseg.io.atomic import write_json
-    from medseg.io.errors import DataError
-    from medseg.io.image import read_image
-    from medseg.io.nifti import write_nifti
+    from medseg.io.bounded.atomic import write_json
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.image import read_image
+    from medseg.io.volumes.nifti import write_nifti
 
     source = read_image(args.label)
     axes = array_axes(args.axes, source.affine_ras)
@@ -111,7 +111,7 @@ def _record(args: argparse.Namespace, source: Image, sparse: SparseLabel, axes: 
     import numpy as np
 
     from medseg.geometry import orientation_codes
-    from medseg.io.checksum import sha256_of
+    from medseg.io.bounded.checksum import sha256_of
 
     dense = {int(value): int(count) for value, count in zip(*np.unique(source.array, return_counts=True), strict=True)}
     left = {value: int(np.count_nonzero(sparse.array == value)) for value in dense}

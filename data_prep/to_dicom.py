@@ -11,15 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._cli import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from medseg.io.dicom_identity import ObjectIdentity
-    from medseg.io.dicom_source import SourceSeries
-    from medseg.io.segment_info import SegmentInfo
+    from medseg.io.results.identity import ObjectIdentity
+    from medseg.io.results.segment_info import SegmentInfo
+    from medseg.io.results.source import SourceSeries
 
 __all__ = ["main"]
 
@@ -95,7 +95,7 @@ def _write(args: argparse.Namespace) -> None:
     if absent:
         raise UsageError(f"{absent[0]}: no such file; --mask must name image files")
     identity = _identity(args)
-    from medseg.io.dicom_source import read_source
+    from medseg.io.results.source import read_source
 
     source = read_source(args.series, args.series_uid)
     mask, names = _read_masks(args.mask, source)
@@ -105,7 +105,7 @@ def _write(args: argparse.Namespace) -> None:
 
 
 def _identity(args: argparse.Namespace) -> ObjectIdentity:
-    from medseg.io.dicom_identity import ObjectIdentity
+    from medseg.io.results.identity import ObjectIdentity
 
     try:
         when = None if args.written_at is None else datetime.fromisoformat(args.written_at)
@@ -120,9 +120,9 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
     """The mask in the series' order, and names from the files' names where there are several."""
     import numpy as np
 
-    from medseg.io.dicom_source import place_on_source
-    from medseg.io.errors import DataError
-    from medseg.io.image import image_suffix, read_image
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.results.source import place_on_source
+    from medseg.io.volumes.image import image_suffix, read_image
 
     placed = []
     for path in paths:
@@ -148,7 +148,7 @@ def _described(
 ) -> dict[int, SegmentInfo] | None:
     import numpy as np
 
-    from medseg.io.segment_info import preset, read_segment_names
+    from medseg.io.results.segment_info import preset, read_segment_names
 
     if args.labels is not None:
         found = read_segment_names(args.labels)
@@ -174,10 +174,10 @@ def _write_object(
     identity: ObjectIdentity,
 ) -> dict[int, SegmentInfo]:
     if args.type == "rtstruct":
-        from medseg.io.rtstruct import write_rtstruct
+        from medseg.io.results.rtstruct_write import write_rtstruct
 
         return write_rtstruct(args.out, mask, source.affine_ras, source, segments, holes=args.holes, identity=identity)
-    from medseg.io.dicom_seg import SegKind, write_seg
+    from medseg.io.results.seg_write import SegKind, write_seg
 
     kind: SegKind = "labelmap" if args.labelmap else "binary"
     return write_seg(args.out, mask, source.affine_ras, source, segments, kind=kind, identity=identity)

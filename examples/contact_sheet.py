@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medseg.geometry import spacing_of
-from medseg.io.dicom_series import read_series
-from medseg.io.nifti import read_nifti
+from medseg.io.ct.series import read_series
+from medseg.io.volumes.nifti import read_nifti
 from medseg.transforms import (
     LBP,
     BorderWeightMap,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.traps import report
+from tests.traps import _report as report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

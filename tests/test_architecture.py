@@ -20,9 +20,9 @@ MAX_LINES = 500
 FLOORS = (
     (),
     ("ops", "geometry"),
-    ("partition", "layers", "transforms", "losses", "metrics", "io"),
+    ("io", "partition", "density", "layers", "transforms", "losses", "metrics"),
     ("datasets", "networks"),
-    ("inference", "training", "interactive"),
+    ("inference", "training", "compression", "interactive"),
     ("apps",),
 )
 # Floor 1 is two separate rooms: neither knows the other.

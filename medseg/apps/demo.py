@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medseg.inference.errors import CommandError, ConfigurationError
-from medseg.io.atomic import write_json
+from medseg.io.bounded.atomic import write_json
 
 __all__ = ["main"]
 
@@ -157,9 +157,9 @@ def _prepare(run: _Runner, folders: _Folders) -> None:
 def _score(folders: _Folders) -> dict[str, Any]:
     """Dice of the network's masks and of the tuned threshold rule on the same held-out cases."""
     from medseg.inference.threshold_baseline import tune_threshold
-    from medseg.io.nifti import read_nifti
-    from medseg.io.save_mask import case_name
+    from medseg.io.volumes.nifti import read_nifti
     from medseg.metrics import dice_score
+    from medseg.transforms.output.save_mask import case_name
 
     def load(folder: Path) -> list[tuple[str, Any, Any]]:
         listed = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"]

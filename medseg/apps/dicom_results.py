@@ -15,8 +15,8 @@ from medseg.inference.outputs import DICOM_FILES
 if TYPE_CHECKING:
     from medseg.geometry import Affine
     from medseg.inference.bundle import Bundle
-    from medseg.io.dicom_source import SourceSeries
-    from medseg.io.segment_info import SegmentInfo
+    from medseg.io.results.segment_info import SegmentInfo
+    from medseg.io.results.source import SourceSeries
 
 __all__ = ["read_case_source", "write_dicom_results"]
 
@@ -35,7 +35,7 @@ def read_case_source(case: str | Path, series_uid: str | None, kinds: Sequence[s
     """
     from importlib.util import find_spec
 
-    from medseg.io.dicom_source import read_source
+    from medseg.io.results.source import read_source
 
     if not kinds:
         return None
@@ -65,8 +65,8 @@ def write_dicom_results(
     Raises:
         IntegrityError: if the mask does not lie on the series.
     """
-    from medseg.io.dicom_seg import write_seg
-    from medseg.io.rtstruct import write_rtstruct
+    from medseg.io.results.rtstruct_write import write_rtstruct
+    from medseg.io.results.seg_write import write_seg
 
     segments = _segments(bundle.labels, f"{bundle.name} {bundle.version}"[:64])
     try:
@@ -79,6 +79,6 @@ def write_dicom_results(
 
 
 def _segments(labels: Mapping[int, str], algorithm: str) -> dict[int, SegmentInfo]:
-    from medseg.io.segment_info import preset
+    from medseg.io.results.segment_info import preset
 
     return {value: replace(preset(name), algorithm_name=algorithm) for value, name in labels.items() if value != 0}

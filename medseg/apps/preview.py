@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.apps.planes import Plane, anatomical_planes, obliquity_degrees
 from medseg.geometry import voxel_volume_ml
-from medseg.io.atomic import atomic_path
+from medseg.io.bounded.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

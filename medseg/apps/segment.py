@@ -35,8 +35,8 @@ from medseg.inference.outputs import (
 from medseg.inference.run_report import RUN_SCHEMA_VERSION, installed_versions, peak_memory
 from medseg.inference.stages import Stages
 from medseg.inference.statistics import class_statistics
-from medseg.io.atomic import write_json, write_text
-from medseg.io.checksum import sha256_of
+from medseg.io.bounded.atomic import write_json, write_text
+from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["main"]
 
@@ -110,7 +110,7 @@ def _device(requested: str | None) -> str:
 def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages, log: RunLog) -> dict[str, Any]:
     """Fill ``folder`` with all results and return the statistics."""
     from medseg.apps.preview import write_preview
-    from medseg.io.nifti import write_nifti_like
+    from medseg.io.volumes.nifti import write_nifti_like
 
     labels = plan.bundle.labels
     with stages.stage("read case"):
@@ -158,7 +158,7 @@ def _run(plan: _Plan, case: Case, image: Path, scratch: Path, progress: bool) ->
     """Run the bundle and return its mask, checked against the case's grid and the bundle's classes."""
     import torch
 
-    from medseg.io.nifti import read_nifti
+    from medseg.io.volumes.nifti import read_nifti
 
     torch.manual_seed(_SEED)
     _log.info("equivalent command: %s", _public_command(plan))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medseg.datasets.fingerprint import CaseFingerprint, histogram_percentile, pooled_histogram
-from medseg.io.atomic import atomic_path
+from medseg.io.bounded.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medseg.datasets.splits import grouped_folds
-from medseg.io.atomic import write_json
-from medseg.io.errors import DataError
+from medseg.io.bounded.atomic import write_json
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["FORMAT", "FoldCase", "audit_folds", "fold_table", "read_folds", "write_folds"]
 

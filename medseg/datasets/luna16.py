@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from medseg.geometry import world_to_voxel
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["Candidate", "Finding", "Match", "findings_to_voxels", "match_findings", "read_candidates", "read_findings"]
 

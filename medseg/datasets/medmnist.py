@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["MedMNISTPart", "read_medmnist"]
 

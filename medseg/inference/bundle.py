@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.errors import ConfigurationError
-from medseg.io.checksum import sha256_of
+from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["REQUIRED_KEYS", "Bundle", "read_bundle"]
 

@@ -41,7 +41,7 @@ class Case:
         """Path of the case as NIfTI: the source itself, or a file written into ``scratch`` for a DICOM series."""
         if self.kind == "nifti":
             return self.source
-        from medseg.io.nifti import write_nifti
+        from medseg.io.volumes.nifti import write_nifti
 
         return write_nifti(scratch / "image.nii", self.array, self.affine_ras)
 
@@ -83,7 +83,7 @@ def read_case(path: str | Path, series_uid: str | None = None) -> Case:
 
 
 def _read_nifti(path: Path) -> Case:
-    from medseg.io.nifti import read_nifti
+    from medseg.io.volumes.nifti import read_nifti
 
     suffix = next((s for s in _NIFTI_SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
@@ -93,7 +93,7 @@ def _read_nifti(path: Path) -> Case:
 
 
 def _read_dicom(path: Path, series_uid: str | None) -> Case:
-    from medseg.io.dicom_series import read_series
+    from medseg.io.ct.series import read_series
 
     series = read_series(path, series_uid)
     return Case(path.resolve().name, "dicom", series.array, series.affine_ras, path, tuple(series.warnings))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.errors import ConfigurationError
-from medseg.io.checksum import sha256_of
+from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
 

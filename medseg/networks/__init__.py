@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from medseg.networks.adapt import adapt
-from medseg.networks.adapt_report import AdaptReport, AdaptRow
-from medseg.networks.adaptive_unet import AdaptiveUNet
-from medseg.networks.ahnet import AHNet
-from medseg.networks.concat_guided_net import ConcatGuidedNet
-from medseg.networks.danet import DANet
-from medseg.networks.deepigeos import PNet, RNet, refinement_input
-from medseg.networks.guided_net import GuidedNet
-from medseg.networks.guided_unet import GuidedUNet
-from medseg.networks.lidc_cnn import LIDCNet
-from medseg.networks.lraspp import LRASPP
-from medseg.networks.mcgcn import MCGCN
-from medseg.networks.mobilenet import MobileNet
-from medseg.networks.mobilenet_unet import MobileNetUNet
-from medseg.networks.mobilenet_v1 import MobileNetV1
-from medseg.networks.mobilenet_v2 import MobileNetV2
-from medseg.networks.mobilenet_v3 import MobileNetV3
-from medseg.networks.planned import PlannedSequential, run
-from medseg.networks.plug_in import PlugIn, check_image
+from medseg.networks.adapt.apply import adapt
+from medseg.networks.adapt.report import AdaptReport, AdaptRow
+from medseg.networks.guided.concat_guided_net import ConcatGuidedNet
+from medseg.networks.guided.guided_net import GuidedNet
+from medseg.networks.guided.guided_unet import GuidedUNet
+from medseg.networks.models.adaptive_unet import AdaptiveUNet
+from medseg.networks.models.ahnet import AHNet
+from medseg.networks.models.danet import DANet
+from medseg.networks.models.deepigeos import PNet, RNet, refinement_input
+from medseg.networks.models.lidc_cnn import LIDCNet
+from medseg.networks.models.lraspp import LRASPP
+from medseg.networks.models.mcgcn import MCGCN
+from medseg.networks.models.mobilenet_unet import MobileNetUNet
+from medseg.networks.models.mobilenet_v1 import MobileNetV1
+from medseg.networks.models.mobilenet_v2 import MobileNetV2
+from medseg.networks.models.mobilenet_v3 import MobileNetV3
+from medseg.networks.models.unet3d2016 import UNet3D2016
+from medseg.networks.models.unet2015 import UNet2015
+from medseg.networks.models.vnet import VNet
+from medseg.networks.models.vnet_monai import MonaiVNet
+from medseg.networks.parts.mobilenet_body import MobileNet
+from medseg.networks.parts.planned import PlannedSequential, run
+from medseg.networks.parts.plug_in import PlugIn, check_image
+from medseg.networks.parts.resnet import ResNet
+from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
+from medseg.networks.parts.slice_triplets import slice_triplets
 from medseg.networks.registry import create, list_networks, register
-from medseg.networks.resnet import ResNet
-from medseg.networks.resnet_weights import LoadedWeights, load_resnet
-from medseg.networks.slice_triplets import slice_triplets
-from medseg.networks.unet3d2016 import UNet3D2016
-from medseg.networks.unet2015 import UNet2015
-from medseg.networks.vnet import VNet
-from medseg.networks.vnet_monai import MonaiVNet
 
 __all__ = [
     "LRASPP",

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 
-from medseg.io.weights import save_weights
+from medseg.io.bounded.weights import save_weights
 
 __all__ = ["BestWeightsSaver"]
 

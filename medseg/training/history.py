@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from medseg.io.atomic import atomic_path, write_json
+from medseg.io.bounded.atomic import atomic_path, write_json
 
 __all__ = ["HistoryHandler", "Record", "plot_history"]
 

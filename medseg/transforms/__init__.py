@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from medseg.transforms import guidance, intensity, spatial, texture, weights
+from medseg.transforms import guidance, intensity, output, spatial, texture, weights
 from medseg.transforms.guidance import *  # noqa: F403
 from medseg.transforms.intensity import *  # noqa: F403
+from medseg.transforms.output import *  # noqa: F403
 from medseg.transforms.spatial import *  # noqa: F403
 from medseg.transforms.texture import *  # noqa: F403
 from medseg.transforms.weights import *  # noqa: F403
 
-__all__ = [*guidance.__all__, *intensity.__all__, *spatial.__all__, *texture.__all__, *weights.__all__]
+__all__ = [
+    *guidance.__all__,
+    *intensity.__all__,
+    *output.__all__,
+    *spatial.__all__,
+    *texture.__all__,
+    *weights.__all__,
+]

@@ -9,14 +9,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from medseg.io.dicom_ct import write_ct_series
-from medseg.io.dicom_seg_reader import read_seg
-from medseg.io.dicom_source import read_source
-from medseg.io.nifti import read_nifti
-from medseg.io.rtstruct_masks import read_rtstruct
+from medseg.datasets.phantom.ct_writer import write_ct_series
+from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.seg_read import read_seg
+from medseg.io.results.source import read_source
+from medseg.io.volumes.nifti import read_nifti
+from tests.apps._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 from tests.apps.test_segment import ball_in_air, odd_case, segment
-from tests.apps.tiny_bundle import THRESHOLD_HU, make_tiny_bundle
-from tests.io.clinical import series_affine
+from tests.io._clinical import series_affine
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from medseg.apps.cli import main
 from medseg.geometry import make_affine
 from medseg.inference.outputs import RESULT_FILES
-from medseg.io.nifti import read_nifti, write_nifti
-from tests.apps.tiny_bundle import THRESHOLD_HU, make_tiny_bundle
+from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.apps._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 
 SHAPE = (20, 24, 18)
 
@@ -246,7 +246,7 @@ def test_an_empty_mask_is_a_result_with_a_warning(tmp_path: Path, bundle: Path) 
 
 
 def test_a_dicom_folder_gives_the_mask_of_its_own_voxels(tmp_path: Path, bundle: Path, real_data) -> None:
-    from medseg.io.dicom_series import read_series
+    from medseg.io.ct.series import read_series
 
     folder = real_data("abdomen_totalseg/example_ct_dicom")
     assert segment(folder, tmp_path / "out", bundle, "--quiet") == 0

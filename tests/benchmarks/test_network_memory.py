@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchmarks._network_memory.cases import CASES, QUICK, Case, build, macs, parameters, predictor, quick_version
 from benchmarks._network_memory.passes import Sampled, by_slices, by_tiles, run_pass
 from medseg.networks import LRASPP, UNet2015, VNet
-from tests.networks import cases as small
+from tests.networks import _cases as small
 
 
 def volume(*shape: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from data_prep.dataset import main as make_dataset
 from medseg.geometry import make_affine
-from medseg.io.nifti import write_nifti
+from medseg.io.volumes.nifti import write_nifti
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 NAMES = sorted(path.name for path in BUNDLES.iterdir() if (path / "configs").is_dir())

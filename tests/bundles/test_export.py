@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export, load_bundle_config
 from monai.data import load_net_with_metadata
 
-from medseg.io.weights import load_weights
+from medseg.io.bounded.weights import load_weights
 from tests.bundles.conftest import BUNDLES, SMALL, TrainedBundle, read_config
 
 

@@ -13,7 +13,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from medseg.geometry import make_affine
 from tests.bundles.conftest import TrainedBundle, ball_scan
-from tests.io.test_nifti import geometry_bytes
+from tests.io.volumes.test_nifti import geometry_bytes
 
 
 def tilted(affine: np.ndarray, degrees: float) -> np.ndarray:

@@ -27,7 +27,7 @@ from tests.cuda_emulation import (
     quadtree_conv,
     toolchain,
 )
-from tests.cuda_emulation.emulation import (
+from tests.cuda_emulation._emulation import (
     ORDERS,
     SCORE_SHAPES,
     SELECT_SHAPES,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import require_or_skip
-from tests.cuda_emulation import toolchain
-from tests.cuda_emulation.emulation import ORDERS, Emulation
+from tests.cuda_emulation import _toolchain as toolchain
+from tests.cuda_emulation._emulation import ORDERS, Emulation
 
 
 @pytest.fixture(scope="session")

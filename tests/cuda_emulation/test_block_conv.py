@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cuda_emulation.block_conv import CASES, LIMIT, Case, EmulatedBlockConv, compare, inputs
-from tests.cuda_emulation.emulation import ORDERS, Emulation
+from tests.cuda_emulation._block_conv import CASES, LIMIT, Case, EmulatedBlockConv, compare, inputs
+from tests.cuda_emulation._emulation import ORDERS, Emulation
 
 
 def _label(case: Case) -> str:

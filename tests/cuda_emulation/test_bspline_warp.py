@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cuda_emulation.bspline_warp import CASES, LIMIT, compare, emulate, problem
-from tests.cuda_emulation.emulation import ORDERS, Emulation
+from tests.cuda_emulation._bspline_warp import CASES, LIMIT, compare, emulate, problem
+from tests.cuda_emulation._emulation import ORDERS, Emulation
 
 
 @pytest.mark.parametrize("border", [True, False], ids=["border", "constant"])

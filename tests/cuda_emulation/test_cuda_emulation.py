@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.conftest import require_or_skip
-from tests.cuda_emulation import toolchain
-from tests.cuda_emulation.emulation import (
+from tests.cuda_emulation import _toolchain as toolchain
+from tests.cuda_emulation._emulation import (
     ORDERS,
     SCORE_SHAPES,
     SELECT_SHAPES,

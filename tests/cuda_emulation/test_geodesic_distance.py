@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cuda_emulation.emulation import ORDERS, Emulation
-from tests.cuda_emulation.geodesic_distance import CASES, LIMIT, compare, emulate, problem
+from tests.cuda_emulation._emulation import ORDERS, Emulation
+from tests.cuda_emulation._geodesic_distance import CASES, LIMIT, compare, emulate, problem
 from tests.ops.conftest import compiled  # noqa: F401  (a fixture)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medseg.ops._glcm_features import FEATURES, LINEAR
-from tests.cuda_emulation.emulation import ORDERS, Emulation
-from tests.cuda_emulation.local_glcm import CASES, LIMIT, MANY_LEVELS, compare, emulate, problem
+from tests.cuda_emulation._emulation import ORDERS, Emulation
+from tests.cuda_emulation._local_glcm import CASES, LIMIT, MANY_LEVELS, compare, emulate, problem
 from tests.ops.conftest import compiled  # noqa: F401  (a fixture)
 
 

@@ -17,7 +17,7 @@ from medseg.ops.patch_select_slots import (
     reference_patch_select_slots,
     reference_patch_select_slots_backward,
 )
-from tests.cuda_emulation.emulation import ORDERS, Emulation, longs, pointer
+from tests.cuda_emulation._emulation import ORDERS, Emulation, longs, pointer
 
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-12}
 CASES = [((1, 1, 4, 4), 2, 1), ((2, 5, 12, 8), 2, 3), ((1, 17, 4, 4, 8), 2, 5), ((2, 3, 8, 12), 1, 24)]

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tests.cuda_emulation.emulation import Emulation, pointer
+from tests.cuda_emulation._emulation import Emulation, pointer
 
 
 def _call(emulation: Emulation, name: str, *arguments: object) -> None:

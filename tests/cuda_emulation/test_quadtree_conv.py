@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cuda_emulation.emulation import ORDERS, Emulation
-from tests.cuda_emulation.quadtree_conv import CASES, LIMIT, Case, EmulatedQuadtreeConv, compare, limit, problem
+from tests.cuda_emulation._emulation import ORDERS, Emulation
+from tests.cuda_emulation._quadtree_conv import CASES, LIMIT, Case, EmulatedQuadtreeConv, compare, limit, problem
 
 
 def _label(case: Case) -> str:

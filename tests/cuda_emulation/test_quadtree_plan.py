@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medseg.ops import quadtree_select
-from tests.cuda_emulation.emulation import ORDERS, Emulation
-from tests.cuda_emulation.quadtree_plan import CASES, METRICS, TOLERANCE, compare_plan, emulate
+from tests.cuda_emulation._emulation import ORDERS, Emulation
+from tests.cuda_emulation._quadtree_plan import CASES, METRICS, TOLERANCE, compare_plan, emulate
 
 
 @pytest.mark.parametrize("code", range(len(METRICS)), ids=lambda c: "-".join(METRICS[c]))

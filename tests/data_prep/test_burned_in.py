@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.convert import main
-from medseg.io.dicom_series import read_series
-from medseg.io.errors import DataError
-from tests.io.dicom_files import SERIES_UID, positions, write_series
+from medseg.io.bounded.errors import DataError
+from medseg.io.ct.series import read_series
+from tests.io._dicom_files import SERIES_UID, positions, write_series
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 

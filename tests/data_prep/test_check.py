@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from data_prep.check import main
-from medseg.io.image import read_image, write_image
-from medseg.io.nifti import read_nifti, write_nifti
-from tests.io.dicom_files import positions, write_series
+from medseg.io.volumes.image import read_image, write_image
+from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.io._dicom_files import positions, write_series
 
 AFFINE = np.array([[-0.6, 0, 0, 12.5], [0, -0.7, 0, -7.25], [0, 0, 2.5, 40], [0, 0, 0, 1.0]])
 SHAPE = (12, 14, 9)
@@ -235,7 +235,7 @@ def test_folders_pair_by_name_and_name_what_is_alone(tmp_path: Path) -> None:
 
 def test_a_dicom_folder_may_be_the_image(tmp_path: Path) -> None:
     write_series(tmp_path / "dicom", positions(4))
-    from medseg.io.dicom_series import read_series
+    from medseg.io.ct.series import read_series
 
     series = read_series(tmp_path / "dicom")
     write_nifti(tmp_path / "label.nii.gz", np.ones(series.array.shape, np.uint8), series.affine_ras)

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
-from data_prep._case_job import recipe_of
-from data_prep._pool import ProcessPool
-from data_prep._worker import Job
+from data_prep._cohort.case_job import recipe_of
+from data_prep._cohort.pool import ProcessPool
+from data_prep._cohort.worker import Job
 from data_prep.cohort import main
-from tests.data_prep import cohort_files
-from tests.data_prep.cohort_files import SLICES, identities, make_cohort, tree_hash
-from tests.datasets.lidc.messages import message, nodule, roi, square
+from tests.data_prep import _cohort_files as cohort_files
+from tests.data_prep._cohort_files import SLICES, identities, make_cohort, tree_hash
+from tests.datasets.lidc._messages import message, nodule, roi, square
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 6
@@ -81,7 +81,7 @@ def leftovers(out: Path) -> list[str]:
 def start(function: str, root: Path, out: Path) -> subprocess.Popen[str]:
     """The command in a process of its own, with ``function`` of `cohort_files` as the job of every case."""
     code = (
-        "import sys, data_prep._cohort_plan as plan, data_prep.cohort as cohort\n"
+        "import sys, data_prep._cohort.plan as plan, data_prep.cohort as cohort\n"
         "from tests.data_prep import cohort_files\n"
         f"plan.run_case = cohort_files.{function}\n"
         "sys.exit(cohort.main(sys.argv[1:]))\n"

@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 
 from data_prep.convert import main
 from medseg.geometry import corner_displacement_mm
-from medseg.io.dicom_series import read_series
-from medseg.io.sidecar import voxel_sha256
-from tests.io.dicom_files import SERIES_UID, positions, stored_pixels, write_series
+from medseg.io.ct.series import read_series
+from medseg.io.ct.sidecar import voxel_sha256
+from tests.io._dicom_files import SERIES_UID, positions, stored_pixels, write_series
 
 _TEXT_TAGS = (
     "PatientName",

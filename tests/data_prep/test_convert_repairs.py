@@ -9,8 +9,8 @@ import pytest
 
 from data_prep.convert import main, part_path
 from medseg.geometry.decompose import decompose
-from tests.io.dicom_files import SERIES_UID, positions, write_series
-from tests.io.dicom_phantom import write_phantom
+from tests.io._dicom_files import SERIES_UID, positions, write_series
+from tests.io._dicom_phantom import write_phantom
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from data_prep.dataset import main
 from medseg.geometry import apply_affine
-from medseg.io.nifti import read_nifti, write_nifti
-from tests.io.dicom_files import positions, write_series
+from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.io._dicom_files import positions, write_series
 
 AFFINE = np.array([[-0.6, 0, 0, 12.5], [0, -0.7, 0, -7.25], [0, 0, 2.5, 40], [0, 0, 0, 1.0]])
 

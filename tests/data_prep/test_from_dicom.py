@@ -9,10 +9,10 @@ import pytest
 
 from data_prep.from_dicom import main
 from medseg.geometry import corner_displacement_mm
-from medseg.io.dicom_seg import write_seg
-from medseg.io.image import read_image, write_image
-from medseg.io.rtstruct import write_rtstruct
-from tests.io.clinical import Example, make_example, store_otherwise
+from medseg.io.results.rtstruct_write import write_rtstruct
+from medseg.io.results.seg_write import write_seg
+from medseg.io.volumes.image import read_image, write_image
+from tests.io._clinical import Example, make_example, store_otherwise
 
 NAMES = {1: "liver", 2: "Liver Tumour!"}
 

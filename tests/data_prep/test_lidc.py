@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from data_prep.lidc import main
-from medseg.io.nifti import read_nifti
+from medseg.io.volumes.nifti import read_nifti
 from tests.conftest import require_or_skip
-from tests.datasets.lidc.messages import SCORES, message, nodule, non_nodule, roi, square
-from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
-from tests.io.dicom_files import AXIAL, SERIES_UID, make_slice
+from tests.datasets.lidc._messages import SCORES, message, nodule, non_nodule, roi, square
+from tests.datasets.lidc._small_database import Marked, Outline, SmallScan, write_database
+from tests.io._dicom_files import AXIAL, SERIES_UID, make_slice
 
 ROWS, COLUMNS, COUNT = 48, 56, 6
 SLICE_Z = [-10.0 + 2.5 * k for k in range(COUNT)]

@@ -8,8 +8,8 @@ import pytest
 from data_prep.lidc_folds import main
 from medseg.datasets.lidc import database_path
 from tests.conftest import require_or_skip
-from tests.datasets.lidc.messages import square
-from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
+from tests.datasets.lidc._messages import square
+from tests.datasets.lidc._small_database import Marked, Outline, SmallScan, write_database
 
 
 def _nodule(x: int, *scores: int, z: float = 2.0) -> list[Marked]:

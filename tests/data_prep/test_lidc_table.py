@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.lidc_table import main
-from tests.datasets.lidc.messages import square
-from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
+from tests.datasets.lidc._messages import square
+from tests.datasets.lidc._small_database import Marked, Outline, SmallScan, write_database
 
 
 @pytest.fixture

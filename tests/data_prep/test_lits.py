@@ -12,8 +12,8 @@ from skimage.io import imread
 
 from data_prep.lits import main
 from data_prep.lits_restore import main as restore
-from medseg.io.nifti import read_nifti, write_nifti
-from tests.datasets.lits.synthetic import phantom, write, write_flipped_label, write_pair
+from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.datasets.lits._synthetic import phantom, write, write_flipped_label, write_pair
 
 
 def run(*words: object) -> int:

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from data_prep.ls import main
-from tests.io.dicom_files import SERIES_UID, positions, write_series
+from tests.io._dicom_files import SERIES_UID, positions, write_series
 
 UID = "1.2.826.0.1.3680043.8.498"
 

@@ -9,7 +9,7 @@ import pytest
 from data_prep.lidc import main as convert
 from data_prep.luna16 import main
 from medseg.geometry import make_affine
-from medseg.io.image import write_image
+from medseg.io.volumes.image import write_image
 
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 LIDC_0001 = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.nnunet import main
 from medseg.geometry import make_affine
-from medseg.io.nifti import read_nifti, write_nifti
+from medseg.io.volumes.nifti import read_nifti, write_nifti
 
 AFFINE = make_affine((0.8, 0.8, 2.5), (10, -20, 30), "LPS")
 SHAPE = (8, 9, 10)

@@ -13,9 +13,9 @@ from pydicom import dcmread
 
 from data_prep import check, cohort, convert, dataset, from_dicom, lidc, ls
 from medseg.datasets.phantom.__main__ import main as phantom
-from medseg.io.dicom_series import read_series
-from medseg.io.sidecar import SIDECAR_KEYS
-from tests.data_prep.canaries import MARK, files_of, leaks, plant, write_marked
+from medseg.io.ct.series import read_series
+from medseg.io.ct.sidecar import SIDECAR_KEYS
+from tests.data_prep._canaries import MARK, files_of, leaks, plant, write_marked
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -136,7 +136,7 @@ def test_a_fault_of_the_program_is_one_line_without_the_values_in_it(
     def fail(*_: object, **__: object) -> None:
         raise KeyError(MARK)
 
-    monkeypatch.setattr("medseg.io.dicom_series.read_parts", fail)
+    monkeypatch.setattr("medseg.io.ct.series.read_parts", fail)
     code, printed = run(convert.main, marked, tmp_path / "out")
     assert code == 1
     assert printed.startswith("error: KeyError in test_privacy.py:")

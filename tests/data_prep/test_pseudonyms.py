@@ -9,8 +9,8 @@ import pytest
 from pydicom import dcmread
 
 from data_prep import cohort, convert, key
-from tests.data_prep.canaries import leaks, write_marked
-from tests.io.dicom_files import SERIES_UID, positions, write_series
+from tests.data_prep._canaries import leaks, write_marked
+from tests.io._dicom_files import SERIES_UID, positions, write_series
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.sparse import main
 from medseg.geometry import make_affine
-from medseg.io.nifti import read_nifti, write_nifti
+from medseg.io.volumes.nifti import read_nifti, write_nifti
 
 AFFINE = make_affine((2.0, 0.8, 0.9), (5.0, 6.0, 7.0), "SLP")  # i up, j to the left, k to the back
 

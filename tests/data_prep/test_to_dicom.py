@@ -8,10 +8,10 @@ import pydicom
 import pytest
 
 from data_prep.to_dicom import main
-from medseg.io.dicom_seg_reader import read_seg
-from medseg.io.image import write_image
-from medseg.io.rtstruct_masks import read_rtstruct
-from tests.io.clinical import Example, make_example, store_otherwise
+from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.seg_read import read_seg
+from medseg.io.volumes.image import write_image
+from tests.io._clinical import Example, make_example, store_otherwise
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medseg.datasets.fold_file import FoldCase, audit_folds, fold_table, read_folds, write_folds
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 CASES = [FoldCase(f"s{i}", f"p{i // 2}", i % 3 == 0) for i in range(60)]
 CASES = [case._replace(label=int(case.label)) for case in CASES]

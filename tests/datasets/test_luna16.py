@@ -16,8 +16,8 @@ from medseg.datasets.luna16 import (
     read_findings,
 )
 from medseg.geometry import make_affine
-from medseg.io.errors import DataError
-from medseg.io.image import read_image_info, write_image
+from medseg.io.bounded.errors import DataError
+from medseg.io.volumes.image import read_image_info, write_image
 
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.datasets.medmnist import read_medmnist
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 
 def _write(path: Path, **changed: object) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.cohort import _parser
-from tests.data_prep.cohort_files import make_cohort
+from tests.data_prep._cohort_files import make_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "examples" / "slurm_array.sbatch"
@@ -77,8 +77,8 @@ def test_a_task_that_is_told_to_stop_is_queued_again(tmp_path: Path) -> None:
     slow = tmp_path / "bin" / "python"
     slow.write_text(
         f'#!/bin/bash\nexec "{sys.executable}" -c "'
-        "import sys, data_prep._cohort_plan as plan, data_prep.cohort as cohort; "
-        "from tests.data_prep import cohort_files; plan.run_case = cohort_files.very_slow_case; "
+        "import sys, data_prep._cohort.plan as plan, data_prep.cohort as cohort; "
+        "from tests.data_prep import _cohort_files as cohort_files; plan.run_case = cohort_files.very_slow_case; "
         'sys.exit(cohort.main(sys.argv[3:]))" "$@"\n'
     )
     slow.chmod(0o755)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import medseg.transforms
 from examples.contact_sheet import Case, Panel, call, draw, grid_lines, load_case, main, panels
-from medseg.io.nifti import write_nifti
+from medseg.io.volumes.nifti import write_nifti
 
 RAS = np.array([[2.0, 0, 0, -60], [0, 2.5, 0, -70], [0, 0, 3, 10], [0, 0, 0, 1]])
 SHAPE = (60, 52, 7)

@@ -15,7 +15,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["medseg"], enable_loader_override=False):
-    from tests.fuzz.targets import CORPUS, TARGETS, outcome
+    from tests.fuzz._targets import CORPUS, TARGETS, outcome
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ import ast
 
 import pytest
 
-from tests.fuzz.dicom_elements import join, split
-from tests.fuzz.seeds import all_seeds
-from tests.fuzz.targets import CORPUS, TARGETS
-from tests.io.address_limit import run_limited
+from tests.fuzz._dicom_elements import join, split
+from tests.fuzz._seeds import all_seeds
+from tests.fuzz._targets import CORPUS, TARGETS
+from tests.io._address_limit import run_limited
 
 _EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "series": 120, "enhanced": 80}
 
@@ -17,7 +17,7 @@ _EXAMPLES = {"nifti": 200, "metaimage": 200, "nrrd": 200, "lidc_xml": 120, "seri
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_saved_and_drawn_inputs_end_in_a_value_or_in_one_line(target: str) -> None:
     code = "print(run_saved(sys.argv[1]))\nprint(dict(run_drawn(sys.argv[1], int(sys.argv[2]))))"
-    load = "from tests.fuzz.drawn import run_drawn, run_saved"
+    load = "from tests.fuzz._drawn import run_drawn, run_saved"
     done = run_limited(code, [target, str(_EXAMPLES[target])], extra_mib=384, load=load)
     assert done.returncode == 0, done.stderr[-3000:]
     saved, drawn = (ast.literal_eval(line) for line in done.stdout.splitlines())
@@ -44,7 +44,7 @@ for wrong in (listless, wordy):
     except (IndexError, AssertionError) as error:
         print(type(error).__name__)
 """
-    load = "import pathlib, tempfile\nfrom tests.fuzz.targets import TARGETS, outcome"
+    load = "import pathlib, tempfile\nfrom tests.fuzz._targets import TARGETS, outcome"
     assert run_limited(code, load=load).stdout.split() == ["IndexError", "AssertionError"]
 
 
@@ -55,7 +55,7 @@ drawn._SECONDS = 1
 drawn.TARGETS["nifti"] = lambda data, folder: time.sleep(60)
 drawn.run_saved("nifti")
 """
-    done = run_limited(code, load="from tests.fuzz import drawn", timeout_s=120)
+    done = run_limited(code, load="from tests.fuzz import _drawn as drawn", timeout_s=120)
     assert done.returncode == -14, done.stderr
 
 

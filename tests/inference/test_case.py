@@ -10,7 +10,7 @@ import pytest
 from medseg.geometry import make_affine
 from medseg.inference.case import read_case
 from medseg.inference.errors import ConfigurationError, IntegrityError
-from medseg.io.nifti import read_nifti, write_nifti
+from medseg.io.volumes.nifti import read_nifti, write_nifti
 
 AFFINE = make_affine((1.0, 2.0, 3.0), (5.0, 6.0, 7.0), "LAS")
 

@@ -102,7 +102,7 @@ def test_values_without_a_name_and_other_grids_are_refused() -> None:
 
 
 def test_the_real_liver_has_its_published_voxel_count(real_data) -> None:
-    from medseg.io.nifti import read_nifti
+    from medseg.io.volumes.nifti import read_nifti
 
     image = read_nifti(real_data("abdomen_totalseg/example_ct.nii.gz"))
     labels = read_nifti(real_data("abdomen_totalseg/example_seg_fast_force_split.nii.gz")).array

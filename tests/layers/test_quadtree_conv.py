@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medseg.layers import DenseConvRounds, QuadtreeConv
 from medseg.partition import BlockPlan, PlanSettings, make_plan
-from tests.layers.masked_dense import masked_dense
+from tests.layers._masked_dense import masked_dense
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medseg.layers import EvaluatedPlan, QuadtreeConv
-from tests.layers.masked_dense import position_mask
+from tests.layers._masked_dense import position_mask
 
 
 @pytest.fixture(autouse=True)

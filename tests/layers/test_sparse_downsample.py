@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medseg.layers import SparseDownsample, patch_l1
 from medseg.ops.patch_gather import from_patches, to_patches
-from tests.ops.definitions import cut, paste
+from tests.ops._definitions import cut, paste
 
 SIZES = {2: (16, 24), 3: (8, 8, 16)}
 LITERAL = {"evaluator": "slots", "assignment": "argmax", "order": "slots", "surrogate": "paper"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.layers.blob_task import BlobNet, blobs, evaluate, train
+from tests.layers._blob_task import BlobNet, blobs, evaluate, train
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.layers import PatchIndex, SparseDownsample, SparseUpsample
-from tests.ops.definitions import cut, paste
+from tests.ops._definitions import cut, paste
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.networks.cases import CASES, small
+from tests.networks._cases import CASES, small
 
 KEPT = 128
 """Values that are kept of a long output, at even steps."""

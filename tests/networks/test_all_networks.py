@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from medseg.layers import QuadtreeConv, SparseDownsample
 from medseg.networks import create, list_networks
-from medseg.networks.shared_plan import SharedPlan
-from tests.networks.cases import CASES, arguments_of, image, missing_cases, result_shape, small
+from medseg.networks.parts.shared_plan import SharedPlan
+from tests.networks._cases import CASES, arguments_of, image, missing_cases, result_shape, small
 
 NAMES = list_networks()
 PLUGS = [(name, plug) for name in NAMES if name in CASES for plug in ("down", "conv")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medseg.networks import create, list_networks
-from tests.networks.counting import count_parameters, on_meta
+from tests.networks._counting import count_parameters, on_meta
 
 TEXT = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
 ROWS = {

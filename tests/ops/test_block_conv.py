@@ -7,7 +7,7 @@ import torch
 
 from medseg.ops import block_conv, last_backend
 from medseg.ops.block_conv import reference_block_conv
-from tests.ops.blocks import LAST, literal_block_conv, problem
+from tests.ops._blocks import LAST, literal_block_conv, problem
 from tests.ops.conftest import run_python
 
 SHAPES = [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.ops import block_conv
-from tests.ops.blocks import LAST, problem
+from tests.ops._blocks import LAST, problem
 
 FLAT, SOLID = ((2, 3, 10, 8), (4, 4)), ((1, 2, 4, 5, 6), (2, 3, 3))
 CASES = [

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medseg.ops import block_conv, last_backend
 from medseg.ops.block_conv import reference_block_conv_backward
-from tests.ops.blocks import LAST, literal_block_conv, problem
+from tests.ops._blocks import LAST, literal_block_conv, problem
 
 SHAPES = [
     ((2, 3, 16, 24), (8, 8)),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.ops import patch_select, score_argmax
-from tests.ops.definitions import problem
+from tests.ops._definitions import problem
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

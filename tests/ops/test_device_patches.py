@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medseg.ops import compiled, last_backend, patch_gather, patch_scatter, patch_select, patch_select_shared
-from tests.ops.definitions import problem
+from tests.ops._definitions import problem
 
 SHAPES = [((2, 3, 8, 12), 2, 5), ((1, 17, 16, 16), 2, 24), ((1, 5, 8, 8, 16), 2, 3), ((2, 8, 64, 64), 2, 16)]
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-10}

@@ -75,7 +75,7 @@ def test_the_reference_passes_through_compile_and_export() -> None:
     code = """
 import torch
 from medseg.ops import patch_select, compiled
-from tests.ops.definitions import problem
+from tests.ops._definitions import problem
 assert not compiled()
 t = problem((1, 2, 8, 8), 2, 3)
 f = lambda *a: patch_select(*a, 2)[0].square().sum()

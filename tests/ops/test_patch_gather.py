@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medseg.ops import last_backend, patch_gather, patch_scatter
 from medseg.ops.patch_gather import reference_patch_gather, reference_patch_scatter
-from tests.ops.definitions import cut, paste
+from tests.ops._definitions import cut, paste
 
 CASES = [
     ((2, 3, 8, 12), 2, (3, 2)),

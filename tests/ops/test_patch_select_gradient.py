@@ -8,8 +8,8 @@ from torch import Tensor
 
 from medseg.ops import last_backend, patch_select
 from medseg.ops.patch_select import reference_patch_select, reference_patch_select_backward
+from tests.ops._definitions import cut, literal_patch_select, problem
 from tests.ops.conftest import run_python
-from tests.ops.definitions import cut, literal_patch_select, problem
 
 SHAPES = [((2, 3, 8, 12), 2), ((1, 5, 12, 6), 3), ((3, 1, 4, 4), 1), ((1, 17, 8, 4, 4), 2), ((2, 24, 2, 4, 2), 1)]
 

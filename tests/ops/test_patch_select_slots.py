@@ -13,8 +13,8 @@ from medseg.ops.patch_select_slots import (
     reference_patch_select_slots,
     reference_patch_select_slots_backward,
 )
+from tests.ops._definitions import cut, literal_slots, problem
 from tests.ops.conftest import run_python
-from tests.ops.definitions import cut, literal_slots, problem
 
 SHAPES = [((2, 3, 8, 12), 2), ((1, 5, 12, 6), 3), ((3, 1, 4, 4), 1), ((1, 17, 8, 4, 4), 2), ((2, 24, 2, 4, 2), 1)]
 FORMS = [

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from medseg.ops import last_backend, quadtree_conv
+from tests.ops._quadtree_problems import masked_dense, pad_lists, pixel_mask, problem
 from tests.ops.conftest import run_python
-from tests.ops.quadtree_problems import masked_dense, pad_lists, pixel_mask, problem
 
 MODES, ACTIVATIONS, NORMS = ("replace", "sum", "parallel"), (None, "relu", "leaky_relu"), (None, "batch", "instance")
 FLAT, DEEP = ((2, 5, 13, 10), (4, 4)), ((2, 3, 6, 5, 9), (2, 2, 4))
@@ -48,7 +48,7 @@ def test_every_instruction_set_agrees_with_float64(isa: str, compiled: None) -> 
     code = """
 import torch
 from medseg.ops import last_backend
-from tests.ops.quadtree_problems import problem
+from tests.ops._quadtree_problems import problem
 for shape, grid in (((1, 17, 30, 21), (4, 2)), ((1, 24, 9, 9, 9), (2, 2, 2)), ((1, 3, 16, 16), (2, 4))):
     p = problem(shape, grid, (0.8, 0.5), dtype=torch.float32)
     found, expected = p.run(mode="sum")[0], p.to(torch.float64).run(mode="sum")[0]

@@ -8,7 +8,7 @@ import torch
 from medseg.ops import quadtree_conv
 from medseg.ops._quadtree_conv_reference import masked_quadtree_conv
 from medseg.ops.quadtree_conv import ACTIVATIONS, MODES, NORMS
-from tests.ops.quadtree_problems import gradients, masked_dense, pad_lists, pixel_mask, problem, sides
+from tests.ops._quadtree_problems import gradients, masked_dense, pad_lists, pixel_mask, problem, sides
 
 FLAT, DEEP = ((2, 5, 13, 10), (4, 4)), ((2, 3, 6, 5, 9), (2, 2, 4))
 NAMES = ("x", "weight", "bias", "scale", "shift", "gate")

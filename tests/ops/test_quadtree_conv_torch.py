@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from medseg.ops import quadtree_conv
 from medseg.ops._quadtree_conv_reference import reference_quadtree_conv, reference_quadtree_conv_backward
 from medseg.ops.quadtree_conv import MODES, NORMS
+from tests.ops._quadtree_problems import problem, sides
 from tests.ops.conftest import run_python
-from tests.ops.quadtree_problems import problem, sides
 
 
 def op_arguments(p, mode: int, activation: int, norm: int) -> tuple:
@@ -58,7 +58,7 @@ def test_the_reference_runs_when_it_is_forced() -> None:
     code = """
 import json, torch
 from medseg.ops import last_backend
-from tests.ops.quadtree_problems import problem, masked_dense, gradients
+from tests.ops._quadtree_problems import problem, masked_dense, gradients
 p = problem((2, 3, 13, 10), (4, 4), (0.7, 0.3), affine=True)
 out, expected = p.run(norm="batch")[0], masked_dense(p, norm="batch")
 pairs = zip(gradients(out, p.leaves()), gradients(expected, p.leaves()))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medseg.ops import last_backend, quadtree_plan, quadtree_select
 from medseg.ops._quadtree_reference import reference_scores, reference_select
-from tests.ops import quadtree_oracle as oracle
+from tests.ops import _quadtree_oracle as oracle
 from tests.ops.conftest import run_python
 
 SPACING = (2.5, 0.8, 0.7)

@@ -7,8 +7,8 @@ import torch
 
 from medseg.ops import last_backend, score_argmax
 from medseg.ops.score_argmax import reference_score_argmax, reference_score_argmax_backward
+from tests.ops._definitions import literal_score_argmax
 from tests.ops.conftest import run_python
-from tests.ops.definitions import literal_score_argmax
 
 RANKS = [1, 3, 5, 17, 24]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medseg.ops import gather_tiles, scatter_tiles
-from tests.ops.blocks import least_grid, tile_slices
+from tests.ops._blocks import least_grid, tile_slices
 
 CASES = [((2, 3, 8, 12), (4, 4), None), ((1, 2, 7, 9), (3, 4), (3, 5)), ((2, 1, 5, 6, 7), (2, 3, 4), None)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.transforms.menu import parametrise_menu
+from tests.transforms._menu import parametrise_menu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

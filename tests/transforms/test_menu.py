@@ -9,7 +9,7 @@ from monai.transforms import InvertibleTransform, MapTransform, Randomizable, Tr
 
 import medseg.transforms
 import tests.transforms
-from tests.transforms.menu import InvertibleMenu, RandomMenu, TransformMenu
+from tests.transforms._menu import InvertibleMenu, RandomMenu, TransformMenu
 
 
 def menus() -> list[type[TransformMenu]]:

@@ -9,13 +9,13 @@ import pytest
 from scipy.ndimage import center_of_mass
 
 from medseg.geometry import apply_affine, orientation_codes, spacing_of, voxel_to_world
-from medseg.io.dicom_policy import GeometryPolicy
-from medseg.io.dicom_scan import scan_folder
-from medseg.io.dicom_series import read_parts, read_series
-from medseg.io.errors import SeriesGeometryError
-from tests.io.dicom_files import positions, stored_pixels, write_series
-from tests.io.dicom_phantom import CENTRE, SPACING, truth, write_phantom
-from tests.io.enhanced_files import write_enhanced
+from medseg.io.bounded.errors import SeriesGeometryError
+from medseg.io.ct.policy import GeometryPolicy
+from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.series import read_parts, read_series
+from tests.io._dicom_files import positions, stored_pixels, write_series
+from tests.io._dicom_phantom import CENTRE, SPACING, truth, write_phantom
+from tests.io._enhanced_files import write_enhanced
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 EVERY_RULE = GeometryPolicy("shear", "resample", "keep-lowest")

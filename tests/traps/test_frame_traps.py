@@ -9,9 +9,9 @@ import pytest
 from monai.transforms import LoadImage
 
 from medseg.geometry import compare_grids, make_affine, voxel_to_world, world_to_voxel
-from medseg.io.dicom_series import read_series
-from medseg.io.nifti import read_nifti, write_nifti
-from tests.io.dicom_files import positions, stored_pixels, write_series
+from medseg.io.ct.series import read_series
+from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.io._dicom_files import positions, stored_pixels, write_series
 
 SHAPE = (10, 20, 30)
 SPOT = (2, 5, 7)

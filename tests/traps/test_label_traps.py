@@ -10,7 +10,7 @@ import pytest
 from monai.transforms import Compose, LoadImaged, Orientationd, Spacingd
 
 from medseg.geometry import make_affine
-from medseg.io.nifti import read_nifti, write_nifti
+from medseg.io.volumes.nifti import read_nifti, write_nifti
 from medseg.transforms import CheckAlignmentd, MapLabelsd
 from medseg.transforms.spatial.check_alignment import AlignmentPolicy
 

@@ -16,7 +16,7 @@ from data_prep.dataset import main as make_dataset
 from medseg.geometry import apply_affine, corner_displacement_mm, decompose, make_affine, spacing_of, straight_grid
 from medseg.inference.case import read_case
 from medseg.inference.errors import IntegrityError
-from medseg.io.nifti import read_nifti, write_nifti
+from medseg.io.volumes.nifti import read_nifti, write_nifti
 
 SHAPE = (10, 12, 14)
 AFFINE = make_affine((0.9, 0.8, 2.5), (-31.0, 12.0, 55.0), "LPS")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.traps.report import TRAPS, missing_traps
+from tests.traps._report import TRAPS, missing_traps
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(folder: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_suite.py").write_text(f"import pytest\n{code}", encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "tests.traps.report", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.traps._report", "-p", "no:cacheprovider", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

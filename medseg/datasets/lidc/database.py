@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, Reading, rating_warnings
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["Scan", "database_path", "read_all_scans", "read_database", "read_scan", "slice_positions"]
 

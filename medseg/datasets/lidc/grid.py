@@ -11,7 +11,7 @@ from medseg.datasets.lidc.crops import LIDC_COLUMNS_ROWS
 from medseg.datasets.lidc.database import Scan
 from medseg.geometry import Affine, make_affine
 from medseg.geometry.slice_stack import StackProblem, find_problem
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["AnnotationGrid", "annotation_grid", "irregular_slices"]
 

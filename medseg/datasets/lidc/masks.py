@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.datasets.lidc.records import Annotation, Contour
 from medseg.geometry.contours import BorderRule, PatchMask, fill_outline
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["SLICE_TOLERANCE_MM", "AnnotationMask", "annotation_mask", "match_slices"]
 

@@ -11,7 +11,7 @@ from medseg.datasets.lidc.consensus_rules import ConsensusRule
 from medseg.datasets.lidc.pylidc_clusters import cluster_like_pylidc
 from medseg.datasets.lidc.records import Annotation
 from medseg.geometry.contours import BORDER_RULES, BorderRule
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["BORDER_TEXTS", "CLUSTER_RULES", "ClusterRule", "NodulePolicy"]
 

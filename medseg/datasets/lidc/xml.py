@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading, rating_warnings
-from medseg.io.errors import DataError, shorten
-from medseg.io.privacy import shown, shown_uid
-from medseg.io.xml_guard import parse_xml
+from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.bounded.xml_guard import parse_xml
+from medseg.io.privacy.names import shown, shown_uid
 
 __all__ = ["MAX_XML_BYTES", "OtherReadError", "find_reading", "read_xml"]
 

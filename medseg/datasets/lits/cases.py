@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from medseg.io.errors import DataError, shorten
+from medseg.io.bounded.errors import DataError, shorten
 
 __all__ = ["LitsCase", "find_cases", "lits_number"]
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from medseg.datasets.lits.issues import KnownIssue, known_issues, table_version
 from medseg.geometry import Affine, orientation_codes, spacing_of
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["LIVER_LITRES", "GridRepair", "change_record", "check_repaired_liver", "repair_grid"]
 

@@ -11,7 +11,7 @@ from medseg.datasets.lits.evidence import AlignmentEvidence, measure_alignment
 from medseg.datasets.lits.geometry import change_record
 from medseg.datasets.lits.issues import KnownIssue
 from medseg.geometry import Alignment, compare_grids
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["PlacedLabel", "place_label"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from medseg.io.errors import DataError, shorten
+from medseg.io.bounded.errors import DataError, shorten
 
 __all__ = ["Source", "refuse_shared_patients", "source_of"]
 

@@ -17,9 +17,9 @@ from medseg.datasets.lits.label import PlacedLabel, place_label
 from medseg.datasets.lits.tumours import TUMOUR, TumourCount, count_tumours
 from medseg.geometry import Affine, orientation_codes, spacing_of, voxel_volume_ml
 from medseg.geometry.regrid import closest_ras
-from medseg.io.checksum import sha256_of
-from medseg.io.errors import DataError, UnreadableFileError
-from medseg.io.nifti import NiftiVolume, read_nifti
+from medseg.io.bounded.checksum import sha256_of
+from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.volumes.nifti import NiftiVolume, read_nifti
 
 __all__ = ["PreparedCase", "prepare_case"]
 

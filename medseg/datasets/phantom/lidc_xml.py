@@ -7,12 +7,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from medseg.datasets.phantom.ct_writer import WrittenSeries
 from medseg.datasets.phantom.model import Phantom, ReaderMask
 from medseg.datasets.phantom.outline import Outline, outlines_of
 from medseg.datasets.phantom.readers import READERS
 from medseg.geometry import apply_affine, direction_of
-from medseg.io.atomic import write_text
-from medseg.io.dicom_ct import WrittenSeries, uid_of
+from medseg.io.bounded.atomic import write_text
+from medseg.io.results.identity import uid_of
 
 __all__ = ["check_axial", "write_lidc_xml"]
 

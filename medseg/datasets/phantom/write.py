@@ -7,8 +7,8 @@ from typing import Any
 
 from medseg.datasets.phantom.model import Lesion, Phantom, PointMark
 from medseg.geometry import flip_lps_ras, spacing_of
-from medseg.io.atomic import write_json
-from medseg.io.nifti import write_nifti
+from medseg.io.bounded.atomic import write_json
+from medseg.io.volumes.nifti import write_nifti
 
 __all__ = ["truth_of", "write_phantom_dicom", "write_phantom_nifti"]
 
@@ -44,8 +44,8 @@ def write_phantom_dicom(phantom: Phantom, out_dir: str | Path) -> Path:
     Raises:
         ValueError: if the series folder holds files already, or a chest is not sampled in axial slices.
     """
+    from medseg.datasets.phantom.ct_writer import write_ct_series
     from medseg.datasets.phantom.lidc_xml import check_axial, write_lidc_xml
-    from medseg.io.dicom_ct import write_ct_series
 
     case = Path(out_dir)
     chest = phantom.kind == "chest"

@@ -11,8 +11,8 @@ from scipy.spatial.distance import cdist
 from medseg.datasets.lidc import NodulePolicy, cluster_annotations, cluster_like_pylidc
 from medseg.datasets.lidc.clusters import grouped, nearest_distances
 from medseg.datasets.lidc.records import Annotation, Contour
-from medseg.io.errors import DataError
-from tests.datasets.lidc.messages import square
+from medseg.io.bounded.errors import DataError
+from tests.datasets.lidc._messages import square
 
 SLICES = [0.0, 2.0, 4.0, 6.0]
 

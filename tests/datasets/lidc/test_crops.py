@@ -23,8 +23,8 @@ from medseg.datasets.lidc import (
 from medseg.datasets.lidc.records import Annotation, Contour, Reading
 from medseg.geometry import make_affine
 from tests.conftest import require_or_skip
-from tests.datasets.lidc.messages import square
-from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
+from tests.datasets.lidc._messages import square
+from tests.datasets.lidc._small_database import Marked, Outline, SmallScan, write_database
 
 
 def _disc(radius_px: float, pixel_mm: float, size: int = 81) -> NoduleSlice:

@@ -10,7 +10,7 @@ import pytest
 
 from medseg.datasets.lidc.database import database_path, read_database, slice_positions
 from medseg.datasets.lidc.xml import find_reading
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 from tests.conftest import require_or_skip
 
 LIDC_0001 = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"

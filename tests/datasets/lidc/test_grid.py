@@ -8,7 +8,7 @@ import pytest
 from medseg.datasets.lidc import Scan, database_path, read_all_scans
 from medseg.datasets.lidc.grid import annotation_grid, irregular_slices
 from medseg.geometry import apply_affine, spacing_of
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 from tests.conftest import require_or_skip
 
 SCAN = Scan("A", "1.1", 0.5, 3.0)

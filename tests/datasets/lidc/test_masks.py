@@ -5,8 +5,8 @@ import pytest
 
 from medseg.datasets.lidc.masks import annotation_mask, match_slices
 from medseg.datasets.lidc.records import Annotation, Contour
-from medseg.io.errors import DataError
-from tests.datasets.lidc.messages import square
+from medseg.io.bounded.errors import DataError
+from tests.datasets.lidc._messages import square
 
 SLICES = [-10.0, -7.5, -5.0, -2.5, 0.0]
 

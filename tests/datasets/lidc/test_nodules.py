@@ -9,7 +9,7 @@ from medseg.datasets.lidc import build_nodules, cluster_annotations, consensus_m
 from medseg.datasets.lidc.consensus import equivalent_diameter_mm
 from medseg.datasets.lidc.records import Annotation, Contour, Reading
 from medseg.geometry import make_affine
-from tests.datasets.lidc.messages import square
+from tests.datasets.lidc._messages import square
 
 AFFINE = make_affine((0.5, 0.5, 2.0), (0.0, 0.0, -10.0), "LPS")
 SHAPE = (64, 64, 8)

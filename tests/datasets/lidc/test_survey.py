@@ -10,8 +10,8 @@ from medseg.datasets.lidc import ConsensusRule, NodulePolicy, database_path, rea
 from medseg.datasets.lidc.survey import ScanFigures, survey
 from medseg.datasets.lidc.survey_tables import agreement, counts, malignancy_splits
 from tests.conftest import require_or_skip
-from tests.datasets.lidc.messages import square
-from tests.datasets.lidc.small_database import Marked, Outline, SmallScan, write_database
+from tests.datasets.lidc._messages import square
+from tests.datasets.lidc._small_database import Marked, Outline, SmallScan, write_database
 
 
 def _marked(x: int, half: int = 5, malignancy: int = 4, z: float = 2.0) -> Marked:

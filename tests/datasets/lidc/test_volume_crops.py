@@ -9,7 +9,7 @@ from medseg.datasets.lidc import build_nodules
 from medseg.datasets.lidc.records import Annotation, Contour, Reading
 from medseg.datasets.lidc.volume_crops import crop_nodule_mask, crop_volume, nodule_centre_ras
 from medseg.geometry import apply_affine, make_affine
-from tests.datasets.lidc.messages import square
+from tests.datasets.lidc._messages import square
 
 SPACING = (0.5, 0.75, 2.0)
 

@@ -6,8 +6,8 @@ import pytest
 
 from medseg.datasets.lidc.records import PointMark
 from medseg.datasets.lidc.xml import OtherReadError, find_reading, read_xml
-from medseg.io.errors import DataError
-from tests.datasets.lidc.messages import SCORES, message, nodule, non_nodule, roi, square
+from medseg.io.bounded.errors import DataError
+from tests.datasets.lidc._messages import SCORES, message, nodule, non_nodule, roi, square
 
 
 def _write(path: Path, text: str) -> Path:

@@ -10,8 +10,8 @@ import pytest
 
 from medseg.datasets.lits import check_body
 from medseg.geometry import flip_lps_ras
-from medseg.io.nifti import read_nifti
-from tests.datasets.lits.synthetic import phantom
+from medseg.io.volumes.nifti import read_nifti
+from tests.datasets.lits._synthetic import phantom
 
 
 @pytest.mark.parametrize("orientation", ["LAS", "RAS", "LPS", "PIR"])

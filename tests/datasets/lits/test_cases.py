@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medseg.datasets.lits import find_cases, lits_number
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from medseg.datasets.lits import repair_grid
 from medseg.datasets.lits.geometry import check_repaired_liver
 from medseg.geometry import make_affine, orientation_codes, spacing_of
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 IDENTITY = np.eye(4)
 

@@ -10,9 +10,9 @@ import pytest
 
 from medseg.datasets.lits import known_issues, measure_alignment, place_label
 from medseg.geometry import make_affine
-from medseg.io.errors import DataError
-from medseg.io.nifti import read_nifti
-from tests.datasets.lits.synthetic import phantom
+from medseg.io.bounded.errors import DataError
+from medseg.io.volumes.nifti import read_nifti
+from tests.datasets.lits._synthetic import phantom
 
 KNOWN = known_issues("volume-49")["label_header"]
 

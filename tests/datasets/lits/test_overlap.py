@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medseg.datasets.lits import refuse_shared_patients, source_of
-from medseg.io.errors import DataError
+from medseg.io.bounded.errors import DataError
 
 
 @pytest.mark.parametrize(

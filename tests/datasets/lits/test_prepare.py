@@ -10,8 +10,8 @@ import pytest
 from medseg.datasets.lits import find_cases, prepare_case
 from medseg.datasets.lits.prepare import PreparedCase
 from medseg.geometry import apply_affine
-from medseg.io.errors import DataError
-from tests.datasets.lits.synthetic import IDENTITY, as_sampled, phantom, write, write_flipped_label, write_pair
+from medseg.io.bounded.errors import DataError
+from tests.datasets.lits._synthetic import IDENTITY, as_sampled, phantom, write, write_flipped_label, write_pair
 
 
 def prepare(folder: Path, accept_unverified: bool = False) -> PreparedCase:

@@ -16,7 +16,7 @@ from medseg.datasets.lidc import annotation_mask, read_xml
 from medseg.datasets.phantom import Phantom, abdomen_phantom, chest_phantom, write_phantom_dicom, write_phantom_nifti
 from medseg.datasets.phantom.__main__ import main
 from medseg.geometry import apply_affine
-from medseg.io.nifti import read_nifti
+from medseg.io.volumes.nifti import read_nifti
 from tests.datasets.phantom.test_outline import fill
 
 

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 
 from medseg.geometry import voxel_to_world
 from medseg.transforms import ClickPatches, ClickPatchesd
-from tests.transforms.menu import AFFINE, MenuCase, TransformMenu
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu
 
 IMAGE = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
 CLICK = np.array([[1, 2, 3, 0, 0], [0, 5, 5, 0, 0]], np.float32)

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 
 from medseg.ops import geodesic_distance
 from medseg.transforms import GeodesicDistance, GeodesicDistanced
-from tests.transforms.menu import AFFINE, MenuCase, TransformMenu
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu
 
 IMAGE = np.array([[[0.0, 0, 4, 4], [0, 0, 4, 4]]], dtype=np.float32)
 SEEDS = np.array([[[1, 0, 0, 0], [0, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 0]]], dtype=np.uint8)

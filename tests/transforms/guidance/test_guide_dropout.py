@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.transforms import RandGuideDropout, RandGuideDropoutd
-from tests.transforms.menu import MenuCase, RandomMenu
+from tests.transforms._menu import MenuCase, RandomMenu
 
 GUIDE = np.arange(24, dtype=np.float32).reshape(2, 3, 4) + 1
 

@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from medseg.geometry import voxel_to_world
 from medseg.ops import geodesic_distance
 from medseg.transforms import GuideMap, GuideMapd
-from tests.transforms.menu import AFFINE, MenuCase, TransformMenu
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu
 
 GENERATOR = np.random.default_rng(0)
 IMAGE = GENERATOR.random((2, 12, 14)).astype(np.float32)

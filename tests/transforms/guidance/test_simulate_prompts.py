@@ -15,7 +15,7 @@ from scipy.ndimage import label as connected
 from medseg.geometry import world_to_voxel
 from medseg.transforms import GuideMap, Prompts, SimulatePrompts, SimulatePromptsd, read_prompts
 from medseg.transforms.guidance._simulate import robust_moments
-from tests.transforms.menu import AFFINE, MenuCase, RandomMenu
+from tests.transforms._menu import AFFINE, MenuCase, RandomMenu
 
 Y, X = np.indices((64, 60))
 ELLIPSE = ((Y - 30) / 14) ** 2 + ((X - 28) / 9) ** 2 <= 1

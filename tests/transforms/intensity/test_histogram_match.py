@@ -12,7 +12,7 @@ from skimage.exposure import match_histograms
 
 from medseg.transforms import RandHistogramMatch, RandHistogramMatchd
 from medseg.transforms.intensity import histogram_match
-from tests.transforms.menu import MenuCase, RandomMenu
+from tests.transforms._menu import MenuCase, RandomMenu
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.normal(40, 20, (1, 5, 6, 7)).astype(np.float32)

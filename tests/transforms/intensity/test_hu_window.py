@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medseg.transforms import HU_WINDOWS, HUWindow, HUWindowd, RandHUWindow, RandHUWindowd
-from tests.transforms.menu import MenuCase, RandomMenu, TransformMenu
+from tests.transforms._menu import MenuCase, RandomMenu, TransformMenu
 
 HU = np.array([[-2000.0, -150.0, 50.0, 150.0, 250.0, 3000.0]], dtype=np.float32)
 EXPECTED = np.array([[0.0, 0.0, 0.5, 0.75, 1.0, 1.0]])

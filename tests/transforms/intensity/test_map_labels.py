@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 
 from medseg.transforms import MapLabels, MapLabelsd
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 LITS = {0: 0, 1: 1, 2: 1}
 

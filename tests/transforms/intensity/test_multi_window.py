@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from medseg.transforms import HUWindow, MultiWindow, MultiWindowd, RandMultiWindow, RandMultiWindowd
-from tests.transforms.menu import MenuCase, RandomMenu, TransformMenu
+from tests.transforms._menu import MenuCase, RandomMenu, TransformMenu
 
 HU = np.array([[[-2000.0, -150.0, 50.0], [150.0, 250.0, 3000.0]]], dtype=np.float32)
 # abdomen: -150 to 250 HU; second window: 0 to 200 HU

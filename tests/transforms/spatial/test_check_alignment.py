@@ -13,9 +13,9 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flip, Orientationd
 
 from medseg.geometry import make_affine
-from medseg.io.nifti import read_nifti
+from medseg.io.volumes.nifti import read_nifti
 from medseg.transforms import CheckAlignment, CheckAlignmentd
-from tests.transforms.menu import AFFINE, MenuCase, TransformMenu
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu
 
 SHAPE = (10, 12, 14)
 SPOT = (2, 5, 7)

@@ -17,7 +17,7 @@ from medseg.transforms import (
     RandElasticDeform,
     RandElasticDeformd,
 )
-from tests.transforms.menu import AFFINE, InvertibleMenu, MenuCase, RandomMenu
+from tests.transforms._menu import AFFINE, InvertibleMenu, MenuCase, RandomMenu
 
 BLOCK = np.zeros((2, 6, 7, 8), dtype=np.float32)
 BLOCK[:, 2:4, 2:5, 2:6] = np.arange(48).reshape(2, 2, 3, 4) + 1

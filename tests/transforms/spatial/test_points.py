@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from medseg.geometry import flip_lps_ras, voxel_to_world
 from medseg.transforms import VoxelToWorld, VoxelToWorldd, WorldToVoxel, WorldToVoxeld
-from tests.transforms.menu import AFFINE, InvertibleMenu, MenuCase
+from tests.transforms._menu import AFFINE, InvertibleMenu, MenuCase
 
 VOXELS = np.array([[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]], dtype=np.float32)
 WORLD_LPS = np.array([[[-8.0, -5.0, 36.0], [-10.0, -20.0, 30.0]]], dtype=np.float32)

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from skimage.filters import gabor
 
 from medseg.transforms import Gabor, Gabord
-from tests.transforms.menu import AFFINE, MenuCase, TransformMenu, as_metatensor
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu, as_metatensor
 
 IMAGE = np.random.default_rng(0).normal(0, 100, (1, 9, 12)).astype(np.float32)
 

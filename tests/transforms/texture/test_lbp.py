@@ -12,7 +12,7 @@ import torch
 from skimage.feature import local_binary_pattern
 
 from medseg.transforms import LBP, LBPd, RegionHistogram
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 # Of the voxel 3 the right and upper neighbours are brighter, of the voxel 9 none is; the others lie at the border.
 IMAGE = np.array([[[0, 5, 0, 0], [0, 3, 9, 0], [0, 0, 0, 0]]], np.float32)

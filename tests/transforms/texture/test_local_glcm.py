@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from skimage.feature import graycomatrix, graycoprops
 
 from medseg.transforms import LocalGLCM, LocalGLCMd, glcm_offsets
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 STRIPES = np.tile(np.array([-150.0, 100, -150, 100], np.float32), (1, 3, 1))  # levels 0 and 2 of four
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medseg.transforms import LocalHistogram, LocalHistogramd, RegionHistogram
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 IMAGE = np.array([[[0, 1, 9], [3, 2, 1]]], np.float32)
 EXPECTED = np.array([[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]], [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]])

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from medseg.transforms import LocalStatistics, LocalStatisticsd
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 IMAGE = np.array([[[0, 2], [2, 0]]], np.float32)
 

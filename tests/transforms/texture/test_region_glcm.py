@@ -11,7 +11,7 @@ from skimage.feature import graycomatrix, graycoprops
 
 from medseg.ops.local_glcm import FEATURES, LINEAR, local_glcm
 from medseg.transforms import RegionGLCM, RegionGLCMd, glcm_offsets
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 STRIPES = np.tile(np.array([-150.0, 100, -150, 100], np.float32), (1, 3, 1))
 LABEL = np.tile(np.array([1, 1, 1, 2], np.uint8), (1, 3, 1))

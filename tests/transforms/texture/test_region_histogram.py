@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medseg.transforms import RegionHistogram, RegionHistogramd, region_valid
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 IMAGE = np.array([[[0.0, 1.0, 2.0], [3.0, 4.0, 9.0]]], np.float32)
 LABEL = np.array([[[1, 1, 2], [2, 2, 2]]], np.uint8)

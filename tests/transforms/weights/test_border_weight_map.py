@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from scipy.ndimage import distance_transform_edt
 
 from medseg.transforms import BorderWeightMap, BorderWeightMapd
-from tests.transforms.menu import MenuCase, TransformMenu
+from tests.transforms._menu import MenuCase, TransformMenu
 
 # Two objects with a gap of three voxels in a row of eight voxels, beside an empty row far too long for a third one.
 ROW = np.array([[[1, 0, 0, 0, 1, 1, 0, 0]]], dtype=np.uint8)

@@ -11,7 +11,7 @@ from medseg.transforms import (
     SparseAnnotationMask,
     SparseAnnotationMaskd,
 )
-from tests.transforms.menu import MenuCase, RandomMenu, TransformMenu
+from tests.transforms._menu import MenuCase, RandomMenu, TransformMenu
 
 LABEL = np.array([[[0, 1, 255, 255], [255, 1, 0, 0], [2, 255, 255, 0]]], dtype=np.uint8)
 

@@ -1,0 +1,151 @@
+"""The manifest of a cohort: one JSON line for every case that ended, appended and flushed to the disk at once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_prep._cohort.tree import digest_of
+from medseg.io.bounded.atomic import write_json, write_text
+from medseg.io.bounded.errors import DataError
+
+__all__ = ["Manifest", "manifest_name", "read_manifests", "summarise", "write_reports"]
+
+REPORTS = FAILED, SUMMARY = ("failed.csv", "summary.json")
+FAILED_COLUMNS = ("case", "status", "error", "attempts", "seconds", "finished")
+
+
+class ManifestLines(NamedTuple):
+    """What the manifests of a folder say.
+
+    Attributes:
+        records: the last record of every case, by its name.
+        torn: number of lines that were cut off by a crash and are ignored.
+    """
+
+    records: dict[str, dict[str, Any]]
+    torn: int
+
+
+def manifest_name(part: int, parts: int) -> str:
+    """``manifest.jsonl``, or ``manifest-PART-of-PARTS.jsonl`` for one of several parts (counted from 0)."""
+    return "manifest.jsonl" if parts == 1 else f"manifest-{part}-of-{parts}.jsonl"
+
+
+class Manifest:
+    """An append-only file of records, open for writing.
+
+    Every line is flushed to the disk before `append` returns, so what a killed run had finished is known afterwards. A
+    last line that a crash cut off is ended, never removed: readers ignore it.
+
+    Args:
+        path: the file, made if missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        torn = path.is_file() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        if torn:
+            os.write(self._descriptor, b"\n")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record; the moment is added as ``finished``."""
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        line = json.dumps({**record, "finished": now}, allow_nan=False) + "\n"
+        data = line.encode()
+        if os.write(self._descriptor, data) != len(data):
+            raise OSError("the manifest could not be written whole; is the disk full?")
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_manifests(folder: str | Path) -> ManifestLines:
+    """All manifests of a cohort folder as one: of several records of a case the latest counts.
+
+    Raises:
+        DataError: if a line is whole JSON but no record of this program.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    torn = 0
+    for path in sorted(Path(folder).glob("manifest*.jsonl")):
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+            if not line:
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                torn += 1
+                continue
+            if not isinstance(record, dict) or not {"case", "status", "finished"} <= record.keys():
+                raise DataError(f"{path}: line {number} is no record of a case; move the file away or mend the line")
+            known = records.get(record["case"])
+            if known is None or known["finished"] <= record["finished"]:
+                records[record["case"]] = record
+    return ManifestLines(records, torn)
+
+
+def summarise(cases: Sequence[str], lines: ManifestLines, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts and the digest of all outputs, over the parts that have run so far.
+
+    Args:
+        cases: names of all cases of the cohort, of every part.
+        lines: what the manifests say.
+        facts: further entries, e.g. the command and its versions.
+    """
+    records = [lines.records[case] for case in cases if case in lines.records]
+    done = [record for record in records if record["status"] == "done"]
+    trees = {record["case"]: record["tree_sha256"] for record in done}
+    return {
+        **facts,
+        "cases": len(cases),
+        "done": len(done),
+        "failed": sum(record["status"] not in ("done", "skipped") for record in records),
+        "skipped": sum(record["status"] == "skipped" for record in records),
+        "not_run": len(cases) - len(records),
+        "seconds_of_work": round(sum(record.get("seconds", 0.0) for record in records), 3),
+        "peak_rss_mb": max((record.get("peak_rss_mb", 0.0) for record in records), default=0.0),
+        "input_bytes": sum(record.get("input_bytes", 0) for record in done),
+        "output_bytes": sum(record.get("output_bytes", 0) for record in done),
+        "tree_sha256": digest_of(trees),
+        "torn_manifest_lines": lines.torn,
+    }
+
+
+def write_reports(folder: str | Path, cases: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``summary.json`` and ``failed.csv`` from all manifests of the folder and return the summary.
+
+    One process at a time may do this for a folder; it also removes what a killed one left half written.
+    """
+    folder = Path(folder)
+    for left in [path for name in REPORTS for path in folder.glob(f".tmp-*-{name}")]:
+        left.unlink(missing_ok=True)
+    lines = read_manifests(folder)
+    summary = summarise(cases, lines, facts)
+    known = (lines.records[case] for case in cases if case in lines.records)
+    write_text(folder / FAILED, _table(record for record in known if record["status"] not in ("done", "skipped")))
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _table(records: Iterable[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, FAILED_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue()

@@ -1,0 +1,229 @@
+"""What the command lines share: one-line errors, exit codes, output folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+
+if TYPE_CHECKING:
+    from medseg.io.privacy.names import HiddenNames
+
+__all__ = ["EXIT_CODES", "OneLineParser", "UsageError", "input_names", "new_folder", "run_command", "shows_names"]
+
+EXIT_CODES = "exit codes: 0 done, 1 run-time failure, 2 wrong usage, 3 data refused (nothing was written)"
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be done, e.g. to overwrite without leave."""
+
+
+_OUTPUTS = frozenset({"out", "output", "out_data", "link"})  # named by the user for this very output
+_NOISY = ("pydicom", "highdicom", "nibabel")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with the option ``--show-names``."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_argument(
+            "--show-names",
+            action="store_true",
+            help="show file names as they are on the terminal; by default those that could name a patient are counted "
+            "instead (the environment variable MEDSEG_SHOW_NAMES=1 does the same)",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print ``error: ...`` and leave with code 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
+    """Run a command and turn its outcome into an exit code; errors are printed as one line on stderr.
+
+    Whatever the command prints passes through `medseg.io.privacy.names.HiddenNames`, and what the libraries log or warn
+    of, quoting header values, is not printed at all; both unless ``--show-names`` is given.
+
+    Args:
+        body: the command.
+        args: its options; the paths among them say which names belong to the input.
+    """
+    from medseg.io.bounded.errors import DataError
+
+    with _private_terminal(args) as names:
+        try:
+            body()
+        except UsageError as error:
+            return _fail(2, error, names)
+        except DataError as error:
+            return _fail(3, error, names)
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            return _fail(1, error, names)
+        except Exception as error:
+            if names is None:
+                raise
+            print(f"error: {_fault(error)}; MEDSEG_SHOW_NAMES=1 shows where and why", file=sys.stderr)
+            return 1
+    return 0
+
+
+def shows_names(args: argparse.Namespace) -> bool:
+    """Whether the user wants file names on the terminal as they are."""
+    return bool(getattr(args, "show_names", False)) or os.environ.get("MEDSEG_SHOW_NAMES", "") not in ("", "0")
+
+
+def input_names(args: argparse.Namespace) -> HiddenNames:
+    """What is said in place of the names under the paths that the user gave as input."""
+    from medseg.io.privacy.names import HiddenNames
+
+    paths: dict[str, Path] = {}
+    for option, value in vars(args).items():
+        found = _paths_in(value) if option not in _OUTPUTS else []
+        for number, path in enumerate(found, 1):
+            paths[option.upper() + (f" {number}" if len(found) > 1 else "")] = path
+    return HiddenNames(paths)
+
+
+def _paths_in(value: object) -> list[Path]:
+    if isinstance(value, (list, tuple)):
+        return [path for item in value for path in _paths_in(item)]
+    return [value] if isinstance(value, Path) else []
+
+
+class _Screen:
+    """A text stream that hides private names before they are written."""
+
+    def __init__(self, stream: TextIO, names: HiddenNames) -> None:
+        self.unfiltered, self._names = stream, names
+
+    def write(self, text: str) -> int:
+        self.unfiltered.write(self._names.hide(text) if text.strip() else text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unfiltered, name)
+
+
+@contextmanager
+def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
+    if shows_names(args):
+        yield None
+        return
+    import logging
+
+    names = input_names(args)
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    out, err = (cast(TextIO, _Screen(stream, names)) for stream in (sys.stdout, sys.stderr))
+    with contextlib.ExitStack() as stack:
+        if not getattr(args, "json", False):  # JSON is private by what is put in, and stays valid
+            stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(warnings.catch_warnings())
+        for name in _NOISY:
+            warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield names
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _fail(code: int, error: BaseException, names: HiddenNames | None) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    private = text if names is None else names.hide(text)
+    hint = "" if private == text else " (names are hidden; --show-names shows them)"
+    print(f"error: {private}{hint}", file=getattr(sys.stderr, "unfiltered", sys.stderr))  # once hidden is enough
+    return code
+
+
+def _fault(error: BaseException) -> str:
+    """A fault of the program by kind and place; its text can quote the input."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" in {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
+    return f"{type(error).__name__}{place}, a fault of the program"
+
+
+@contextmanager
+def new_folder(out: Path, overwrite: bool, marker: str) -> Iterator[Path]:
+    """Give an empty temporary folder that becomes ``out`` when the block ends without an error.
+
+    Args:
+        out: the folder to make; an existing empty folder is taken over.
+        overwrite: replace ``out`` even if it holds files, provided that it was written by the same command.
+        marker: name of a file by which an earlier output of the command is known.
+
+    Yields:
+        The folder to write into. After an error it is removed and ``out`` is untouched.
+
+    Raises:
+        UsageError: if ``out`` exists and may not be replaced.
+    """
+    _check_target(out, overwrite, marker)
+    made = _make_parents(out.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", suffix="-" + out.name, dir=out.parent))
+    done = False
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        _swap(temporary, out)
+        done = True
+    finally:
+        if not done:
+            shutil.rmtree(temporary, ignore_errors=True)
+            for folder in made:
+                folder.rmdir()
+
+
+def _check_target(out: Path, overwrite: bool, marker: str) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file, expected a folder to write into")
+    if not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise UsageError(f"{out} is not empty; choose another --out or add --overwrite")
+    if not (out / marker).is_file():
+        raise UsageError(
+            f"{out} holds no {marker}, so it was not written by this command; --overwrite will not replace it"
+        )
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _swap(temporary: Path, out: Path) -> None:
+    if not out.exists():
+        os.replace(temporary, out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=".old-", suffix="-" + out.name, dir=out.parent))
+    os.replace(out, old)
+    try:
+        os.replace(temporary, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old)

@@ -1,0 +1,1 @@
+"""CT series of DICOM files: scan a folder, group, check, repair and read."""

@@ -1,0 +1,51 @@
+"""What is done with a CT series whose slices form no regular grid: refuse it, repair it by a rule, or split it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medseg.io.bounded.errors import DataError
+
+__all__ = ["GeometryPolicy"]
+
+_CHOICES = {
+    "tilt": ("refuse", "shear"),
+    "gap": ("refuse", "resample", "split"),
+    "duplicate": ("refuse", "keep-lowest"),
+    "variable": ("refuse", "resample", "split", None),
+}
+
+
+@dataclass(frozen=True)
+class GeometryPolicy:
+    """The outcome for each kind of irregular series; the default refuses them all. Plain values: it can be pickled.
+
+    Attributes:
+        tilt: gantry tilt. ``"shear"`` moves each slice within its plane (linear between pixels) on an upright grid
+            whose third axis is the slice normal; the canvas grows so that no pixel is lost, new pixels are air.
+        gap: missing slices. ``"resample"`` blends the neighbours linearly on the regular grid; ``"split"`` makes each
+            evenly spaced stretch a series of its own.
+        duplicate: several slices at one position. ``"keep-lowest"`` keeps the lowest InstanceNumber.
+        variable: spacing that changes; outcomes as for ``gap``. None: as ``gap``.
+        max_gap: most slices that ``"resample"`` may invent between two neighbours; wider holes are refused.
+    """
+
+    tilt: str = "refuse"
+    gap: str = "refuse"
+    duplicate: str = "refuse"
+    variable: str | None = None
+    max_gap: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise DataError(f"{name} is {value!r}, expected one of {', '.join(map(str, allowed))}")
+        if not 0 < self.max_gap < 1e6:
+            raise DataError(f"max_gap is {self.max_gap}, expected a positive number of slices")
+
+    def outcome(self, kind: str) -> str:
+        """What is done with a problem of `medseg.geometry.slice_stack.StackProblem`'s kinds; shifts are refused."""
+        variable = self.gap if self.variable is None else self.variable
+        outcomes = {"tilt": self.tilt, "missing": self.gap, "variable": variable, "duplicate": self.duplicate}
+        return outcomes.get(kind, "refuse")

@@ -1,0 +1,1 @@
+"""Segmentation results as files of other programs: DICOM SEG, RTSTRUCT, seg.nrrd."""

@@ -1,0 +1,171 @@
+"""Contours of an RT Structure Set filled to masks on a given grid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.geometry import Affine, Grid, flip_lps_ras, world_to_voxel
+from medseg.geometry.contours import PatchMask
+from medseg.geometry.pixel_borders import fill_even_odd
+from medseg.geometry.regrid import Reordering
+from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.results.rtstruct_read import Contour, Roi, StructureSet, read_structures
+from medseg.io.results.segment_masks import Segment, SegmentMasks, segment_from_planes
+from medseg.io.results.source import SourceSeries
+
+__all__ = ["Combine", "read_rtstruct", "structure_masks"]
+
+Combine = Literal["xor", "union"]
+"""How several CLOSED_PLANAR contours of one structure on one slice go together where they overlap: "xor" makes an inner
+contour a hole, "union" does not. Contours of type CLOSEDPLANAR_XOR always go together by exclusive or."""
+
+_FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_OFF_SLICE_VOX = 0.1
+_LAST = ((1, 2, 0), (0, 2, 1), (0, 1, 2))  # axis orders that put axis 0, 1 or 2 last
+
+
+class _Frame(NamedTuple):
+    """The target grid with the slices' axis last."""
+
+    affine_ras: Affine
+    shape: tuple[int, int, int]
+    axis: int
+    back: Reordering
+
+
+def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
+    """Read an RTSTRUCT as masks: `read_structures` and `structure_masks` in one."""
+    return structure_masks(read_structures(path), onto, combine)
+
+
+def structure_masks(structures: StructureSet, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
+    """Fill every structure's contours: a voxel belongs to it if its centre lies inside, by the even-odd rule.
+
+    Structures without contours become empty masks. What makes no mask or needed a decision is named in ``warnings``:
+    points and open contours, contours of less than three points, overlapping contours, slices skipped between contours,
+    contours that reach beyond the image.
+
+    Args:
+        structures: what `read_structures` returned.
+        onto: the series that was contoured, or a grid in RAS mm with axes in any order.
+        combine: see :data:`Combine`.
+
+    Raises:
+        DataError: contours in another frame of reference, not on slices of the grid, or outside it, with the numbers.
+    """
+    if combine not in get_args(Combine):
+        raise DataError(f"combine is {combine!r}, expected one of {', '.join(get_args(Combine))}")
+    if isinstance(onto, SourceSeries):
+        _check_frame_of_reference(structures, onto)
+    grid = onto.grid if isinstance(onto, SourceSeries) else onto
+    frame = _frame(structures, grid)
+    notes: list[str] = []
+    segments = tuple(_fill(roi, frame, combine, structures.path, notes) for roi in structures.rois)
+    masks = SegmentMasks(segments, frame.shape, frame.affine_ras, structures.source, tuple(notes))
+    return masks if frame.axis == 2 else masks.reordered(frame.back, grid.affine)
+
+
+def _check_frame_of_reference(structures: StructureSet, source: SourceSeries) -> None:
+    for roi in structures.rois:
+        found = roi.frame_of_reference_uid
+        if found and roi.contours and found != source.frame_of_reference_uid:
+            raise DataError(
+                f"{structures.path}: {roi.info.name!r} lies in frame of reference {found}, the series in "
+                f"{source.frame_of_reference_uid}; give the series that was contoured"
+            )
+
+
+def _frame(structures: StructureSet, grid: Grid) -> _Frame:
+    """Turn the grid so that contours lie on slices of its last axis: the one along which they extend least."""
+    extent = np.zeros(3)
+    for roi in structures.rois:
+        for contour in roi.contours:
+            if contour.kind in _FILLED:
+                extent = np.maximum(extent, np.ptp(world_to_voxel(contour.points_lps, grid.affine, "LPS"), axis=0))
+    axis = 2 if extent[2] <= _OFF_SLICE_VOX else int(np.argmin(extent))
+    turn = Reordering(_LAST[axis], (False, False, False), 0.0)
+    i, j, k = (grid.shape[a] for a in turn.axes)
+    return _Frame(turn.affine(grid.affine, grid.shape), (i, j, k), axis, turn.inverse())
+
+
+def _fill(roi: Roi, frame: _Frame, combine: Combine, path: Path, notes: list[str]) -> Segment:
+    slices: dict[int, list[tuple[NDArray[np.float64], str]]] = defaultdict(list)
+    where = f"{path}: {roi.info.name!r}"
+    beyond = 0
+    for contour in roi.contours:
+        if contour.kind not in _FILLED or len(contour.points_lps) < 3:
+            continue
+        k, points = _on_slice(contour, frame, where)
+        beyond += bool(np.any((points < -0.5 - _OFF_SLICE_VOX) | (points > np.array(frame.shape[:2]) - 0.4)))
+        slices[k].append((points, contour.kind))
+    planes: dict[int, PatchMask] = {}
+    shared = 0
+    for k, polygons in slices.items():
+        planes[k], doubled = _combined(polygons, frame.shape[:2], combine)
+        shared += doubled
+    notes += _notes(roi, sorted(slices), beyond, shared, combine)
+    return segment_from_planes(roi.info, planes)
+
+
+def _on_slice(contour: Contour, frame: _Frame, where: str) -> tuple[int, NDArray[np.float64]]:
+    points = world_to_voxel(flip_lps_ras(contour.points_lps), frame.affine_ras, "RAS")
+    along = points[:, 2]
+    k = int(np.rint(along.mean()))
+    off = float(np.abs(along - k).max())
+    spacing = float(np.linalg.norm(frame.affine_ras[:3, 2]))
+    if off > _OFF_SLICE_VOX:
+        raise DataError(
+            f"{where}: a contour lies {off * spacing:.3f} mm off the nearest slice (spacing {spacing:.3f} mm, at most "
+            f"{_OFF_SLICE_VOX * spacing:.3f} mm is accepted); give the series that was contoured"
+        )
+    if not 0 <= k < frame.shape[2]:
+        distance = (-k if k < 0 else k - frame.shape[2] + 1) * spacing
+        raise DataError(
+            f"{where}: a contour lies {distance:.3f} mm beyond the {frame.shape[2]} slices of the grid; give the whole "
+            "series"
+        )
+    return k, points[:, :2]
+
+
+def _combined(
+    polygons: Sequence[tuple[NDArray[np.float64], str]], shape: Sequence[int], combine: Combine
+) -> tuple[PatchMask, int]:
+    """All contours of one slice as one patch, and the number of pixels for which the rule mattered."""
+    patches = [fill_even_odd(points, shape) for points, _ in polygons]
+    low = np.min([patch.start for patch in patches], axis=0)
+    high = np.max([np.add(patch.start, patch.mask.shape) for patch in patches], axis=0)
+    count = np.zeros(tuple(high - low), dtype=np.uint16)
+    for patch in patches:
+        x, y = np.subtract(patch.start, low)
+        count[x : x + patch.mask.shape[0], y : y + patch.mask.shape[1]] += patch.mask
+    explicit = any(kind == "CLOSEDPLANAR_XOR" for _, kind in polygons)
+    mask = count % 2 == 1 if explicit or combine == "xor" else count > 0
+    undecided = 0 if explicit else int(((count > 1) & (count % 2 == 0)).sum())
+    return PatchMask((int(low[0]), int(low[1])), mask), undecided
+
+
+def _notes(roi: Roi, slices: Sequence[int], beyond: int, shared: int, combine: Combine) -> list[str]:
+    name = repr(roi.info.name)
+    notes = []
+    others = sorted({contour.kind or "no type" for contour in roi.contours if contour.kind not in _FILLED})
+    if others:
+        count = sum(contour.kind not in _FILLED for contour in roi.contours)
+        notes.append(f"{name}: {count} contours of type {shorten(others)} enclose no area and make no mask")
+    short = sum(contour.kind in _FILLED and len(contour.points_lps) < 3 for contour in roi.contours)
+    if short:
+        notes.append(f"{name}: {short} closed contours of less than three points make no mask")
+    if beyond:
+        notes.append(f"{name}: {beyond} contours reach beyond the image and were cut off there")
+    if shared:
+        effect = "holes" if combine == "xor" else "filled"
+        notes.append(f"{name}: contours overlap in {shared} voxels, which are {effect} (combine {combine!r})")
+    skipped = sorted(set(range(slices[0], slices[-1] + 1)) - set(slices)) if slices else []
+    if skipped:
+        notes.append(f"{name}: no contour on slices {shorten(skipped)} between others; they were left empty")
+    return notes

@@ -1,0 +1,182 @@
+"""DICOM RT Structure Sets: their contours as they are, and as masks on the grid of a series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.io.bounded.errors import DataError
+from medseg.io.privacy.names import shown
+from medseg.io.results.frames import damage_in_one_line, read_dicom
+from medseg.io.results.seg_segments import clean_name, read_code
+from medseg.io.results.segment_info import ALGORITHM_TYPES, Code, SegmentInfo
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["Contour", "Roi", "StructureSet", "read_structures"]
+
+_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+_CONTOUR_DATA = 0x30060050
+_FARTHEST_MM = 1e6
+
+
+class Contour(NamedTuple):
+    """One contour of a structure.
+
+    Attributes:
+        points_lps: vertices in mm, shape (n, 3).
+        kind: ContourGeometricType: CLOSED_PLANAR, CLOSEDPLANAR_XOR, POINT, OPEN_PLANAR ...
+        sop_instance_uid: the image that it refers to, or "".
+    """
+
+    points_lps: NDArray[np.float64]
+    kind: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Roi:
+    """One structure.
+
+    Attributes:
+        info: name, colour, code; ``info.number`` is the ROI number.
+        frame_of_reference_uid: what its coordinates refer to, or "".
+        contours: in the order of the file; none for an empty structure.
+    """
+
+    info: SegmentInfo
+    frame_of_reference_uid: str
+    contours: tuple[Contour, ...]
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """All structures of a file.
+
+    Attributes:
+        rois: in the order of their numbers.
+        source: ``series_uid``, ``frame_of_reference_uid`` and ``sop_instance_uids`` that the file refers to.
+        path: the file.
+    """
+
+    rois: tuple[Roi, ...]
+    source: dict[str, Any]
+    path: Path
+
+
+def read_structures(path: str | Path) -> StructureSet:
+    """Read names, colours and contours of an RTSTRUCT; structures without contours are kept.
+
+    Raises:
+        DataError: if it is no RTSTRUCT, a number is used twice or refers to nothing, or contour data are damaged.
+        UnreadableFileError: a file that is cut off.
+    """
+    where = Path(path)
+    data = read_dicom(where)
+    with damage_in_one_line(where):
+        return _read(data, where)
+
+
+def _read(data: Dataset, where: Path) -> StructureSet:
+    if str(data.get("SOPClassUID", "")) != _CLASS:
+        name = getattr(data.get("SOPClassUID"), "name", "no SOP class")
+        raise DataError(f"{where}: {name}, expected an RT Structure Set (Modality RTSTRUCT)")
+    rois: dict[int, Roi] = {}
+    for item in data.get("StructureSetROISequence") or []:
+        number = _number(item, "ROINumber", where)
+        if number in rois:
+            raise DataError(f"{where}: two structures have the number {number}")
+        algorithm = str(item.get("ROIGenerationAlgorithm", "") or "")
+        info = SegmentInfo(
+            name=clean_name(item.get("ROIName"), f"structure {number}"),
+            category=Code("", "", ""),
+            kind=Code("", "", ""),
+            algorithm_type=algorithm if algorithm in ALGORITHM_TYPES else "MANUAL",
+            algorithm_name="",
+            number=number,
+        )
+        rois[number] = Roi(info, str(item.get("ReferencedFrameOfReferenceUID", "") or ""), ())
+    _add_codes(data, rois, where)
+    _add_contours(data, rois, where)
+    return StructureSet(tuple(rois[number] for number in sorted(rois)), _source(data), where)
+
+
+def _add_codes(data: Dataset, rois: dict[int, Roi], where: Path) -> None:
+    for item in data.get("RTROIObservationsSequence") or []:
+        number = _number(item, "ReferencedROINumber", where)
+        code = read_code(item, "RTROIIdentificationCodeSequence")
+        if number in rois and code is not None:
+            rois[number] = replace(rois[number], info=replace(rois[number].info, kind=code))
+
+
+def _add_contours(data: Dataset, rois: dict[int, Roi], where: Path) -> None:
+    done: set[int] = set()
+    for item in data.get("ROIContourSequence") or []:
+        number = _number(item, "ReferencedROINumber", where)
+        if number not in rois or number in done:
+            raise DataError(f"{where}: contours of structure {number}, which is listed twice or not at all")
+        done.add(number)
+        name = rois[number].info.name
+        contours = tuple(
+            _contour(entry, f"{where}: contour {index} of {name!r}")
+            for index, entry in enumerate(item.get("ContourSequence") or [], start=1)
+        )
+        info = replace(rois[number].info, color_rgb=_color(item.get("ROIDisplayColor")))
+        rois[number] = replace(rois[number], info=info, contours=contours)
+
+
+def _contour(item: Dataset, where: str) -> Contour:
+    points = _points(item, where)
+    declared = item.get("NumberOfContourPoints")
+    if declared is not None and int(declared) != len(points):
+        raise DataError(f"{where}: NumberOfContourPoints is {int(declared)}, but there are {len(points)} points")
+    images = item.get("ContourImageSequence") or []
+    uid = str(images[0].get("ReferencedSOPInstanceUID", "") or "") if images else ""
+    return Contour(points, str(item.get("ContourGeometricType", "") or ""), uid)
+
+
+def _points(item: Dataset, where: str) -> NDArray[np.float64]:
+    # The stored text, without a number object for each of what may be a million values.
+    element = item.get_item(_CONTOUR_DATA)
+    value = None if element is None else element.value
+    try:
+        parts = value.split(b"\\") if isinstance(value, bytes) else list(value or ())
+        numbers = np.array([float(part) for part in parts])
+    except ValueError:
+        raise DataError(f"{where}: ContourData holds text that is no number; the file is damaged") from None
+    if not len(numbers) or len(numbers) % 3 or not np.all(np.abs(numbers) < _FARTHEST_MM):
+        raise DataError(
+            f"{where}: {len(numbers)} values in ContourData, expected triples of numbers within {_FARTHEST_MM:g} mm"
+        )
+    return numbers.reshape(-1, 3)
+
+
+def _color(value: Any) -> tuple[int, int, int] | None:
+    if value is None or len(value) != 3:
+        return None
+    red, green, blue = (min(max(int(part), 0), 255) for part in value)
+    return red, green, blue
+
+
+def _number(item: Dataset, keyword: str, where: Path) -> int:
+    try:
+        return int(item.get(keyword))
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {keyword} is {shown(item.get(keyword))}, expected a whole number") from None
+
+
+def _source(data: Dataset) -> dict[str, Any]:
+    frames = list(data.get("ReferencedFrameOfReferenceSequence") or [])
+    studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
+    series = [entry for study in studies for entry in study.get("RTReferencedSeriesSequence") or []]
+    images = [image for entry in series for image in entry.get("ContourImageSequence") or []]
+    return {
+        "series_uid": str(series[0].get("SeriesInstanceUID", "")) if series else "",
+        "frame_of_reference_uid": str(frames[0].get("FrameOfReferenceUID", "")) if frames else "",
+        "sop_instance_uids": [str(image.get("ReferencedSOPInstanceUID", "")) for image in images],
+    }

@@ -1,0 +1,1 @@
+"""Volumes of one file each: NIfTI, MetaImage, NRRD."""

@@ -1,0 +1,179 @@
+"""NIfTI images with exact geometry."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.geometry import Affine, corner_displacement_mm
+from medseg.io.bounded.atomic import atomic_path
+from medseg.io.bounded.errors import UnreadableFileError
+from medseg.io.bounded.limits import ReadLimits, file_size
+from medseg.io.bounded.voxel_data import Inflater, bytes_of, empty_volume, in_native_order, one_line, read_raw, storable
+from medseg.io.volumes.nifti_header import NiftiHeader, geometry_warnings, header_block, read_nifti_header
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+__all__ = ["NiftiVolume", "find_nifti", "read_nifti", "read_nifti_voxels", "write_nifti", "write_nifti_like"]
+
+_SLACK = 4096  # bytes after the last voxel that are taken for padding
+
+
+class NiftiVolume(NamedTuple):
+    """A 3-D NIfTI image in memory.
+
+    Attributes:
+        array: voxels ``[i, j, k]`` in the file's own order.
+        affine_ras: 4 x 4 affine, voxel to RAS mm.
+        header: the nibabel header, for writing results on the same grid.
+    """
+
+    array: NDArray[Any]
+    affine_ras: Affine
+    header: nib.Nifti1Header
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the header's geometry but no reason to refuse the file, one line each."""
+        return tuple(geometry_warnings(self.header, self.array.shape, self.affine_ras))
+
+
+def find_nifti(folder: str | Path) -> list[str]:
+    """Paths of the NIfTI files directly in a folder, sorted by name.
+
+    Raises:
+        ValueError: one line naming the folder if it is missing or holds no ``.nii`` or ``.nii.gz`` file, so that a
+            mistyped folder is not taken for work that is done.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected one with NIfTI files (.nii or .nii.gz)")
+    found = [path for path in folder.iterdir() if path.is_file() and path.name.lower().endswith((".nii", ".nii.gz"))]
+    if not found:
+        raise ValueError(f"{folder}: no NIfTI file (.nii or .nii.gz) in this folder; folders below are not searched")
+    return sorted(str(path) for path in found)
+
+
+def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolume:
+    """Read a 3-D NIfTI file; values keep the stored type unless the header scales them (then float32).
+
+    The header is checked, and its size compared with the file's and with a budget, before memory is asked for.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``, NIfTI-1 or NIfTI-2.
+        limits: the budget, by default :meth:`medseg.io.bounded.limits.ReadLimits.from_environment`.
+
+    Raises:
+        DataError: one line naming the file if it is missing, unreadable, damaged, too large, not 3-D, has no
+            orientation (sform and qform codes both 0), unusable geometry or units other than millimetres.
+    """
+    path = Path(path)
+    facts = read_nifti_header(path, limits)
+    return NiftiVolume(read_nifti_voxels(path, facts), facts.affine_ras, facts.header)
+
+
+def read_nifti_voxels(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    """The voxels ``[i, j, k]`` that a checked header declares, scaled as it says.
+
+    Raises:
+        DataError: if the voxel data are cut off, damaged, more than declared, or do not fit into memory.
+    """
+    try:
+        stored = _deflated(path, facts) if facts.compressed else _plain(path, facts)
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: voxel data cannot be read ({one_line(error)})") from error
+    return _scaled(path, stored, facts)
+
+
+def _plain(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    surplus = file_size(path) - facts.offset - math.prod(facts.shape) * facts.dtype.itemsize
+    if surplus > _SLACK:
+        raise UnreadableFileError(
+            f"{path}: {surplus} bytes follow the {facts.shape} voxels of {facts.dtype.name} that the header declares; "
+            "header and voxels contradict each other"
+        )
+    return read_raw(path, facts.offset, facts.shape, facts.dtype)
+
+
+def _deflated(path: Path, facts: NiftiHeader) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        inflater = Inflater(path, stream)
+        inflater.skip(facts.offset)
+        array = empty_volume(path, facts.shape, facts.dtype)
+        target = bytes_of(array)
+        found = inflater.readinto(target)
+        if found < target.size:
+            raise UnreadableFileError(
+                f"{path}: voxel data cannot be read (the header declares {target.size} bytes of voxels, the stream has "
+                f"{found}); the file may be cut off"
+            )
+        inflater.finish(_SLACK)
+    return in_native_order(array)
+
+
+def _scaled(path: Path, stored: NDArray[Any], facts: NiftiHeader) -> NDArray[Any]:
+    if not facts.scaled:
+        return stored
+    result = empty_volume(path, facts.shape, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(facts.shape[2]):  # slice by slice: float64 for the whole volume would be most of the memory
+            result[..., k] = stored[..., k] * np.float64(facts.slope) + facts.inter
+    return result
+
+
+def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, description: str = "") -> Path:
+    """Write a 3-D array as NIfTI atomically: sform and qform both set, code 1 (scanner), unit mm.
+
+    Args:
+        path: target file, ``.nii`` or ``.nii.gz``.
+        array: voxels ``[i, j, k]``; bool is written as uint8, int64 as int32, float64 as float32.
+        affine_ras: 4 x 4, voxel to RAS mm.
+        description: header text, at most 79 characters.
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(storable(array), np.asarray(affine_ras, dtype=np.float64))
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description.encode()[:79]
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
+    return Path(path)
+
+
+def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> Path:
+    """Write an array on the grid of another NIfTI file: shape, sform, qform, codes and units are copied bit for bit.
+
+    Free text (``descrip``, ``aux_file``, ``db_name``, ``intent_name``) and header extensions are not copied: they can
+    name a patient, and they describe another image.
+
+    Raises:
+        ValueError: if the array's shape differs from the source's.
+    """
+    import nibabel as nib
+
+    header = header_block(source)
+    grid, affine = tuple(header.get_data_shape()[:3]), header.get_best_affine()
+    data = storable(array)
+    if tuple(data.shape) != grid:
+        raise ValueError(f"{source}: grid is {grid}, but the result has shape {tuple(data.shape)}")
+    header.set_data_dtype(data.dtype)
+    header.set_slope_inter(1.0, 0.0)
+    header["cal_min"], header["cal_max"] = 0.0, 0.0
+    for text in ("descrip", "aux_file", "db_name", "intent_name"):
+        if text in header:  # NIfTI-2 has no db_name
+            header[text] = b""
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
+    image = kind(data, affine, header=header)
+    if corner_displacement_mm(image.affine, affine, data.shape) != 0.0:
+        raise ValueError(f"{source}: its geometry could not be copied exactly")
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
+    return Path(path)

@@ -1,0 +1,1 @@
+"""The tool that makes a given network adaptive."""

@@ -1,0 +1,1 @@
+"""Networks guided by histograms, clicks and guide maps."""

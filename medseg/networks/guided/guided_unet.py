@@ -1,0 +1,60 @@
+"""The guided U-Net: instance-normalised, its encoder modulated by histograms and biased by a guide map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medseg.networks.guided.guided_net import GuidedNet
+from medseg.networks.models.unet2015 import UNet2015
+from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.unet_body import Dropout
+from medseg.networks.registry import register
+
+__all__ = ["GuidedUNet"]
+
+
+@register("guided_unet")
+class GuidedUNet(GuidedNet):
+    """U-Net with padding and instance normalisation in a `GuidedNet`: both branches, all levels but the finest.
+
+    With channels of 64 to 1024 the density branch predicts 2 * (128 + 256 + 512 + 1024) = 3840 scales. Conditional
+    scales per channel together with a spatial bias are those of Yang et al. (2018, https://arxiv.org/abs/1802.01218).
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image, for instance three neighbouring slices.
+        out_channels: classes.
+        channels: of the levels, finest first.
+        density: see `GuidedNet`.
+        spatial: see `GuidedNet`.
+        after_affine: see `GuidedNet`.
+        act: activation after each convolution.
+        norm: normalisation before each activation.
+        dropout: after the two lowest levels, or None.
+        down: how maps are halved, see `PlugIn`; a guide map cannot follow ``"sparse"``.
+        conv: how they are convolved, see `PlugIn`.
+
+    Raises:
+        ValueError: for values that do not exist or do not go together.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        channels: Sequence[int] = (64, 128, 256, 512, 1024),
+        density: Named | None = "fc",
+        spatial: Named | None = "linear",
+        after_affine: bool = False,
+        act: Named = "relu",
+        norm: Named | None = ("instance", {"affine": True}),
+        dropout: Dropout = None,
+        down: Named = "max",
+        conv: Named = PLAIN,
+    ) -> None:
+        unet = UNet2015(
+            spatial_dims, in_channels, out_channels, channels, "same", act, norm, dropout, down=down, conv=conv
+        )
+        side = 2 << len(channels)  # 4 voxels at the lowest level
+        super().__init__(unet, density, spatial, None, after_affine, (in_channels, *(side,) * spatial_dims))

@@ -1,0 +1,166 @@
+"""A U-Net whose convolution blocks share one partition of the image: fine work only where the image varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from monai.networks.layers.factories import Conv, Pool
+from torch import Tensor, nn
+
+from medseg.layers import DenseConvRounds, QuadtreeConv
+from medseg.layers.conv_rounds import ConvRounds, Named
+from medseg.networks.parts.planned import run
+from medseg.networks.parts.plug_in import check_image
+from medseg.networks.parts.shared_plan import SharedPlan
+from medseg.networks.registry import register
+from medseg.partition import BlockPlan, PlanSettings, Quadtree
+
+__all__ = ["AdaptiveUNet"]
+
+
+@register(
+    "adaptive_unet",
+    without={
+        "down": "max pooling keeps the tiles of its partition whole; 'unet2015' takes it, with conv='quadtree' too",
+        "conv": "its convolutions are adaptive by themselves; set rounds, budget, evaluator, or dense_equal=True",
+    },
+)
+class AdaptiveUNet(nn.Module):
+    """U-Net (Ronneberger et al. 2015) of adaptive convolutions, with skip connections that add (as in LinkNet 2017).
+
+    Every block is a `QuadtreeConv`: a cheap root kernel on the whole map, then ``rounds`` convolutions inside nested
+    blocks. One plan is made of the image and handed to the blocks of all adaptive levels; a tile covers the same
+    ground at each of them. Levels below ``adaptive_levels``, where maps are small, are dense.
+
+        image -> block -----------------------+-> block -> 1x1 -> logits
+                 max pool -> block ------+-> block -> up
+                             max pool -> block -> up
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes.
+        channels: channels of the levels, finest first.
+        rounds: convolutions of a block.
+        adaptive_levels: levels whose blocks are adaptive, finest first; None: all but the lowest.
+        budget: share of the image's blocks kept in each round. None: see `PlanSettings`.
+        threshold: variation above which a block is kept, instead of a budget or below it.
+        root: root blocks along each axis. None: as many as leave 8 voxels to a tile at the lowest adaptive level, at
+            least 2.
+        evaluator: ``"gradient"``, ``"variance"``, ``"range"``, ``"entropy"`` or ``"random"``.
+        reduce: ``"max"`` or ``"mean"`` of a block's variation. The mean follows texture: with a guide that saturates
+            outside of the target's tissue (a narrow HU window) it finds an organ rather than the sharpest edges.
+        mode: ``"sum"``, ``"replace"`` or ``"parallel"``, see `QuadtreeConv`.
+        act: activation after each round.
+        norm: normalisation after each round, over active positions.
+        dense_equal: build the dense twin instead: the same convolutions and parameters, everywhere.
+
+    Raises:
+        ValueError: for numbers that do not fit.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        rounds: int = 3,
+        adaptive_levels: int | None = None,
+        budget: Sequence[float] | None = None,
+        threshold: float | Sequence[float] | None = None,
+        root: int | None = None,
+        evaluator: str = "gradient",
+        reduce: str = "max",
+        mode: str = "sum",
+        act: Named = "relu",
+        norm: Named = "batch",
+        dense_equal: bool = False,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"AdaptiveUNet: spatial_dims is {spatial_dims}; expected 2 or 3")
+        levels = len(channels)
+        adaptive = levels - 1 if adaptive_levels is None else adaptive_levels
+        if levels < 2 or not 0 <= adaptive <= levels:
+            raise ValueError(
+                f"AdaptiveUNet: {levels} levels, {adaptive} of them adaptive; expected at least 2, at most all of them"
+            )
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
+        self.adaptive_levels = 0 if dense_equal else adaptive
+        settings = PlanSettings(
+            rounds=rounds,
+            root=root,
+            budget=budget,  # type: ignore[arg-type]
+            threshold=threshold,  # type: ignore[arg-type]
+            metric=evaluator,
+            reduce=reduce,
+        )
+        self.shared = SharedPlan("AdaptiveUNet", settings, self.adaptive_levels)
+        shared: dict[str, Any] = {"rounds": rounds, "mode": mode, "act": act, "norm": norm}
+        conv, pool = Conv["CONV", spatial_dims], Pool["MAX", spatial_dims]
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(channels):
+            block = QuadtreeConv if level < self.adaptive_levels else DenseConvRounds
+            before = channels[level - 1] if level else in_channels
+            self.encoder.append(block(spatial_dims, before, width, root_kernel=1 if level else 3, **shared))
+            if level < levels - 1:
+                self.decoder.append(block(spatial_dims, width, width, **shared))
+        self.down = nn.ModuleList(pool(2) for _ in channels[1:])
+        # The projection runs before the map grows: the same function at a quarter (an eighth) of the cost.
+        self.up = nn.ModuleList(
+            nn.Sequential(conv(low, high, 1), nn.Upsample(scale_factor=2)) for high, low in pairwise(channels)
+        )
+        self.head = conv(channels[0], out_channels, 1)
+
+    def plan(self, guide: Tensor) -> BlockPlan:
+        """The plan of an image ``[B, any, *S]``, which has the size of the network's input."""
+        return self.shared.make(guide)
+
+    def forward(self, x: Tensor, plan: BlockPlan | Quadtree | None = None, guide: Tensor | None = None) -> Tensor:
+        """Segments.
+
+        Args:
+            x: ``[B, in_channels, *S]``; every side a multiple of 2 to the number of levels minus 1.
+            plan: partition of the image. None: made of ``guide``.
+            guide: image ``[B, any, *S]`` that decides where to work. None: x.
+
+        Returns:
+            Logits ``[B, out_channels, *S]``.
+
+        Raises:
+            ValueError: for sizes that cannot be halved, or a plan whose tiles are not whole at every adaptive level.
+        """
+        size = tuple(x.shape[2:])
+        check_image("AdaptiveUNet", x, self.spatial_dims, self.in_channels, 2 ** (len(self.encoder) - 1))
+        if self.adaptive_levels:
+            plan = self.plan(x if guide is None else guide) if plan is None else plan
+            self.shared.check(plan, size)
+        maps = []
+        for level, block in enumerate(self.encoder):
+            x = run(block, self.down[level - 1](x) if level else x, plan)
+            maps.append(x)
+        for level in reversed(range(len(self.decoder))):
+            x = run(self.decoder[level], maps[level] + self.up[level](x), plan)
+        return self.head(x)
+
+    def macs(self, size: Sequence[int], plan: BlockPlan | Quadtree | None = None) -> int:
+        """Multiply-adds of all convolutions on images of spatial size ``size``.
+
+        Args:
+            size: spatial size of the images.
+            plan: what the adaptive blocks run on (its whole batch is counted). None: all blocks dense, one image.
+        """
+        batch = 1 if plan is None else (plan if isinstance(plan, BlockPlan) else plan.plan).batch
+        total = 0
+        for level, block in [*enumerate(self.encoder), *enumerate(self.decoder)]:
+            at = tuple(s >> level for s in size)
+            if isinstance(block, QuadtreeConv) and plan is not None:
+                total += block.macs(plan, at)
+            elif isinstance(block, ConvRounds):
+                total += batch * block.dense_macs(at)
+        plain = [(self.head, 0), *((up[0], level + 1) for level, up in enumerate(self.up))]
+        return total + batch * sum(c.weight.numel() * math.prod(s >> level for s in size) for c, level in plain)

@@ -1,0 +1,181 @@
+"""DANet: a dilated residual network, then attention over places and over channels, summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_dropout_layer
+from torch import Tensor, nn
+
+from medseg.layers.attention import ChannelAttention, PositionAttention
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.conv_norm_act import conv_norm_act
+from medseg.networks.parts.mobilenet_blocks import start_weights
+from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.resnet import ResNet
+from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
+from medseg.networks.parts.undo_halvings import undo_halvings
+from medseg.networks.registry import register
+
+__all__ = ["DANet", "DualAttentionHead"]
+
+
+class DualAttentionHead(nn.Module):
+    """Scores from the sum of two branches: position attention and channel attention, each between convolutions.
+
+    With 2048 channels in, 19 classes and ``auxiliary=True`` it has 23,954,619 parameters in 2-D.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the map; inside there are a quarter as many.
+        out_channels: classes.
+        act: activation.
+        norm: normalisation.
+        dropout: before the scores, as MONAI names it or its probability.
+        energy: of `ChannelAttention`.
+        auxiliary: whether each branch also has scores of its own, see `branches`.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        act: Named = "relu",
+        norm: Named = "batch",
+        dropout: Named | float = 0.1,
+        energy: str = "max_minus",
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        width = in_channels // 4
+
+        def block(channels: int) -> nn.Module:
+            layer = Conv["conv", spatial_dims](channels, width, 3, padding=1, bias=False)
+            return conv_norm_act(layer, width, spatial_dims, norm, act)
+
+        def scores() -> nn.Module:
+            point = Conv["conv", spatial_dims](width, out_channels, 1)
+            return nn.Sequential(get_dropout_layer(dropout, spatial_dims), point)
+
+        self.position = nn.Sequential(block(in_channels), PositionAttention(spatial_dims, width), block(width))
+        self.channel = nn.Sequential(block(in_channels), ChannelAttention(width, energy), block(width))
+        self.scores = scores()
+        self.position_scores: nn.Module | None = scores() if auxiliary else None
+        self.channel_scores: nn.Module | None = scores() if auxiliary else None
+        start_weights(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in_channels, *S]`` to the scores ``[B, out_channels, *S]`` of the sum."""
+        return self.scores(self.position(x) + self.channel(x))
+
+    def branches(self, x: Tensor) -> list[Tensor]:
+        """Scores of the sum, of the position branch and of the channel branch, for a loss on each.
+
+        Raises:
+            ValueError: if the branches have no scores of their own.
+        """
+        if self.position_scores is None or self.channel_scores is None:
+            raise ValueError("DANet: the branches have no scores of their own; set auxiliary=True")
+        position, channel = self.position(x), self.channel(x)
+        return [self.scores(position + channel), self.position_scores(position), self.channel_scores(channel)]
+
+
+@register("danet")
+class DANet(nn.Module):
+    """Dual attention network (Fu et al. 2019, https://arxiv.org/abs/1809.02983), 2-D and 3-D.
+
+    A residual network whose last two stages dilate instead of striding, at 1/8 of the resolution; then position and
+    channel attention (`PositionAttention` in memory that does not grow with the square of the places,
+    `ChannelAttention`), summed. Both start at weight 0: a new network scores as if there were no attention. The last
+    stage dilates evenly (the authors' code has a multi-grid of dilations there, with the same parameters).
+
+    With ``auxiliary=True``, 19 classes and ResNet-50 it has 47,462,651 parameters in 2-D.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes.
+        layers: blocks of the encoder's four stages; (3, 4, 23, 3) is ResNet-101.
+        width: channels of its stem.
+        output_stride: 8, 16 or 32 of the map that attends.
+        act: activation.
+        norm: normalisation.
+        dropout: before the scores, as MONAI names it or its probability.
+        energy: of `ChannelAttention`: ``"max_minus"`` or ``"plain"``.
+        auxiliary: whether each branch also has scores of its own: in training `forward` then returns three results.
+        backbone_weights: path of a state dict of torchvision's ResNet for a 2-D encoder; ``loaded`` then says which
+            keys were used. Nothing is ever downloaded.
+        down: how maps are halved, see `PlugIn` and `ResNet`. Patches that a sparse halving moved go back to their
+            places before scores are interpolated.
+        conv: the encoder's convolutions of side 3 that do not dilate, see `PlugIn`.
+
+    Attributes:
+        encoder: the `ResNet`.
+        head: the `DualAttentionHead`.
+        loaded: what became of the keys of ``backbone_weights``, or None.
+
+    Raises:
+        ValueError: for values that do not exist or do not go together, and for a file of another network.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 19,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        width: int = 64,
+        output_stride: int = 8,
+        act: Named = "relu",
+        norm: Named = "batch",
+        dropout: Named | float = 0.1,
+        energy: str = "max_minus",
+        auxiliary: bool = False,
+        backbone_weights: str | Path | None = None,
+        down: Named = "stride",
+        conv: Named = PLAIN,
+    ) -> None:
+        super().__init__()
+        self.encoder = ResNet(
+            "DANet", spatial_dims, in_channels, layers, width, output_stride, act, norm, down=down, conv=conv
+        )
+        self.auxiliary = auxiliary
+        self.head = DualAttentionHead(
+            spatial_dims, self.encoder.channels[-1], out_channels, act, norm, dropout, energy, auxiliary
+        )
+        self.loaded: LoadedWeights | None = None
+        if backbone_weights is not None:
+            self.loaded = load_resnet(self.encoder, backbone_weights)
+
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
+        """The encoder's maps, 1/2 of the resolution first.
+
+        Args:
+            x: see `forward`.
+            plan: see `forward`.
+        """
+        return self.encoder.encode(x, plan)
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor | list[Tensor]:
+        """Segments.
+
+        Args:
+            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side a multiple of
+                ``output_stride``.
+            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+
+        Returns:
+            Logits ``[B, out_channels, *S]``; in training with ``auxiliary=True`` a list: of the sum, of the position
+            branch, of the channel branch.
+
+        Raises:
+            ValueError: for channels, sizes or plans that do not fit.
+        """
+        maps, places, _ = self.encoder.run_levels(x, plan)
+        several = self.training and self.auxiliary
+        scores = self.head.branches(maps[-1]) if several else [self.head(maps[-1])]
+        results = [undo_halvings(y, places, x.shape[2:], self.encoder.plug.fill) for y in scores]
+        return results if several else results[0]

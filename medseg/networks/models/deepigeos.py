@@ -1,0 +1,207 @@
+"""P-Net and R-Net of DeepIGeoS: dilated convolutions at full resolution, and refinement by scribbles."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
+from torch import Tensor, nn
+
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.planned import PlannedSequential, run
+from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
+from medseg.networks.parts.unet_body import Dropout
+from medseg.networks.registry import register
+
+__all__ = ["PNet", "RNet", "refinement_input"]
+
+CONVS, DILATIONS = (2, 2, 3, 3, 3), (1, 2, 4, 8, 16)
+GUIDES = 3
+_NO_HALVING = "it halves no map; its blocks dilate at full resolution instead"
+
+
+class Block(nn.Module):
+    """Convolutions of side 3 and one dilation, each with normalisation and activation.
+
+    In 3-D only the first of them sees along the last axis. Those that do not dilate and have as many voxels along every
+    axis are made by the network's `PlugIn`.
+    """
+
+    takes_plan = True
+
+    def __init__(
+        self, plug: PlugIn, channels: int, width: int, convs: int, dilation: int, act: Named, norm: Named | None
+    ) -> None:
+        super().__init__()
+        dims, layers = plug.spatial_dims, list[nn.Module]()
+        for i in range(convs):
+            side = (3, 3, 1) if dims == 3 and i else (3,) * dims
+            padding = tuple(dilation * (s // 2) for s in side)
+            before = width if i else channels
+            if dilation == 1 and len(set(side)) == 1:
+                layers.append(plug.conv(0, before, width, side))
+            else:
+                layers.append(Conv["conv", dims](before, width, side, padding=padding, dilation=dilation))
+            if norm is not None:
+                layers.append(get_norm_layer(norm, dims, width))
+            layers.append(get_act_layer(act))
+        self.layers = PlannedSequential(*layers)
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """``[B, channels, *S]`` to ``[B, width, *S]``."""
+        return self.layers(x, plan)
+
+
+@register("pnet", without={"down": _NO_HALVING})
+class PNet(nn.Module):
+    """P-Net of DeepIGeoS (Wang et al. 2019, https://arxiv.org/abs/1707.00652): segmentation without any pooling.
+
+    Five blocks of 2, 2, 3, 3, 3 convolutions with dilations 1, 2, 4, 8, 16 at full resolution (they see 5, 13, 37, 85
+    and 181 voxels along an axis); their results are concatenated, and two convolutions of side 1 with dropout before
+    each classify every voxel. Any image size fits. In 3-D the first convolution of a block has the kernel 3 x 3 x 3,
+    the others 3 x 3 x 1 (slices lie along the last axis), and a convolution of side 1 compresses every block's result.
+
+    It has no argument ``down``: there is nothing to halve.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes.
+        channels: of every block. None: 64 in 2-D, 16 in 3-D.
+        compressed: channels of each block in the concatenation; ``channels`` itself: no compression. None: that in 2-D,
+            a quarter in 3-D. (BIFSeg's PC-Net compresses to a quarter, too.)
+        act: activation after each convolution.
+        norm: normalisation before each activation, or None.
+        dropout: before each of the last two convolutions: a probability, MONAI's name and options, or None.
+        conv: the convolutions of the first block, which does not dilate, see `PlugIn`; in 3-D its first alone, as the
+            other has one slice.
+
+    Raises:
+        ValueError: for values that do not fit.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        channels: int | None = None,
+        compressed: int | None = None,
+        act: Named = "relu",
+        norm: Named | None = None,
+        dropout: Dropout = 0.5,
+        conv: Named = PLAIN,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        plug = self.plug = PlugIn(name, spatial_dims, 0, conv=conv)
+        width = channels or (64 if spatial_dims == 2 else 16)
+        narrow = compressed or (width if spatial_dims == 2 else max(1, width // 4))
+        if not 1 <= narrow <= width:
+            raise ValueError(f"{name}: compressed is {compressed}; expected 1 to channels={width}")
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
+        point = Conv["conv", spatial_dims]
+        self.blocks = nn.ModuleList(
+            Block(plug, width if i else in_channels, width, convs, dilation, act, norm)
+            for i, (convs, dilation) in enumerate(zip(CONVS, DILATIONS, strict=True))
+        )
+        self.compress = nn.ModuleList(point(width, narrow, 1) if narrow < width else nn.Identity() for _ in CONVS)
+
+        def drop() -> nn.Module:
+            return get_dropout_layer(dropout) if dropout else nn.Identity()
+
+        self.head = nn.Sequential(
+            drop(), point(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), point(width, out_channels, 1)
+        )
+
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
+        """The results of the five blocks ``[B, channels, *S]``; each sees farther, none is smaller than the image."""
+        check_image(type(self).__name__, x, self.spatial_dims, self.in_channels)
+        plan, maps = self.plug.plan(x, plan), []
+        for block in self.blocks:
+            x = run(block, x, plan)
+            maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """Segments.
+
+        Args:
+            x: image ``[B, in_channels, *S]`` of any size.
+            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+
+        Returns:
+            Logits ``[B, out_channels, *S]``.
+
+        Raises:
+            ValueError: for another number of channels or axes, or a plan that does not fit.
+        """
+        maps = zip(self.compress, self.encode(x, plan), strict=True)
+        return self.head(torch.cat([compress(features) for compress, features in maps], 1))
+
+
+@register("rnet", without={"down": _NO_HALVING})
+class RNet(PNet):
+    """R-Net of DeepIGeoS: a `PNet` that improves a segmentation by a user's scribbles.
+
+    Its input has three channels more than the image, in the order of `refinement_input`. It can be called again and
+    again, each time on its last result and more scribbles.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image plus 3.
+        out_channels: classes.
+        channels: see `PNet`.
+        compressed: see `PNet`.
+        act: see `PNet`.
+        norm: see `PNet`.
+        dropout: see `PNet`.
+        conv: see `PNet`.
+
+    Raises:
+        ValueError: for values that do not fit.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1 + GUIDES,
+        out_channels: int = 2,
+        channels: int | None = None,
+        compressed: int | None = None,
+        act: Named = "relu",
+        norm: Named | None = None,
+        dropout: Dropout = 0.5,
+        conv: Named = PLAIN,
+    ) -> None:
+        if in_channels <= GUIDES:
+            raise ValueError(
+                f"RNet: in_channels is {in_channels}; expected the image's channels plus {GUIDES}: initial "
+                "segmentation, foreground distance, background distance"
+            )
+        super().__init__(spatial_dims, in_channels, out_channels, channels, compressed, act, norm, dropout, conv)
+
+
+def refinement_input(image: Tensor, initial: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
+    """Input of `RNet`: image, initial segmentation, distances from foreground and from background scribbles.
+
+    Args:
+        image: ``[B, C, *S]``.
+        initial: ``[B, 1, *S]``, foreground probability or mask.
+        foreground: ``[B, 1, *S]``, geodesic distance from the foreground scribbles, of the same scale in training and
+            use (`medseg.transforms.GeodesicDistance`); the largest distance everywhere where there is no scribble: 0
+            would say that all voxels lie on one.
+        background: ``[B, 1, *S]``, the same from the background scribbles.
+
+    Returns:
+        ``[B, C + 3, *S]`` in the dtype of the image.
+
+    Raises:
+        ValueError: for a map of another shape.
+    """
+    expected = [image.shape[0], 1, *image.shape[2:]]
+    guides = {"initial": initial, "foreground": foreground, "background": background}
+    for name, guide in guides.items():
+        if list(guide.shape) != expected:
+            raise ValueError(f"refinement_input: {name} has shape {list(guide.shape)}; expected {expected}")
+    return torch.cat([image, *(guide.to(image.dtype) for guide in guides.values())], 1)

@@ -1,0 +1,101 @@
+"""The plain CNN of the LIDC study, whose poolings sparse downsampling replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from monai.networks.layers.utils import get_dropout_layer
+from torch import Tensor, nn
+
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.conv_norm_act import conv_norm_act
+from medseg.networks.parts.plug_in import Named, PlugIn, check_image
+from medseg.networks.registry import register
+
+__all__ = ["LIDCNet"]
+
+CHANNELS = {2: (8, 8, 16, 24, 32, 48), 3: (8, 16, 24, 32)}
+HEADS = ("mean", "max")
+
+
+@register("lidc_cnn")
+class LIDCNet(nn.Module):
+    """Stages of convolution 3, norm, activation and a halving; mean or maximum of the last map; a linear layer.
+
+    The baseline of the benign / malignant study on nodule crops: six halvings of 128 x 128, or four of 32^3. With
+    ``down="4sd-2max"`` or ``"6sd"`` it is the CNN with four or six sparse downsamplings, with
+    ``"max-max-sd-sd-max-max"`` (3-D: ``"max-sd-sd-max"``) the recommended placement, with ``conv=("quadtree", {...})``
+    its adaptive twin.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the crop.
+        out_channels: classes.
+        channels: channels of the stages, as many as there are halvings. None: those of the study.
+        head: what is made of the last map: ``"mean"`` or ``"max"`` of every channel.
+        act: activation, as MONAI names it.
+        norm: normalisation, as MONAI names it.
+        dropout: before the linear layer, as MONAI names it or its probability.
+        down: see `PlugIn`.
+        conv: see `PlugIn`.
+
+    Raises:
+        ValueError: for arguments that do not fit.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        channels: Sequence[int] | None = None,
+        head: str = "mean",
+        act: Named = "relu",
+        norm: Named = "batch",
+        dropout: Named | float = 0.0,
+        down: Named = "max",
+        conv: Named = "plain",
+    ) -> None:
+        super().__init__()
+        if head not in HEADS:
+            raise ValueError(f"LIDCNet: head is {head!r}; expected 'mean' or 'max'")
+        widths = tuple(channels or CHANNELS.get(spatial_dims, ()))
+        plug = self.plug = PlugIn("LIDCNet", spatial_dims, len(widths), down, conv)
+        self.spatial_dims, self.in_channels, self.reduce = spatial_dims, in_channels, head
+        self.blocks, self.downs = nn.ModuleList(), nn.ModuleList()
+        for level, (before, width) in enumerate(zip((in_channels, *widths), widths, strict=False)):
+            layer = plug.conv(level, before, width, 3, bias=False)
+            self.blocks.append(conv_norm_act(layer, width, spatial_dims, norm, act))
+            self.downs.append(plug.down(level, width))
+        self.head = nn.Sequential(get_dropout_layer(dropout), nn.Linear(widths[-1], out_channels))
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """Classifies.
+
+        Args:
+            x: crops ``[B, in_channels, *S]``, sides multiples of 2 to the number of halvings.
+            plan: partition of the crop for adaptive convolutions. None: made of x.
+
+        Returns:
+            Logits ``[B, out_channels]``.
+
+        Raises:
+            ValueError: for a size that cannot be halved as often.
+        """
+        for last in self._stages(x, plan):
+            x = last
+        flat = x.flatten(2)
+        return self.head(flat.mean(2) if self.reduce == "mean" else flat.amax(2))
+
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
+        """The map of every stage before its halving, full resolution first, and the last one after it."""
+        return list(self._stages(x, plan))
+
+    def _stages(self, x: Tensor, plan: AnyPlan | None) -> Iterator[Tensor]:
+        check_image("LIDCNet", x, self.spatial_dims, self.in_channels, 2 ** len(self.downs))
+        plan = self.plug.plan(x, plan)
+        for block, down in zip(self.blocks, self.downs, strict=True):
+            x = block(x, plan)
+            yield x
+            x, _ = down(x)
+        yield x

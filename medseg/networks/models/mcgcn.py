@@ -1,0 +1,155 @@
+"""MC-GCN: the 2-D network on slice triplets from which the anisotropic hybrid network takes its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_norm_layer
+from torch import Tensor, nn
+
+from medseg.layers.global_conv import GlobalConv
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.conv_norm_act import activation, conv_norm_act
+from medseg.networks.parts.mobilenet_blocks import start_weights
+from medseg.networks.parts.planned import run
+from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
+from medseg.networks.parts.resnet import ResNet
+from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
+from medseg.networks.parts.undo_halvings import undo_halvings
+from medseg.networks.registry import register
+
+__all__ = ["MCGCN", "Refine"]
+
+STEM_CHANNELS = 3
+
+
+class Refine(nn.Module):
+    """``x + W2 act(norm(W1 x))`` with kernels of side 3: sharpens the borders of a score map (Peng et al. 2017).
+
+    Args:
+        plug: of the network; it makes both convolutions.
+        level: where it runs.
+        channels: channels of the map.
+        act: activation.
+        norm: normalisation.
+    """
+
+    takes_plan = True
+
+    def __init__(self, plug: PlugIn, level: int, channels: int, act: Named, norm: Named) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (plug.conv(level, channels, channels, 3) for _ in range(2))
+        self.norm = get_norm_layer(norm, plug.spatial_dims, channels)
+        self.act = activation(act, inplace=bool(norm))
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """``[B, channels, *S]`` to the same."""
+        return x + run(self.conv2, self.act(self.norm(run(self.conv1, x, plan))), plan)
+
+
+@register("mcgcn")
+class MCGCN(nn.Module):
+    """Multi-channel global convolutional network (Liu et al. 2018, https://arxiv.org/abs/1711.08580, stage 1).
+
+    A ResNet-50 on three adjacent slices as channels (`slice_triplets`). On each of its five levels a `GlobalConv`
+    scores the classes and a `Refine` sharpens the scores; then the decoder climbs: interpolate linearly, add the
+    scores of the level, refine, until the image's size. The scores at 1/4 are those of the first stage's result,
+    reduced to the stem's channels by a convolution of side 1.
+
+    23,576,758 parameters with one class, 23,629,536 with two; 23,576,773 and 23,629,551 with ``project=True``.
+
+    Args:
+        spatial_dims: 2, as in the paper; 3 has cubic kernels and three-branch global convolutions (ours).
+        in_channels: channels of the image: 3 for slice triplets of one modality.
+        out_channels: classes.
+        layers: blocks of the encoder's four stages.
+        width: channels of its stem.
+        kernel_size: of the global convolutions, odd.
+        project: first brings any number of channels to three by a convolution of side 1, norm and activation, so that
+            a stem of three channels can be loaded. Such a network cannot be transferred to `AHNet`.
+        act: activation.
+        norm: normalisation.
+        pretrained: path of a state dict of torchvision's ``resnet50`` for the encoder; ``loaded`` then says which keys
+            were used. Nothing is ever downloaded.
+        down: how maps are halved, see `PlugIn` and `ResNet`. Patches that a sparse halving moved go back to their
+            places on the way up.
+        conv: the convolutions of side 3, see `PlugIn`.
+
+    Attributes:
+        encoder: the `ResNet`.
+        loaded: what became of the keys of ``pretrained``, or None.
+
+    Raises:
+        ValueError: for values that do not exist or do not go together, and for a file of another network.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 1,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        width: int = 64,
+        kernel_size: int = 7,
+        project: bool = False,
+        act: Named = "relu",
+        norm: Named = "batch",
+        pretrained: str | Path | None = None,
+        down: Named = "stride",
+        conv: Named = PLAIN,
+    ) -> None:
+        super().__init__()
+        self.in_channels, stem = in_channels, STEM_CHANNELS if project else in_channels
+        self.encoder = ResNet("MCGCN", spatial_dims, stem, layers, width, act=act, norm=norm, down=down, conv=conv)
+        plug, point = self.encoder.plug, Conv["conv", spatial_dims]
+        self.project = None
+        if project:
+            self.project = conv_norm_act(point(in_channels, stem, 1, bias=False), stem, spatial_dims, norm, act)
+        scored = [width, width, *self.encoder.channels[2:]]
+        self.reduce = point(self.encoder.channels[1], width, 1)
+        self.score = nn.ModuleList(GlobalConv(spatial_dims, c, out_channels, kernel_size) for c in scored)
+        levels = range(1, len(scored) + 1)
+        self.refine = nn.ModuleList(Refine(plug, level, out_channels, act, norm) for level in levels)
+        self.climb = nn.ModuleList(Refine(plug, level, out_channels, act, norm) for level in range(len(scored)))
+        for module in (self.project, self.reduce, self.score, self.refine, self.climb):
+            if module is not None:
+                start_weights(module)
+        self.loaded: LoadedWeights | None = None if pretrained is None else load_resnet(self.encoder, pretrained)
+
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
+        """The encoder's maps, 1/2 of the resolution first.
+
+        Args:
+            x: see `forward`.
+            plan: see `forward`.
+        """
+        return self.encoder.encode(self._projected(x), plan)
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """Segments; of slice triplets, the middle slice.
+
+        Args:
+            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side a multiple of 32.
+            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+
+        Returns:
+            Logits ``[B, out_channels, *S]``.
+
+        Raises:
+            ValueError: for channels, sizes or plans that do not fit.
+        """
+        size = x.shape[2:]
+        maps, places, plan = self.encoder.run_levels(self._projected(x), plan)
+        maps = [maps[0], self.reduce(maps[2]), *maps[3:]]
+        scores = [run(self.refine[i], self.score[i](y), plan) for i, y in enumerate(maps)]
+        fill, y = self.encoder.plug.fill, scores.pop()
+        for i in reversed(range(len(scores))):
+            y = undo_halvings(y, [places[i + 1]], scores[i].shape[2:], fill)
+            y = run(self.climb[i + 1], y + scores[i], plan)
+        return run(self.climb[0], undo_halvings(y, places[:1], size, fill), plan)
+
+    def _projected(self, x: Tensor) -> Tensor:
+        check_image("MCGCN", x, self.encoder.plug.spatial_dims, self.in_channels)
+        return x if self.project is None else self.project(x)

@@ -1,0 +1,74 @@
+"""MobileNetV2: inverted residuals with linear bottlenecks."""
+
+from __future__ import annotations
+
+from monai.networks.layers.utils import get_dropout_layer
+from torch import nn
+
+from medseg.networks.parts.mobilenet_blocks import BlockRow, round_width
+from medseg.networks.parts.mobilenet_body import MobileNet
+from medseg.networks.parts.plug_in import Named
+from medseg.networks.registry import register
+
+__all__ = ["MobileNetV2"]
+
+# (expansion t, channels, repeats, stride of the first): table 2 of the paper.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+@register("mobilenet_v2")
+class MobileNetV2(MobileNet):
+    """MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), 2-D and 3-D.
+
+    A block widens its input t times, convolves it depthwise, and projects it down without an activation; the input is
+    added where the stride is 1 and the widths are equal.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes. None: an encoder only.
+        alpha: width multiplier; widths are rounded to multiples of 8, and the last layer never gets narrower.
+        rho: resolution multiplier, see `MobileNet`.
+        act: activation, as MONAI names it.
+        norm: normalisation, as MONAI names it.
+        dropout: before the last layer, as MONAI names it or its probability.
+        output_stride: 32, 16 or 8, see `MobileNet`.
+        down: see `MobileNet`.
+        conv: the projections, see `PlugIn`.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int | None,
+        alpha: float = 1.0,
+        rho: float = 1.0,
+        act: Named = "relu6",
+        norm: Named = "batch",
+        dropout: Named | float = 0.2,
+        output_stride: int = 32,
+        down: Named = "stride",
+        conv: Named = "plain",
+    ) -> None:
+        stem = BlockRow(round_width(32 * alpha), 2, act=act)
+        rows, width = [], stem.out
+        for t, channels, repeats, stride in STAGES:
+            for i in range(repeats):
+                row = BlockRow(round_width(channels * alpha), 1 if i else stride, expanded=t * width, act=act)
+                rows.append(row)
+                width = row.out
+        last = round_width(1280 * max(1.0, alpha))
+        super().__init__(spatial_dims, in_channels, stem, rows, last, norm, rho, output_stride, down, conv)
+        head = None
+        if out_channels is not None:
+            head = nn.Sequential(get_dropout_layer(dropout), nn.Linear(last, out_channels))
+        self.start(head)

@@ -1,0 +1,75 @@
+"""U-Net of 2015: five levels, convolutions without padding, skips by crop and copy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.unet_body import Dropout, UNetBody, UNetWidths
+from medseg.networks.registry import register
+
+__all__ = ["UNet2015"]
+
+
+@register("unet2015")
+class UNet2015(UNetBody):
+    """U-Net (Ronneberger, Fischer and Brox 2015, https://arxiv.org/abs/1505.04597).
+
+    Two convolutions of side 3 a level, 64 to 1024 channels, max pooling, an up-convolution of side 2 that halves the
+    channels, dropout at the end of the contracting path. Weights start Gaussian with deviation sqrt(2 / N), N the
+    number of values that one output sums. With two classes and one image channel it has 31,030,658 parameters in 2-D.
+
+    Without padding (the paper's way) an image of side 572 gives a result of side 388, and whole images are segmented
+    tile by tile without a seam (`medseg.inference.overlap_tile`).
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes.
+        channels: of the levels, finest first.
+        padding: ``"valid"`` or ``"same"``.
+        act: activation after each convolution.
+        norm: normalisation before each activation; the paper has none.
+        dropout: after the two lowest levels: a probability, MONAI's name and options, or None.
+        bias: whether convolutions of side 3 have a bias; False suits a normalisation.
+        down: halving: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts patches back where they came from)
+            or a placement such as ``"max-sd-sd-max"``, see `PlugIn`.
+        conv: ``"plain"``, ``"quadtree"``, see `PlugIn`.
+
+    Raises:
+        ValueError: for values that do not exist or do not go together.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        channels: Sequence[int] = (64, 128, 256, 512, 1024),
+        padding: str = "valid",
+        act: Named = "relu",
+        norm: Named | None = None,
+        dropout: Dropout = 0.5,
+        bias: bool = True,
+        down: Named = "max",
+        conv: Named = PLAIN,
+    ) -> None:
+        pairs = [(width, width) for width in channels]
+        widths = UNetWidths(encoder=pairs, up=list(channels[:-1]), decoder=pairs[:-1])
+        super().__init__(
+            spatial_dims, in_channels, out_channels, widths, padding, act, norm, dropout, bias, down=down, conv=conv
+        )
+        self.apply(_start)
+
+
+def _start(module: nn.Module) -> None:
+    """Gaussian weights with deviation sqrt(2 / N), no bias."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        # Every output of an up-convolution whose stride is its side sums one value per channel.
+        taps = 1 if module.transposed else math.prod(module.kernel_size)
+        nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels // module.groups * taps)))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

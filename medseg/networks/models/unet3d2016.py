@@ -1,0 +1,70 @@
+"""3-D U-Net of 2016: channels double before each pooling, normalisation before each ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.unet_body import Dropout, UNetBody, UNetWidths
+from medseg.networks.registry import register
+
+__all__ = ["UNet3D2016"]
+
+
+@register("unet3d2016")
+class UNet3D2016(UNetBody):
+    """3-D U-Net (Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger 2016, https://arxiv.org/abs/1606.06650).
+
+    Four levels. The second convolution of a level has twice the channels of the first, so that no pooling narrows the
+    flow; an up-convolution of side 2 keeps the channels, the two convolutions after it take those of the skip. Batch
+    normalisation precedes every ReLU.
+
+    With three channels in and three classes it has 19,069,955 parameters, the paper's number, counting convolutions
+    with biases, up-convolutions without and no normalisation; scales and shifts of the latter are 4,672 more.
+
+    It learns from a few annotated slices with `medseg.losses.SparseAnnotationCrossEntropyLoss`.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes.
+        channels: of the levels after their second convolution, finest first; the finest level's first has half.
+        padding: ``"same"``, or ``"valid"`` as in the paper (an image of side 132 gives a result of side 44).
+        act: activation after each convolution.
+        norm: normalisation before each activation, or None.
+        dropout: after the two lowest levels; the paper has none.
+        bias: whether convolutions of side 3 have a bias.
+        up_bias: whether up-convolutions have one.
+        down: halving: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts patches back where they came from)
+            or a placement such as ``"max-sd-max"``, see `PlugIn`.
+        conv: ``"plain"``, ``"quadtree"``, see `PlugIn`.
+
+    Raises:
+        ValueError: for values that do not exist or do not go together.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        channels: Sequence[int] = (64, 128, 256, 512),
+        padding: str = "same",
+        act: Named = "relu",
+        norm: Named | None = "batch",
+        dropout: Dropout = None,
+        bias: bool = True,
+        up_bias: bool = False,
+        down: Named = "max",
+        conv: Named = PLAIN,
+    ) -> None:
+        if any(width % 2 for width in channels):
+            raise ValueError(f"UNet3D2016: channels is {list(channels)}; expected even numbers, they are halved")
+        widths = UNetWidths(
+            encoder=[(width // 2, width) for width in channels],
+            up=list(channels[1:]),
+            decoder=[(width, width) for width in channels[:-1]],
+        )
+        super().__init__(
+            spatial_dims, in_channels, out_channels, widths, padding, act, norm, dropout, bias, up_bias, down, conv
+        )

@@ -1,0 +1,84 @@
+"""MONAI's VNet in the registry, with its limits said in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.networks.nets import VNet as _VNet
+from torch import Tensor
+
+from medseg.networks.parts.plug_in import check_image
+from medseg.networks.registry import register
+
+__all__ = ["MonaiVNet"]
+
+
+_FIXED = "its layers are MONAI's own; medseg.networks.adapt.apply exchanges them, and 'vnet' takes it"
+
+
+@register("vnet_monai", without={"down": _FIXED, "conv": _FIXED})
+class MonaiVNet(_VNet):
+    """`monai.networks.nets.VNet` unchanged, 45,593,892 parameters with one channel in and out in 3-D.
+
+    It differs from the paper's V-Net (`medseg.networks.VNet`) in stages, normalisation and activation. It has no
+    arguments ``down`` and ``conv``; `medseg.networks.adapt` makes it adaptive.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image: 1, 2, 4, 8 or 16.
+        out_channels: classes.
+        act: activation, in MONAI's form.
+        dropout: probability on the way down and up, and of the skips.
+        bias: whether the convolutions on the way down have a bias.
+
+    Raises:
+        ValueError: for values that MONAI's network cannot have.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        act: str | tuple[str, dict[str, Any]] = ("elu", {"inplace": True}),
+        dropout: float = 0.5,
+        bias: bool = False,
+    ) -> None:
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"vnet_monai: spatial_dims is {spatial_dims}; expected 2 or 3")
+        if in_channels < 1 or 16 % in_channels:
+            raise ValueError(f"vnet_monai: in_channels is {in_channels}; expected 1, 2, 4, 8 or 16, or use 'vnet'")
+        super().__init__(
+            spatial_dims,
+            in_channels,
+            out_channels,
+            act,
+            dropout_prob_down=dropout,
+            dropout_prob_up=(dropout, dropout),
+            dropout_dim=spatial_dims,
+            bias=bias,
+        )
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The results of the stages on the way down, high to low resolution."""
+        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
+        maps = [self.in_tr(x)]
+        for stage in (self.down_tr32, self.down_tr64, self.down_tr128, self.down_tr256):
+            maps.append(stage(maps[-1]))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segments.
+
+        Args:
+            x: image ``[B, in_channels, *S]``, sides multiples of 16.
+
+        Returns:
+            Logits ``[B, out_channels, *S]``.
+
+        Raises:
+            ValueError: for channels or sizes that do not fit.
+        """
+        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
+        return super().forward(x)

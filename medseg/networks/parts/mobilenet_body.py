@@ -1,0 +1,148 @@
+"""What the three MobileNets share: stem, blocks, features of every level, resolution multiplier, classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medseg.layers import PatchIndex
+from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.conv_norm_act import conv_norm_act
+from medseg.networks.parts.mobilenet_blocks import BlockRow, DepthwiseConv, MobileBlock, start_weights
+from medseg.networks.parts.plug_in import Named, PlugIn, check_image
+
+__all__ = ["MobileNet"]
+
+
+class MobileNet(nn.Module):
+    """A MobileNet from the rows of its paper's table: `MobileNetV1`, `MobileNetV2`, `MobileNetV3`.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        stem: the first convolution, full and halving.
+        rows: the blocks.
+        last: channels of a convolution of side 1 after the blocks, or None.
+        norm: normalisation.
+        rho: resolution multiplier in (0, 1]: the image is first averaged down to ``rho`` times its size, rounded to
+            multiples of the total stride.
+        output_stride: 32, 16 or 8: halvings beyond it are replaced by dilation.
+        down: how maps are halved, see `PlugIn`; ``"stride"`` is the papers' way.
+        conv: the projections, see `PlugIn`.
+
+    Attributes:
+        channels: channels of the `encode` result.
+        first_channels: channels of every level's first map.
+
+    Raises:
+        ValueError: for numbers that do not fit.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        stem: BlockRow,
+        rows: Sequence[BlockRow],
+        last: int | None,
+        norm: Named,
+        rho: float,
+        output_stride: int,
+        down: Named,
+        conv: Named,
+    ) -> None:
+        super().__init__()
+        self.owner = type(self).__name__
+        if not 0 < rho <= 1:
+            raise ValueError(f"{self.owner}: rho is {rho}; expected a share of the resolution above 0, up to 1")
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"{self.owner}: output_stride is {output_stride}; expected 8, 16 or 32")
+        self.spatial_dims, self.in_channels, self.rho = spatial_dims, in_channels, rho
+        self.halvings = output_stride.bit_length() - 1
+        plug = self.plug = PlugIn(self.owner, spatial_dims, self.halvings, down, conv)
+        self.stem = DepthwiseConv(plug, stem.out, stem, norm, 0, stem=in_channels)
+        self.blocks = nn.ModuleList()
+        self.channels, self.first_channels = [stem.out], [stem.out]
+        level, dilation, width = 1, 1, stem.out
+        for row in rows:
+            halves, residual = row.stride == 2, row.stride == 1
+            if halves and level == self.halvings:
+                row, halves, dilation = row._replace(stride=1), False, 2 * dilation
+            self.blocks.append(MobileBlock(plug, width, row, norm, level, dilation, residual))
+            width = row.out
+            if halves:
+                level += 1
+                self.channels.append(width)
+                self.first_channels.append(width)
+            self.channels[-1] = width
+        self.last = None
+        if last is not None:
+            point = Conv["conv", spatial_dims](width, last, 1, bias=False)
+            self.last = conv_norm_act(point, last, spatial_dims, norm, rows[-1].act)
+            self.channels[-1] = last
+        self.head: nn.Module | None = None
+
+    def start(self, head: nn.Module | None) -> None:
+        """Ends the construction: takes the classifying layers and draws all weights."""
+        self.head = head
+        start_weights(self)
+
+    def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
+        """Classifies.
+
+        Args:
+            x: ``[B, in_channels, *S]``.
+            plan: partition of the image for adaptive convolutions. None: made of x.
+
+        Returns:
+            Logits ``[B, out_channels]``.
+
+        Raises:
+            ValueError: for an image that does not fit, or a network without classifying layers.
+        """
+        if self.head is None:
+            raise ValueError(f"{self.owner}: out_channels is None: it only encodes; call encode, or set out_channels")
+        return self.head(self.encode(x, plan)[-1].flatten(2).mean(2))
+
+    def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
+        """The last map of every level, 1/2 of the resolution first, ``channels`` wide."""
+        return [maps[-1] for maps in self.run_levels(x, plan)[0]]
+
+    def run_levels(
+        self, x: Tensor, plan: AnyPlan | None = None
+    ) -> tuple[list[list[Tensor]], list[PatchIndex | None], AnyPlan | None]:
+        """First and last map of every level (one if they are the same), where halvings moved patches, and the plan."""
+        x = self.resized(x)
+        self._check(x)
+        plan = self.plug.plan(x, plan)
+        x, place = self.stem(x)
+        levels, places = [[x]], [place]
+        for block in self.blocks:
+            x, place = block(x, plan)
+            if block.level > len(levels):
+                levels.append([x])
+                places.append(place)
+            else:
+                levels[-1][1:] = [x]  # what lies between first and last need not stay in memory
+        if self.last is not None:
+            levels[-1][1:] = [self.last(x)]
+        return levels, places, plan
+
+    def resized(self, x: Tensor) -> Tensor:
+        """The image at ``rho`` times its resolution, by averaging over areas."""
+        if self.rho == 1:
+            return x
+        step = 2**self.halvings
+        size = [max(step, round(s * self.rho / step) * step) for s in x.shape[2:]]
+        return F.interpolate(x, size=size, mode="area")
+
+    def _check(self, x: Tensor) -> None:
+        step, kinds = 2**self.halvings, set(self.plug.kinds)
+        check_image(self.owner, x, self.spatial_dims, self.in_channels, step if "sparse" in kinds else 1)
+        if kinds != {"stride"} and min(x.shape[2:]) < step:
+            raise ValueError(
+                f"{self.owner}: image of size {list(x.shape[2:])}; expected at least {step} along each axis"
+            )

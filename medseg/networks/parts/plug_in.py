@@ -1,0 +1,256 @@
+"""Plug-in points of the backbones: how a network halves its maps and how it convolves, chosen by arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.networks.layers.factories import Conv, split_args
+from torch import Tensor, nn
+
+from medseg.layers import parse_placement
+from medseg.layers.quadtree_conv import LEARNED, AnyPlan
+from medseg.networks.parts.halving import Down, Up
+from medseg.networks.parts.shared_plan import SharedPlan
+from medseg.partition import PlanSettings
+
+__all__ = ["Named", "PlugIn", "check_image", "split_named"]
+
+Named = str | tuple[str, dict[str, Any]]
+HALVINGS = ("max", "avg", "stride", "sparse")
+PLAIN, QUADTREE = "plain", "quadtree"
+_OF_PLACEMENT = {"sd": "sparse"}
+
+
+class PlugIn:
+    """Builds a backbone's halvings, doublings and convolutions, and the partition that its convolutions share.
+
+    A network of levels 0, 1, ..., each half the size of the one before, makes all layers that may be exchanged by one
+    `PlugIn`. Level 0 is the image; halving i leads from level i to level i + 1:
+
+        @register("two_level_net")
+        class TwoLevelNet(nn.Module):
+            def __init__(self, spatial_dims, in_channels, out_channels, down="max", conv="plain"):
+                super().__init__()
+                plug = self.plug = PlugIn("TwoLevelNet", spatial_dims, 1, down, conv)
+                self.fine, self.down = plug.conv(0, in_channels, 16), plug.down(0, 16)
+                self.coarse, self.up = plug.conv(1, 16, 16), plug.up(0, 16, 16, nn.Upsample(scale_factor=2))
+                self.head = Conv["conv", spatial_dims](16, out_channels, 1)
+
+            def forward(self, x, plan=None):
+                plan = self.plug.plan(x, plan)
+                skip = run(self.fine, x, plan)
+                x, place = self.down(skip)
+                return self.head(skip + self.up(run(self.coarse, x, plan), place))
+
+    Blocks of several layers are a `PlannedSequential`, or have ``forward(x, plan)`` and say ``takes_plan = True``.
+
+    Args:
+        owner: name of the network, for messages.
+        spatial_dims: 2 or 3.
+        halvings: how often the network halves its maps.
+        down: ``"max"``, ``"avg"``, ``"stride"`` or ``"sparse"`` for every halving, or a placement of as many
+            as there are, such as ``"max-sd-sd-max"`` (see `medseg.layers.parse_placement`); or a pair of it and
+            arguments: of `SparseDownsample` for the sparse ones (``patch`` may be one side for each of them; ``fill``
+            goes to `SparseUpsample`), else of the pooling or convolution. Among several kinds the arguments are
+            those of the sparse ones.
+        conv: ``"plain"``, ``"quadtree"`` or another name of MONAI's ``Conv`` factory, or a pair of it and arguments.
+            Those of ``"quadtree"`` are `QuadtreeConv`'s and ``levels``: how many levels are adaptive, finest first.
+            Default: all but the lowest, and none below a sparse halving, where a position is no place in the image any
+            more. The convolutions of other levels are plain.
+
+    Attributes:
+        kinds: ``"max"``, ``"avg"``, ``"stride"`` or ``"sparse"`` for each halving.
+        fill: of `SparseUpsample`, what stands where no patch was kept.
+        adaptive_levels: how many levels run `QuadtreeConv`.
+
+    Raises:
+        ValueError: for names that do not exist and for settings that do not go together.
+    """
+
+    def __init__(self, owner: str, spatial_dims: int, halvings: int, down: Named = "max", conv: Named = PLAIN) -> None:
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"{owner}: spatial_dims is {spatial_dims}; expected 2 or 3")
+        self.owner, self.spatial_dims, self.halvings = owner, spatial_dims, halvings
+        self.kinds, self._down_options, self.fill = self._parse_down(*split_named(owner, "down", down))
+        self.conv_name, self._conv_options = split_named(owner, "conv", conv)
+        if self.conv_name != PLAIN and self.conv_name.upper() not in Conv.names:
+            names = ", ".join(sorted({PLAIN, *(n.lower() for n in Conv.names)} - {"conv", "convtrans"}))
+            raise ValueError(f"{owner}: conv is {self.conv_name!r}; expected one of {names}")
+        self.adaptive_levels = self._parse_levels() if self.conv_name == QUADTREE else 0
+        self.shared = self._make_shared() if self.adaptive_levels else None
+
+    def conv(
+        self,
+        level: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int] = 3,
+        bias: bool = True,
+        **arguments: Any,
+    ) -> nn.Module:
+        """A convolution of stride 1.
+
+        Args:
+            level: where it runs.
+            in_channels: channels of its input.
+            out_channels: channels of its output.
+            kernel_size: side of its kernel, odd.
+            bias: whether it has one.
+            arguments: others of a convolution, such as ``groups``; ``padding`` keeps the size by default.
+        """
+        sides = (kernel_size,) * self.spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
+        settings: dict[str, Any] = {"bias": bias, "padding": tuple(s // 2 for s in sides), **arguments}
+        name, options = self.conv_name, self._conv_options
+        if name == PLAIN or (name == QUADTREE and level >= self.adaptive_levels):
+            return Conv["conv", self.spatial_dims](in_channels, out_channels, kernel_size, **settings)
+        if "kernel_size" in options and "padding" not in arguments:
+            settings.pop("padding")
+        return Conv[name, self.spatial_dims](
+            in_channels, out_channels, **{"kernel_size": kernel_size, **settings, **options}
+        )
+
+    def down(
+        self,
+        level: int,
+        channels: int,
+        out_channels: int | None = None,
+        window: Sequence[int] | None = None,
+        **own: Any,
+    ) -> Down:
+        """The halving from ``level`` to ``level + 1``.
+
+        Args:
+            level: 0 for the first.
+            channels: channels before it.
+            out_channels: channels after it. None: the same.
+            window: sides of what a pooling reduces to one voxel, unless the user gave them. None: 2 along every axis.
+            own: arguments that the network wants unless the user gave them, for ``"stride"`` only.
+        """
+        kind, options = self.kinds[level], self._down_options[level]
+        if kind == "stride":
+            options = {**own, **options}
+        elif kind in ("max", "avg") and window is not None:
+            options = {"kernel_size": tuple(window), **options}
+        return Down(self.spatial_dims, kind, channels, out_channels or channels, options)
+
+    def up(self, level: int, channels: int, out_channels: int, own: nn.Module) -> Up:
+        """The doubling from ``level + 1`` back to ``level``.
+
+        Args:
+            level: 0 for the finest.
+            channels: channels before it.
+            out_channels: channels after it.
+            own: the network's own doubling, which runs unless the halving of the level is sparse.
+        """
+        return Up(self.spatial_dims, channels, out_channels, own, self.kinds[level] == "sparse", self.fill)
+
+    def plan(self, x: Tensor, plan: AnyPlan | None = None) -> AnyPlan | None:
+        """The plan that a call of the network runs on.
+
+        Args:
+            x: the network's input, an image ``[B, any, *S]``.
+            plan: what the caller gave. None: made of x, once for all layers; with a learned evaluator every layer
+                decides for itself instead, and there is none.
+
+        Returns:
+            The plan, or None where no layer needs one.
+
+        Raises:
+            ValueError: for a plan that does not fit the image at every adaptive level, or that no layer would use.
+        """
+        if not self.adaptive_levels:
+            if plan is not None:
+                raise ValueError(f"{self.owner}: a plan is given, but no convolution is adaptive; set conv='quadtree'")
+            return None
+        if self.shared is None:
+            return plan
+        if plan is None:
+            plan = self.shared.make(x)
+        self.shared.check(plan, tuple(x.shape[2:]))
+        return plan
+
+    def _parse_down(self, name: str, options: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]], str]:
+        if name in HALVINGS:
+            kinds = [name] * self.halvings
+        else:
+            try:
+                kinds = [_OF_PLACEMENT.get(kind, kind) for kind in parse_placement(name)]
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.owner}: down is {name!r}; expected one of {', '.join(HALVINGS)}, or a placement such as "
+                    "'max-2sd-max'"
+                ) from error
+        if len(kinds) != self.halvings:
+            raise ValueError(f"{self.owner}: down {name!r} has {len(kinds)} stages; expected {self.halvings}")
+        mixed, sparse = len(set(kinds)) > 1, [i for i, kind in enumerate(kinds) if kind == "sparse"]
+        if options and mixed and not sparse:
+            raise ValueError(f"{self.owner}: down {name!r} mixes poolings; expected no arguments, found {options}")
+        fill = options.pop("fill", "zeros") if sparse else "zeros"
+        rows = [dict(options) if not mixed or i in sparse else {} for i in range(self.halvings)]
+        patch = options.get("patch")
+        if sparse and isinstance(patch, Sequence):
+            if len(patch) != len(sparse):
+                raise ValueError(
+                    f"{self.owner}: down {name!r} has {len(sparse)} sparse stages, patch has {len(patch)} sides; "
+                    "expected one side, or one for each stage"
+                )
+            for i, side in zip(sparse, patch, strict=True):
+                rows[i]["patch"] = side
+        return kinds, rows, fill
+
+    def _parse_levels(self) -> int:
+        first_sparse = self.kinds.index("sparse") if "sparse" in self.kinds else self.halvings
+        most = min(self.halvings, first_sparse) + 1
+        levels = self._conv_options.pop("levels", max(1, min(self.halvings, most)))
+        if not 1 <= levels <= most:
+            where = "" if most > self.halvings else f" (level {most} and below lie under a sparse halving)"
+            raise ValueError(f"{self.owner}: {levels} adaptive levels; expected 1 to {most}{where}")
+        return levels
+
+    def _make_shared(self) -> SharedPlan | None:
+        options = self._conv_options
+        metric = split_args(options.get("evaluator", "gradient"))[0]
+        if metric == LEARNED:
+            return None
+        keys = ("rounds", "root", "budget", "threshold", "reduce", "spacing")
+        given: Mapping[str, Any] = {key: options[key] for key in keys if key in options}
+        return SharedPlan(self.owner, PlanSettings(metric=metric, **given), self.adaptive_levels)
+
+
+def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, multiple: int = 1) -> None:
+    """Raises ValueError unless x is ``[B, in_channels, *S]`` with sides that are multiples of a number.
+
+    Args:
+        owner: name of the network, for the message.
+        x: its input.
+        spatial_dims: 2 or 3.
+        in_channels: channels it expects.
+        multiple: what every side must be a multiple of.
+    """
+    if x.ndim != spatial_dims + 2 or x.shape[1] != in_channels:
+        axes = "H, W" if spatial_dims == 2 else "D, H, W"
+        raise ValueError(f"{owner}: input has shape {list(x.shape)}; expected [B, {in_channels}, {axes}]")
+    size = list(x.shape[2:])
+    if any(s % multiple for s in size):
+        raise ValueError(
+            f"{owner}: image of size {size}; expected multiples of {multiple} along every axis: pad it "
+            f"(monai.transforms.DivisiblePad, k={multiple}) or crop it"
+        )
+
+
+def split_named(owner: str, argument: str, named: Named) -> tuple[str, dict[str, Any]]:
+    """The lower-case name and the arguments of MONAI's ``name`` or ``(name, {arguments})``; else a ValueError.
+
+    Args:
+        owner: name of the network, for messages.
+        argument: name of the argument, for messages.
+        named: what was given.
+    """
+    try:
+        name, options = split_args(named)
+    except (TypeError, ValueError):
+        name, options = None, {}
+    if not isinstance(name, str):
+        raise ValueError(f"{owner}: {argument} is {named!r}; expected a name, or a pair (name, {{arguments}})")
+    return name.lower(), dict(options)

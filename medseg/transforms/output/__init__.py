@@ -1,0 +1,7 @@
+"""Transforms that write results."""
+
+from __future__ import annotations
+
+from medseg.transforms.output.save_mask import SaveMaskd
+
+__all__ = ["SaveMaskd"]

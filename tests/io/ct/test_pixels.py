@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.io.bounded.errors import DataError
+from medseg.io.ct.pixels import SliceDecoder, decode_slice
+from medseg.io.ct.scan import SliceHeader, scan_folder
+from medseg.io.ct.series import read_series
+from tests.io._dicom_files import make_slice, positions, write_series
+from tests.io._enhanced_files import write_enhanced
+
+
+def _header(folder: Path, stored: np.ndarray, slope: str, intercept: str) -> SliceHeader:
+    data = make_slice(stored, (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept)
+    data.save_as(folder / "a", enforce_file_format=True)
+    return scan_folder(folder).series[0].headers[0]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1", "-1024"), ("-1", "0"), ("3", "17"), ("0.5", "-1000"), ("1.25", "0.3"), ("0", "5")]
+)
+def test_rescaling_equals_the_formula_in_double_precision(
+    tmp_path: Path, dtype: type[np.integer], slope: str, intercept: str
+) -> None:
+    low = -8000 if dtype is np.int16 else 0
+    stored = np.random.default_rng(0).integers(low, 10000, (9, 7)).astype(dtype)
+    found = decode_slice(_header(tmp_path, stored, slope, intercept))
+    exact = stored.astype(np.float64) * float(slope) + float(intercept)
+    assert np.array_equal(found.hu, np.rint(exact).T)
+    assert found.rounding == pytest.approx(np.abs(exact - np.rint(exact)).max())
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [("16000", "0"), ("-16000", "500000000"), ("1e9", "0"), ("1", "1e11")])
+def test_values_beyond_sixteen_bits_are_refused_and_never_wrap_around(
+    tmp_path: Path, slope: str, intercept: str
+) -> None:
+    stored = np.full((4, 4), 65535, np.uint16)
+    with pytest.raises(DataError, match=r"expected -32768 to 32767") as caught:
+        decode_slice(_header(tmp_path, stored, slope, intercept))
+    assert f"{65535 * float(slope) + float(intercept):g}" in str(caught.value)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, signed: bool) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    stored = np.array([[1, 2047, 2048, 4095], [5, 6, 0x7007, 0x1005]], np.uint16)
+    for k in range(2):
+        data = make_slice(stored, (0, 0, k), BitsStored=12, HighBit=11, PixelRepresentation=int(signed))
+        data.save_as(tmp_path / str(k), enforce_file_format=True)
+    found = decode_slice(scan_folder(tmp_path).series[0].headers[0]).hu
+    image = sitk.ReadImage(str(tmp_path / "0"))
+    assert np.array_equal(found, sitk.GetArrayFromImage(image)[0].T)
+    assert found[3, 0] == (-1 if signed else 4095) - 1024
+
+
+def test_padding_beyond_the_stored_bits_is_found_and_reported(tmp_path: Path) -> None:
+    stored = np.full((4, 4), 1000, np.uint16)
+    stored[0] = 63536
+    data = make_slice(stored, (0, 0, 0), BitsStored=12, HighBit=11)
+    data.add_new("PixelPaddingValue", "US", 63536)
+    data.save_as(tmp_path / "a", enforce_file_format=True)
+    found = decode_slice(scan_folder(tmp_path).series[0].headers[0])
+    assert (found.padding_raised, found.padding_kept) == (0, 4)
+
+
+def test_slices_compressed_with_loss_are_mentioned(tmp_path: Path) -> None:
+    write_series(tmp_path, positions(3), change=lambda k, d: setattr(d, "LossyImageCompression", "01" if k else "00"))
+    assert any(line.startswith("2 of 3 slices were compressed with loss") for line in read_series(tmp_path).warnings)
+
+
+def test_a_decoder_gives_frames_in_any_order(tmp_path: Path) -> None:
+    write_enhanced(tmp_path / "a.dcm", positions(4))
+    headers = scan_folder(tmp_path).series[0].headers
+    decoder = SliceDecoder()
+    for k in (2, 0, 3, 3, 1):
+        assert np.array_equal(decoder.decode(headers[k]).hu, decode_slice(headers[k]).hu)
