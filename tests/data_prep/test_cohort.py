@@ -21,7 +21,7 @@ from data_prep._cohort.case_job import recipe_of
 from data_prep._cohort.pool import ProcessPool
 from data_prep._cohort.worker import Job
 from data_prep.cohort import main
-from tests.data_prep import _cohort_files as cohort_files
+from tests.data_prep import _cohort_files
 from tests.data_prep._cohort_files import SLICES, identities, make_cohort, tree_hash
 from tests.datasets.lidc._messages import message, nodule, roi, square
 
@@ -79,11 +79,11 @@ def leftovers(out: Path) -> list[str]:
 
 
 def start(function: str, root: Path, out: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own, with ``function`` of `cohort_files` as the job of every case."""
+    """The command in a process of its own, with ``function`` of `_cohort_files` as the job of every case."""
     code = (
         "import sys, data_prep._cohort.plan as plan, data_prep.cohort as cohort\n"
-        "from tests.data_prep import cohort_files\n"
-        f"plan.run_case = cohort_files.{function}\n"
+        "from tests.data_prep import _cohort_files\n"
+        f"plan.run_case = _cohort_files.{function}\n"
         "sys.exit(cohort.main(sys.argv[1:]))\n"
     )
     words = [sys.executable, "-c", code, "convert", str(root), str(out), "--workers", "2"]
@@ -327,7 +327,7 @@ def test_workers_never_load_torch(cohort: Path, tmp_path: Path) -> None:
     }
     assert len(case["dicom"]) == SLICES
     pool = ProcessPool(1, PATIENCE_S)
-    pool.submit(Job("loaded", cohort_files.loaded_after, {"case": case}))
+    pool.submit(Job("loaded", _cohort_files.loaded_after, {"case": case}))
     outcomes: list[Any] = []
     while not outcomes:
         outcomes = pool.poll(PATIENCE_S)

@@ -78,7 +78,7 @@ def test_a_task_that_is_told_to_stop_is_queued_again(tmp_path: Path) -> None:
     slow.write_text(
         f'#!/bin/bash\nexec "{sys.executable}" -c "'
         "import sys, data_prep._cohort.plan as plan, data_prep.cohort as cohort; "
-        "from tests.data_prep import _cohort_files as cohort_files; plan.run_case = cohort_files.very_slow_case; "
+        "from tests.data_prep import _cohort_files; plan.run_case = _cohort_files.very_slow_case; "
         'sys.exit(cohort.main(sys.argv[3:]))" "$@"\n'
     )
     slow.chmod(0o755)

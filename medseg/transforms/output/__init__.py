@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from medseg.transforms.output.save_mask import SaveMaskd
+from medseg.transforms.output.save_mask import SaveMask, SaveMaskd
 
-__all__ = ["SaveMaskd"]
+__all__ = ["SaveMask", "SaveMaskd"]

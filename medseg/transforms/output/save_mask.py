@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Transform
+from numpy.typing import NDArray
 
 from medseg.geometry import corner_displacement_mm
 from medseg.io.volumes.nifti import write_nifti_like
+from medseg.io.volumes.nifti_header import read_nifti_header
 
-__all__ = ["SaveMaskd", "case_name"]
+__all__ = ["SaveMask", "SaveMaskd", "case_name"]
 
 _TOLERANCE_MM = 1e-2
 
@@ -28,24 +30,88 @@ def case_name(path: str | Path) -> str:
     return name
 
 
-class SaveMaskd(MapTransform):
-    """Save label maps as NIfTI with exactly the geometry of the NIfTI file the case was loaded from.
+class SaveMask(Transform):
+    """Save a label map as NIfTI with exactly the geometry of the NIfTI file that its image was loaded from.
 
     Shape, affine, sform and qform codes and units are copied bit for bit from that file, which MONAI's ``SaveImage``
     does not do (it sets its own codes and, after a resampling was inverted, a rounded affine). Files appear whole or
     not at all.
 
     Args:
-        keys: items to save, each a :class:`monai.data.MetaTensor` of shape ``(1, i, j, k)`` holding label values
-            0 to 255, already on the source grid (``Invertd`` before).
         output_dir: folder for the files, made if missing.
         output_name: file name without suffix; ``{case}`` stands for the source file's name.
         overwrite: whether an existing file may be replaced.
+
+    Example:
+        >>> import numpy as np
+        >>> from monai.transforms import LoadImage
+        >>> from medseg.io.volumes.nifti import write_nifti
+        >>> _ = write_nifti("case.nii.gz", np.zeros((4, 4, 2), np.int16), np.eye(4))
+        >>> image = LoadImage(ensure_channel_first=True)("case.nii.gz")
+        >>> save = SaveMask("masks")
+        >>> mask = save(image > 0)
+        >>> save.target_of("case.nii.gz").as_posix()
+        'masks/case_seg.nii.gz'
+    """
+
+    def __init__(self, output_dir: str | Path, output_name: str = "{case}_seg", overwrite: bool = False) -> None:
+        self.output_dir = Path(output_dir)
+        self.output_name = output_name
+        self.overwrite = overwrite
+
+    def target_of(self, source: str | Path) -> Path:
+        """The file that the mask of ``source`` is written to."""
+        return self.output_dir / (self.output_name.format(case=case_name(source)) + ".nii.gz")
+
+    def __call__(self, img: MetaTensor) -> MetaTensor:
+        """Write the mask.
+
+        Args:
+            img: shape ``(1, i, j, k)``, label values 0 to 255, already on the source grid (``Invertd`` before);
+                ``meta["filename_or_obj"]`` names the source file.
+
+        Returns:
+            ``img`` as it is.
+
+        Raises:
+            ValueError: if the mask is not on the source file's grid, has no source file, holds other values, or the
+                target exists and ``overwrite`` is False.
+        """
+        source = img.meta.get("filename_or_obj") if isinstance(img, MetaTensor) else None
+        if not source or not str(source).lower().endswith((".nii", ".nii.gz")):
+            raise ValueError(f"mask was loaded from {source!r}, expected a NIfTI file whose grid can be copied")
+        array = img.detach().cpu().numpy()
+        if array.ndim != 4 or array.shape[0] != 1:
+            raise ValueError(f"{source}: mask has shape {array.shape}, expected one channel (1, i, j, k)")
+        with np.errstate(invalid="ignore"):  # what the cast cannot hold is refused in the next line
+            labels = array[0].astype(np.uint8)
+        if not np.array_equal(labels, array[0]):
+            raise ValueError(f"{source}: mask holds values other than whole numbers 0 to 255; apply AsDiscreted first")
+        target = self.target_of(source)
+        if target.exists() and not self.overwrite:
+            raise ValueError(f"{target}: exists already; remove it, choose another output_dir or set overwrite")
+        shift = corner_displacement_mm(img.affine.cpu().numpy().astype(np.float64), _grid_of(img, source), labels.shape)
+        if shift > _TOLERANCE_MM:
+            raise ValueError(
+                f"{source}: mask is {shift:.3f} mm off the file's grid; invert the spatial transforms first"
+            )
+        write_nifti_like(target, labels, source)
+        return img
+
+
+class SaveMaskd(MapTransform):
+    """Dictionary form of `SaveMask`; the data are passed on unchanged.
+
+    Args:
+        keys: items to save, each as `SaveMask` takes it.
+        output_dir: as `SaveMask`.
+        output_name: as `SaveMask`.
+        overwrite: as `SaveMask`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
-    Raises:
-        ValueError: if the mask is not on the source file's grid, has no source file, holds other values, or the target
-            exists and ``overwrite`` is False.
+    Example:
+        >>> SaveMaskd("pred", "masks", "{case}_liver").target_of("case.nii.gz").as_posix()
+        'masks/case_liver.nii.gz'
     """
 
     def __init__(
@@ -57,39 +123,21 @@ class SaveMaskd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.output_dir = Path(output_dir)
-        self.output_name = output_name
-        self.overwrite = overwrite
+        self.saver = SaveMask(output_dir, output_name, overwrite)
 
     def target_of(self, source: str | Path) -> Path:
         """The file that the mask of ``source`` is written to."""
-        return self.output_dir / (self.output_name.format(case=case_name(source)) + ".nii.gz")
+        return self.saver.target_of(source)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write every key's mask; the data are passed on unchanged."""
         result = dict(data)
         for key in self.key_iterator(result):
-            self._save(result[key])
+            result[key] = self.saver(result[key])
         return result
 
-    def _save(self, mask: MetaTensor) -> None:
-        source = mask.meta.get("filename_or_obj") if isinstance(mask, MetaTensor) else None
-        if not source or not str(source).lower().endswith((".nii", ".nii.gz")):
-            raise ValueError(f"mask was loaded from {source!r}, expected a NIfTI file whose grid can be copied")
-        array = mask.detach().cpu().numpy()
-        if array.ndim != 4 or array.shape[0] != 1:
-            raise ValueError(f"{source}: mask has shape {array.shape}, expected one channel (1, i, j, k)")
-        with np.errstate(invalid="ignore"):  # what the cast cannot hold is refused in the next line
-            labels = array[0].astype(np.uint8)
-        if not np.array_equal(labels, array[0]):
-            raise ValueError(f"{source}: mask holds values other than whole numbers 0 to 255; apply AsDiscreted first")
-        target = self.target_of(source)
-        if target.exists() and not self.overwrite:
-            raise ValueError(f"{target}: exists already; remove it, choose another output_dir or set overwrite")
-        original = np.asarray(mask.meta["original_affine"], dtype=np.float64)
-        shift = corner_displacement_mm(np.asarray(mask.affine.cpu(), dtype=np.float64), original, labels.shape)
-        if shift > _TOLERANCE_MM:
-            raise ValueError(
-                f"{source}: mask is {shift:.3f} mm off the file's grid; invert the spatial transforms first"
-            )
-        write_nifti_like(target, labels, source)
+
+def _grid_of(mask: MetaTensor, source: str) -> NDArray[np.float64]:
+    """The grid that the image was loaded with; without a record of it, that of the file."""
+    original = mask.meta.get("original_affine")
+    return np.asarray(read_nifti_header(source).affine_ras if original is None else original, dtype=np.float64)

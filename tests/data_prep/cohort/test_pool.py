@@ -95,7 +95,7 @@ def test_every_way_to_end_is_named_and_the_pool_goes_on(pool: Callable[..., Proc
     )
     assert [outcome.status for outcome in outcomes] == ["raised", "died", "died", "died", "returned"]
     errors = [outcome.error or "" for outcome in outcomes]
-    assert errors[0].startswith("ValueError: value 7 found, expected 8 (cohort_files.py:")
+    assert errors[0].startswith("ValueError: value 7 found, expected 8 (_cohort_files.py:")
     assert "was killed by SIGKILL (exit code -9), likely out of memory" in errors[1]
     assert "was killed by SIGSEGV (exit code -11)" in errors[2]
     assert "memory" not in errors[2]
@@ -141,7 +141,7 @@ def test_no_worker_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "from data_prep._cohort.pool import Job, ProcessPool\n"
-        "from tests.data_prep import cohort_files as jobs\n"
+        "from tests.data_prep import _cohort_files as jobs\n"
         "if __name__ == '__main__':\n"
         "    pool = ProcessPool(1, 600.0)\n"
         f"    pool.submit(Job('sleep', jobs.sleep, {{'seconds': 600, 'witness': {str(tmp_path / 'pid')!r}}}))\n"

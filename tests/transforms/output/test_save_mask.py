@@ -12,8 +12,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, LoadImaged, Orientationd, Spacingd
 
 from medseg.io.volumes.nifti import write_nifti
-from medseg.transforms.output.save_mask import SaveMaskd, case_name
+from medseg.transforms import SaveMask, SaveMaskd
+from medseg.transforms.output.save_mask import case_name
 from tests.io.volumes.test_nifti import SHAPE, geometry_bytes, oblique_affine, save, voxels
+from tests.transforms._menu import AFFINE, MenuCase, TransformMenu, as_metatensor
 
 
 @pytest.fixture
@@ -147,3 +149,29 @@ def test_a_missing_key_raises_unless_it_may_be_missing(source: Path, tmp_path: P
     with pytest.raises(KeyError, match="pred"):
         SaveMaskd("pred", tmp_path / "out")({"image": 1})
     assert SaveMaskd("pred", tmp_path / "out", allow_missing_keys=True)({"image": 1}) == {"image": 1}
+
+
+MASK = (np.arange(24).reshape(1, 2, 3, 4) % 3 == 0).astype(np.uint8)
+
+
+class TestSaveMask(TransformMenu):
+    """The menu; the file that the menu's MetaTensors name lies in the working folder."""
+
+    case = MenuCase(
+        array=lambda: SaveMask("out", overwrite=True),
+        dictionary=lambda: SaveMaskd("image", "out", overwrite=True),
+        data={"image": MASK},
+        expected=MASK,
+        dtype=torch.uint8,
+        containers=("metatensor",),
+        errors=(
+            (lambda: SaveMask("out")(torch.from_numpy(MASK)), "mask was loaded from None, expected a NIfTI file"),
+            (lambda: SaveMask("out")(as_metatensor(MASK[0])), r"mask has shape \(2, 3, 4\), expected one channel"),
+            (lambda: SaveMask("out")(as_metatensor(MASK * 0.5)), "mask holds values other than whole numbers"),
+        ),
+    )
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        write_nifti("case.nii.gz", np.zeros((2, 3, 4), np.int16), AFFINE.numpy())
