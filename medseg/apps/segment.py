@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.apps.dicom_results import read_case_source, write_dicom_results
-from medseg.apps.run_log import RunLog
 from medseg.geometry import corner_displacement_mm, spacing_of
 from medseg.inference.bundle import Bundle, read_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for, run_bundle
 from medseg.inference.case import Case, read_case
 from medseg.inference.errors import CommandError, ConfigurationError, ResourceError
 from medseg.inference.memory import available_memory, estimate_bytes
-from medseg.inference.outputs import (
+from medseg.inference.outputs.dicom_results import read_case_source, write_dicom_results
+from medseg.inference.outputs.folder import (
     DICOM_FILES,
     RESULT_FILES,
     check_target,
@@ -32,7 +31,8 @@ from medseg.inference.outputs import (
     previous_of,
     staged_folder,
 )
-from medseg.inference.run_report import RUN_SCHEMA_VERSION, installed_versions, peak_memory
+from medseg.inference.outputs.run_log import RunLog
+from medseg.inference.outputs.run_report import RUN_SCHEMA_VERSION, installed_versions, peak_memory
 from medseg.inference.stages import Stages
 from medseg.inference.statistics import class_statistics
 from medseg.io.bounded.atomic import write_json, write_text
@@ -109,7 +109,7 @@ def _device(requested: str | None) -> str:
 
 def _segment(plan: _Plan, args: argparse.Namespace, folder: Path, stages: Stages, log: RunLog) -> dict[str, Any]:
     """Fill ``folder`` with all results and return the statistics."""
-    from medseg.apps.preview import write_preview
+    from medseg.inference.outputs.preview import write_preview
     from medseg.io.volumes.nifti import write_nifti_like
 
     labels = plan.bundle.labels

@@ -15,7 +15,7 @@ import pytest
 
 from medseg.apps.cli import main
 from medseg.geometry import make_affine
-from medseg.inference.outputs import RESULT_FILES
+from medseg.inference.outputs.folder import RESULT_FILES
 from medseg.io.volumes.nifti import read_nifti, write_nifti
 from tests.apps._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 

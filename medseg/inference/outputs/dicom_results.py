@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from medseg.inference.errors import ConfigurationError, IntegrityError
-from medseg.inference.outputs import DICOM_FILES
+from medseg.inference.outputs.folder import DICOM_FILES
 
 if TYPE_CHECKING:
     from medseg.geometry import Affine
@@ -27,7 +27,7 @@ def read_case_source(case: str | Path, series_uid: str | None, kinds: Sequence[s
     Args:
         case: the input of the command.
         series_uid: SeriesInstanceUID, where a folder holds several CT series.
-        kinds: keys of `medseg.inference.outputs.DICOM_FILES`.
+        kinds: keys of `medseg.inference.outputs.folder.DICOM_FILES`.
 
     Raises:
         ConfigurationError: if the case is no DICOM folder, or highdicom is missing.
@@ -56,7 +56,7 @@ def write_dicom_results(
 
     Args:
         folder: where the results go.
-        kinds: which of them, by the keys of `medseg.inference.outputs.DICOM_FILES`.
+        kinds: which of them, by the keys of `medseg.inference.outputs.folder.DICOM_FILES`.
         mask: label map ``[i, j, k]``.
         affine_ras: 4 x 4, voxel to RAS mm.
         source: what `read_case_source` returned.

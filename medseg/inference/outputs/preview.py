@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.apps.planes import Plane, anatomical_planes, obliquity_degrees
 from medseg.geometry import voxel_volume_ml
+from medseg.inference.outputs.planes import Plane, anatomical_planes, obliquity_degrees
 from medseg.io.bounded.atomic import atomic_path
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medseg.inference.errors import ConfigurationError
-from medseg.inference.outputs import describe_outputs, staged_folder
+from medseg.inference.outputs.folder import describe_outputs, staged_folder
 
 
 def write_result(target: Path, text: str, overwrite: bool = False) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from medseg.apps.preview import Window, window_for, write_preview
 from medseg.geometry import make_affine
+from medseg.inference.outputs.preview import Window, window_for, write_preview
 
 LABELS = {0: "background", 1: "liver", 2: "tumour"}
 ORANGE, BLUE = np.array([0xE6, 0x9F, 0x00]) / 255, np.array([0x56, 0xB4, 0xE9]) / 255

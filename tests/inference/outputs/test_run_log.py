@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from medseg.apps.run_log import RunLog
+from medseg.inference.outputs.run_log import RunLog
 
 
 def test_records_and_warnings_are_collected_without_hidden_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,14 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from medseg.apps.planes import EdgeLetters, anatomical_planes, display_view, largest_sections, obliquity_degrees
 from medseg.geometry import apply_affine, make_affine
+from medseg.inference.outputs.planes import (
+    EdgeLetters,
+    anatomical_planes,
+    display_view,
+    largest_sections,
+    obliquity_degrees,
+)
 
 SHAPE = (7, 8, 9)
 ALL_CODES = [
