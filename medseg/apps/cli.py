@@ -13,8 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from medseg import __version__
-from medseg.apps.failures import explain
-from medseg.inference.errors import Interrupted
+from medseg.apps.failures import Interrupted, explain
 
 __all__ = ["build_parser", "main"]
 

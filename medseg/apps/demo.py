@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medseg.inference.errors import CommandError, ConfigurationError
+from medseg.apps.failures import CommandError
+from medseg.inference.errors import ConfigurationError
 from medseg.io.bounded.atomic import write_json
 
 __all__ = ["main"]

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import errno
 
-from medseg.inference.errors import CommandError, Interrupted
+from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError, root_cause
 
-__all__ = ["explain"]
+__all__ = ["CommandError", "Interrupted", "explain"]
 
+_EXIT_CODES = ((ConfigurationError, 2), (IntegrityError, 3), (ResourceError, 5))
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CommandError(Exception):
+    """A command failed; the message is one line for people: what was found, what was expected, the fix."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to stop (SIGTERM, exit code 75); running the same command again is safe.
+
+    It is not an ``Exception``, so that libraries which catch those cannot swallow it.
+    """
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -25,9 +37,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "stopped by SIGTERM; nothing was published, run the same command again", 75
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was published", 130
-    cause = _cause(error)
-    if isinstance(cause, CommandError):
-        return _one_line(str(cause)), cause.exit_code
+    cause = root_cause(error)
+    if isinstance(cause, CommandError | InferenceError):
+        return _one_line(str(cause)), next((code for kind, code in _EXIT_CODES if isinstance(cause, kind)), 1)
     if _out_of_memory(cause):
         return (
             f"out of memory ({_one_line(str(cause)) or 'no details'}); close other programs or use a larger machine",
@@ -39,12 +51,6 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(cause, ValueError) and text:
         return text, 1
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__, 1
-
-
-def _cause(error: BaseException) -> BaseException:
-    while type(error) is RuntimeError and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -8,14 +8,31 @@ import logging
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.geometry import corner_displacement_mm
 from medseg.inference.bundle import Bundle
-from medseg.inference.errors import CommandError, ConfigurationError
+from medseg.inference.errors import ConfigurationError, InferenceError, root_cause
 
-__all__ = ["MASK_NAME", "equivalent_command", "find_weights", "overrides_for", "run_bundle"]
+if TYPE_CHECKING:
+    from medseg.inference.case import Case
+
+__all__ = [
+    "MASK_NAME",
+    "equivalent_command",
+    "find_weights",
+    "overrides_for",
+    "public_command",
+    "read_mask",
+    "run_bundle",
+]
 
 MASK_NAME = "seg"
+
+_TOLERANCE_MM = 1e-2
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +57,9 @@ def find_weights(bundle: Bundle, weights: str | Path | None = None) -> Path:
         train = bundle.root / "configs" / "train.json"
         command = f"python -m monai.bundle run --config_file {train} --bundle_root {bundle.root}"
         trained = f"train with `{command}`, " if train.is_file() else ""
-        raise ConfigurationError(f"{path}: no weights there; {trained}run `make demo`, or give --weights FILE")
+        raise ConfigurationError(
+            f"{path}: no weights there; {trained}run `make demo`, or give weights (--weights FILE)"
+        )
     return path
 
 
@@ -69,17 +88,25 @@ def equivalent_command(bundle: Bundle, overrides: dict[str, Any]) -> str:
     return shlex.join(parts)
 
 
+def public_command(bundle: Bundle, weights: Path, device: str) -> str:
+    """`equivalent_command` with placeholders for image and output, which may carry names of patients."""
+    values = overrides_for(bundle, Path("/CASE.nii.gz"), Path("/OUTPUT"), weights, device)
+    values.update(input_files=["CASE.nii.gz"], output_dir="OUTPUT")
+    return equivalent_command(bundle, values)
+
+
 def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
     """Run the bundle and return the path of the mask that it wrote.
 
     The bundle's own ``logging.conf`` is not applied, and what the bundle prints on standard output goes to the log.
 
     Raises:
-        CommandError: if the bundle ends without having written the mask.
+        InferenceError: if the bundle ends without having written the mask, or in the words of the part of it that
+            refused a value. Other errors pass as they are.
     """
     from monai.bundle import ConfigWorkflow
 
-    with _stdout_to_log():
+    with _stdout_to_log(), _cause_in_one_line():
         workflow = ConfigWorkflow(
             config_file=str(bundle.config),
             meta_file=str(bundle.metadata),
@@ -92,11 +119,49 @@ def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
         workflow.finalize()
     mask = Path(overrides["output_dir"]) / f"{overrides['output_name']}.nii.gz"
     if not mask.is_file():
-        raise CommandError(
+        raise InferenceError(
             f"{bundle.config}: the bundle ended without writing {mask.name} into output_dir; it must write "
             "<output_dir>/<output_name>.nii.gz"
         )
     return mask
+
+
+def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
+    """The mask that a bundle wrote, checked against the case's grid and the bundle's classes.
+
+    Raises:
+        InferenceError: if it lies on another grid, or holds a value that the bundle does not name.
+    """
+    from medseg.io.volumes.nifti import read_nifti
+
+    mask, affine, _ = read_nifti(path)
+    if mask.shape != case.array.shape:
+        raise InferenceError(
+            f"{bundle.config}: the mask has shape {mask.shape}, the image {case.array.shape}; "
+            "the bundle must invert its spatial transforms"
+        )
+    shift = corner_displacement_mm(affine, case.affine_ras, mask.shape)
+    if shift > _TOLERANCE_MM:
+        raise InferenceError(f"{bundle.config}: the mask lies {shift:.3f} mm off the image's grid")
+    unnamed = [float(value) for value in np.unique(mask) if value not in bundle.labels]
+    if unnamed:
+        raise InferenceError(
+            f"{bundle.config}: the mask holds the value {unnamed[0]:g}, but metadata.json names only "
+            f"{sorted(bundle.labels)}"
+        )
+    return mask.astype(np.uint8)
+
+
+@contextlib.contextmanager
+def _cause_in_one_line() -> Iterator[None]:
+    """MONAI wraps an error in others that only say where it happened: raise what a part of the bundle said instead."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause = root_cause(error)
+        if isinstance(cause, InferenceError | ValueError) and str(cause):
+            raise InferenceError(" ".join(str(cause).split())) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -1,18 +1,30 @@
-"""One CT case, from a NIfTI file or a folder with a DICOM series."""
+"""One CT case: from a NIfTI file, a DICOM series, or an array in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, orientation_codes, spacing_of
+from medseg.inference.array_case import array_and_affine
 from medseg.inference.errors import ConfigurationError, IntegrityError
 
-__all__ = ["Case", "read_case"]
+if TYPE_CHECKING:
+    import nibabel as nib
+    import torch
+
+    from medseg.io.ct.scan import FolderListing, SeriesEntry
+    from medseg.io.ct.series import CtSeries
+
+__all__ = ["Case", "CaseSource", "read_case"]
+
+CaseSource: TypeAlias = "str | os.PathLike[str] | FolderListing | SeriesEntry | NDArray[Any] | torch.Tensor"
+"""What a case can be read from: a path, a listing of series or one of its entries, or an array."""
 
 _NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -22,24 +34,33 @@ class Case:
     """A CT volume in memory.
 
     Attributes:
-        name: file or folder name without suffix, for titles; it is not written into machine-readable reports.
-        kind: ``"nifti"`` or ``"dicom"``.
+        name: file or folder name without suffix, for titles; it is not written into machine-readable reports. Empty for
+            an array.
+        kind: ``"nifti"``, ``"dicom"`` or ``"array"``.
         array: voxels ``[i, j, k]`` in the stored type, in Hounsfield units.
         affine_ras: 4 x 4, voxel to RAS mm.
-        source: the NIfTI file, or the DICOM folder.
+        source: the NIfTI file, or the DICOM folder; None for an array.
         warnings: what the reader found odd, one line each.
+        header: the header of the NIfTI file, as it was read; None for other kinds.
+        series: the DICOM series with the headers of its slices; None for other kinds.
+
+    >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.diag([0.8, 0.8, 2.5, 1.0]))
+    >>> case.kind, case.facts()["spacing_mm"]
+    ('array', [0.8, 0.8, 2.5])
     """
 
     name: str
     kind: str
     array: NDArray[Any]
     affine_ras: Affine
-    source: Path
+    source: Path | None
     warnings: tuple[str, ...] = ()
+    header: nib.Nifti1Header | None = field(default=None, repr=False)
+    series: CtSeries | None = field(default=None, repr=False)
 
     def as_nifti(self, scratch: Path) -> Path:
-        """Path of the case as NIfTI: the source itself, or a file written into ``scratch`` for a DICOM series."""
-        if self.kind == "nifti":
+        """Path of the case as NIfTI: the source itself, or a file written into ``scratch`` for the other kinds."""
+        if self.kind == "nifti" and self.source is not None:
             return self.source
         from medseg.io.volumes.nifti import write_nifti
 
@@ -59,57 +80,100 @@ class Case:
         }
 
 
-def read_case(path: str | Path, series_uid: str | None = None) -> Case:
-    """Read a case.
+def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: ArrayLike | None = None) -> Case:
+    """Read a case. A DICOM folder is scanned once; a listing that was made before is not scanned again.
 
     Args:
-        path: a NIfTI file (``.nii`` or ``.nii.gz``) or a folder that holds a CT series in DICOM.
+        case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder that holds a CT series in DICOM; what
+            `medseg.io.ct.scan.scan_folder` found, or one of its ``series``; or an array or tensor in Hounsfield units,
+            ``[x, y, z]`` or ``[1, x, y, z]``.
         series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
+        affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
 
     Raises:
-        ConfigurationError: if there is nothing at ``path`` or its suffix is unknown.
+        ConfigurationError: if there is nothing at the path, its suffix is unknown, or an argument does not belong to
+            this kind of case.
         IntegrityError: one line of the reader if the data is unreadable, ambiguous or has no usable geometry.
+
+    >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.eye(4))
+    >>> case.array.shape
+    (4, 5, 6)
     """
-    path = Path(path)
-    if not path.exists():
-        raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
-    if series_uid and not path.is_dir():
-        raise ConfigurationError(f"{path}: is a file; --series chooses among the series of a DICOM folder")
+    from medseg.io.ct.scan import FolderListing, SeriesEntry
+
+    is_array = not isinstance(case, str | os.PathLike | FolderListing | SeriesEntry)
+    if not is_array and affine_ras is not None:
+        raise ConfigurationError("affine_ras: the case is not an array and brings its own affine; leave affine_ras out")
+    if is_array and series_uid is not None:
+        raise ConfigurationError("series_uid: the case is an array; only a DICOM folder holds series to choose from")
     try:
-        case = _read_dicom(path, series_uid) if path.is_dir() else _read_nifti(path)
+        if isinstance(case, str | os.PathLike):
+            found = _read_path(Path(case), series_uid)
+        elif isinstance(case, FolderListing | SeriesEntry):
+            found = _read_listed(case, series_uid)
+        else:
+            found = Case("", "array", *array_and_affine(case, affine_ras), None)
+        return _checked(found)
     except ValueError as error:
         raise IntegrityError(str(error)) from error
-    return _checked(case)
 
 
-def _read_nifti(path: Path) -> Case:
+def _read_path(path: Path, series_uid: str | None) -> Case:
+    if not path.exists():
+        raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
+    if not path.is_dir():
+        return _read_nifti(path, series_uid)
+    from medseg.io.ct.scan import scan_folder
+
+    return _read_listed(scan_folder(path), series_uid)
+
+
+def _read_nifti(path: Path, series_uid: str | None) -> Case:
     from medseg.io.volumes.nifti import read_nifti
 
+    if series_uid:
+        raise ConfigurationError(f"{path}: is a file; series_uid (--series) chooses among the series of a DICOM folder")
     suffix = next((s for s in _NIFTI_SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise ConfigurationError(f"{path}: expected a NIfTI file (.nii, .nii.gz) or a folder with one DICOM series")
     volume = read_nifti(path)
-    return Case(path.name[: -len(suffix)], "nifti", volume.array, volume.affine_ras, path, volume.warnings)
+    name = path.name[: -len(suffix)]
+    return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, header=volume.header)
 
 
-def _read_dicom(path: Path, series_uid: str | None) -> Case:
-    from medseg.io.ct.series import read_series
+def _read_listed(listed: FolderListing | SeriesEntry, series_uid: str | None) -> Case:
+    from medseg.io.ct.scan import SeriesEntry, choose_series
+    from medseg.io.ct.series import read_entry
 
-    series = read_series(path, series_uid)
-    return Case(path.resolve().name, "dicom", series.array, series.affine_ras, path, tuple(series.warnings))
+    if isinstance(listed, SeriesEntry):
+        listing = _listing_of(listed)
+        if series_uid not in (None, listed.uid, listed.name):
+            raise ConfigurationError(f"series_uid: the case is one series, {listed}; leave series_uid out")
+        entry = choose_series(listing, listed.name)
+    else:
+        listing, entry = listed, choose_series(listed, series_uid)
+    series = read_entry(listing, entry)[0]
+    name, warnings = listing.folder.resolve().name, tuple(series.warnings)
+    return Case(name, "dicom", series.array, series.affine_ras, listing.folder, warnings, series=series)
+
+
+def _listing_of(entry: SeriesEntry) -> FolderListing:
+    """A listing that holds this series alone, in the folder that holds all of its files."""
+    from medseg.io.ct.scan import FolderListing
+
+    folder = Path(os.path.commonpath([header.path.parent for header in entry.headers]))
+    return FolderListing(folder, (entry,), 0, 0, ())
 
 
 def _checked(case: Case) -> Case:
-    array = case.array
+    array, where = case.array, case.source or "array"
     if array.dtype.kind not in "iuf":
-        raise IntegrityError(f"{case.source}: voxels have type {array.dtype}, expected one number per voxel")
+        raise IntegrityError(f"{where}: voxels have type {array.dtype}, expected one number per voxel")
     if min(array.shape) < 2:
-        raise IntegrityError(
-            f"{case.source}: image has shape {array.shape}, expected at least 2 voxels along each axis"
-        )
+        raise IntegrityError(f"{where}: image has shape {array.shape}, expected at least 2 voxels along each axis")
     if array.dtype.kind == "f" and not np.isfinite(array).any():
-        raise IntegrityError(f"{case.source}: no voxel holds a finite value; expected Hounsfield units")
-    return Case(**{**case.__dict__, "warnings": case.warnings + tuple(_value_warnings(array))})
+        raise IntegrityError(f"{where}: no voxel holds a finite value; expected Hounsfield units")
+    return replace(case, warnings=case.warnings + tuple(_value_warnings(array)))
 
 
 def _value_warnings(array: NDArray[Any]) -> list[str]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["available_memory", "estimate_bytes"]
+from medseg.geometry import spacing_of
+
+if TYPE_CHECKING:
+    from medseg.inference.bundle import Bundle
+    from medseg.inference.case import Case
+
+__all__ = ["available_memory", "bytes_for_case", "estimate_bytes"]
 
 
 def estimate_bytes(
@@ -33,6 +41,16 @@ def estimate_bytes(
     target = network_spacing_mm if network_spacing_mm is not None else spacing_mm
     resampled = native * math.prod(spacing_mm) / math.prod(target)
     return int(native * (itemsize + 4 + 4 * (n_classes - 1) + 1) + resampled * 4 * (1 + n_classes + 1))
+
+
+def bytes_for_case(bundle: Bundle, case: Case) -> int:
+    """`estimate_bytes` of a case, with the spacing that the bundle's key ``pixdim`` states as numbers."""
+    config = json.loads(bundle.config.read_text(encoding="utf-8"))
+    pixdim = config.get("pixdim")
+    fixed = isinstance(pixdim, list) and len(pixdim) == 3 and all(isinstance(p, int | float) and p > 0 for p in pixdim)
+    spacing = [float(s) for s in spacing_of(case.affine_ras)]
+    array = case.array
+    return estimate_bytes(array.shape, array.itemsize, spacing, len(bundle.labels), pixdim if fixed else None)
 
 
 def available_memory() -> int | None:

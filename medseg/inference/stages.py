@@ -1,43 +1,44 @@
-"""Named stages of a run: one line on the terminal for each, their seconds kept for the report."""
+"""Named stages of a run: their seconds are kept for the report, and a listener is told when each one begins."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
 
-__all__ = ["Stages"]
+__all__ = ["StageListener", "Stages"]
 
 _log = logging.getLogger(__name__)
 
+StageListener = Callable[[str, str], object]
+"""Called as ``listener(name, detail)`` when a stage begins; ``detail`` may be empty."""
+
 
 class Stages:
-    """Announces stages as ``[2/5] name`` and keeps the wall time of each.
+    """The stages of one run. Nothing is printed here.
 
     Args:
-        total: number of stages, for the count shown.
-        quiet: show nothing; times are still kept.
-        stream: where the lines go; standard error by default.
+        listener: is called with name and detail before the work of each stage starts.
+        seconds: stages that are over already, with their wall time.
+
+    >>> stages = Stages(lambda name, detail: print(f"now: {name} {detail}"))
+    >>> with stages.stage("measure", "2 classes"):
+    ...     pass
+    now: measure 2 classes
+    >>> list(stages.seconds)
+    ['measure']
     """
 
-    def __init__(self, total: int, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self.total = total
-        self.quiet = quiet
-        self.stream = stream if stream is not None else sys.stderr
-        self.seconds: dict[str, float] = {}
-
-    @property
-    def interactive(self) -> bool:
-        """True where a moving progress bar makes sense: a terminal, and not quiet."""
-        return not self.quiet and self.stream.isatty()
+    def __init__(self, listener: StageListener | None = None, seconds: Mapping[str, float] | None = None) -> None:
+        self.listener = listener
+        self.seconds: dict[str, float] = dict(seconds or {})
 
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:
-        """Time the block under ``name``; the line, with ``detail``, is printed before the work starts."""
-        self.say(f"[{len(self.seconds) + 1}/{self.total}] {name}" + (f" {detail}" if detail else ""))
+        """Take the wall time of the block under ``name``."""
+        if self.listener is not None:
+            self.listener(name, detail)
         _log.info("stage: %s", name)
         start = time.perf_counter()
         self.seconds[name] = 0.0
@@ -47,7 +48,6 @@ class Stages:
             self.seconds[name] = round(time.perf_counter() - start, 3)
         _log.info("stage: %s took %.3f s", name, self.seconds[name])
 
-    def say(self, line: str) -> None:
-        """Print one line unless quiet."""
-        if not self.quiet:
-            print(line, file=self.stream, flush=True)
+    def copy(self) -> Stages:
+        """The same stages so far, with the same listener; what is added to one is not added to the other."""
+        return Stages(self.listener, self.seconds)

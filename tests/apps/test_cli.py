@@ -14,7 +14,7 @@ from medseg import __version__
 from medseg.apps.cli import main
 from medseg.geometry import make_affine
 from medseg.io.volumes.nifti import write_nifti
-from tests.apps._tiny_bundle import make_tiny_bundle
+from tests.inference._tiny_bundle import make_tiny_bundle
 
 
 def run_with(tmp_path: Path, expression: str) -> int:

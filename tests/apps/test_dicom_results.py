@@ -14,8 +14,8 @@ from medseg.io.results.rtstruct_masks import read_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.source import read_source
 from medseg.io.volumes.nifti import read_nifti
-from tests.apps._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 from tests.apps.test_segment import ball_in_air, odd_case, segment
+from tests.inference._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 from tests.io._clinical import series_affine
 
 

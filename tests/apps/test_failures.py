@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
-from medseg.apps.failures import explain
-from medseg.inference.errors import CommandError, ConfigurationError, IntegrityError, Interrupted, ResourceError
+from medseg.apps.failures import CommandError, Interrupted, explain
+from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError
 
 
 def wrapped(cause: BaseException) -> RuntimeError:
@@ -21,6 +21,7 @@ def wrapped(cause: BaseException) -> RuntimeError:
     ("error", "line", "code"),
     [
         (CommandError("no mask"), "no mask", 1),
+        (InferenceError("no mask"), "no mask", 1),
         (ConfigurationError("a\nb"), "a b", 2),
         (IntegrityError("no orientation"), "no orientation", 3),
         (ResourceError("too large"), "too large", 5),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps._tiny_bundle import make_tiny_bundle
 from tests.apps.test_segment import segment
 from tests.data_prep._canaries import MARK, leaks, write_marked
+from tests.inference._tiny_bundle import make_tiny_bundle
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -17,7 +17,7 @@ from medseg.apps.cli import main
 from medseg.geometry import make_affine
 from medseg.inference.outputs.folder import RESULT_FILES
 from medseg.io.volumes.nifti import read_nifti, write_nifti
-from tests.apps._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
+from tests.inference._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
 
 SHAPE = (20, 24, 18)
 
@@ -220,7 +220,7 @@ def test_data_that_cannot_be_trusted_exit_with_3(
 def test_too_little_memory_is_refused_before_the_run(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("medseg.apps.segment.available_memory", lambda: 1000)
+    monkeypatch.setattr("medseg.inference.segment_case.available_memory", lambda: 1000)
     assert segment(odd_case(tmp_path / "case.nii"), tmp_path / "out", bundle, "--quiet") == 5
     assert "0.0 GiB are free" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

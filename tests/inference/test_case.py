@@ -10,7 +10,9 @@ import pytest
 from medseg.geometry import make_affine
 from medseg.inference.case import read_case
 from medseg.inference.errors import ConfigurationError, IntegrityError
+from medseg.io.ct.scan import scan_folder
 from medseg.io.volumes.nifti import read_nifti, write_nifti
+from tests.io._dicom_files import positions, write_series
 
 AFFINE = make_affine((1.0, 2.0, 3.0), (5.0, 6.0, 7.0), "LAS")
 
@@ -65,6 +67,27 @@ def test_unusable_data_are_integrity_errors(tmp_path: Path) -> None:
             read_case(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_one_of_several_series_is_chosen_by_its_uid_or_its_entry(tmp_path: Path) -> None:
+    for name, uid, count in (("a", "1.2.3.4", 3), ("b", "1.2.3.5", 4)):
+        write_series(tmp_path / name, positions(count), SeriesInstanceUID=uid)
+    listing = scan_folder(tmp_path)
+    for case in (tmp_path, listing):
+        assert read_case(case, "1.2.3.5").array.shape[2] == 4
+        with pytest.raises(IntegrityError, match="2 series in one folder"):
+            read_case(case)
+    second = next(entry for entry in listing.series if entry.uid == "1.2.3.5")
+    chosen = read_case(second)
+    assert (chosen.array.shape[2], chosen.source) == (4, tmp_path / "b")
+    with pytest.raises(ConfigurationError, match="the case is one series"):
+        read_case(second, "1.2.3.4")
+
+
+def test_only_an_array_gets_its_affine_from_the_caller(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", ct(), AFFINE)
+    with pytest.raises(ConfigurationError, match="affine_ras: the case is not an array"):
+        read_case(path, affine_ras=AFFINE)
 
 
 def test_a_dicom_series_becomes_a_nifti_file_with_the_same_grid(tmp_path: Path, real_data) -> None:

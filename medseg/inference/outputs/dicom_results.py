@@ -1,4 +1,4 @@
-"""The mask of ``medseg segment`` as DICOM objects beside the other results."""
+"""The mask of a segmentation as DICOM objects beside the other results."""
 
 from __future__ import annotations
 
@@ -15,36 +15,60 @@ from medseg.inference.outputs.folder import DICOM_FILES
 if TYPE_CHECKING:
     from medseg.geometry import Affine
     from medseg.inference.bundle import Bundle
+    from medseg.inference.case import Case
     from medseg.io.results.segment_info import SegmentInfo
     from medseg.io.results.source import SourceSeries
 
-__all__ = ["read_case_source", "write_dicom_results"]
+__all__ = ["check_output_types", "dicom_source", "write_dicom_results"]
+
+_KIND_WORDS = {"nifti": "a file", "array": "an array"}
 
 
-def read_case_source(case: str | Path, series_uid: str | None, kinds: Sequence[str]) -> SourceSeries | None:
-    """The series that DICOM results would belong to, read before anything is computed; None if none are asked for.
+def check_output_types(output_types: str | Sequence[str]) -> tuple[str, ...]:
+    """The DICOM results asked for, each once.
 
     Args:
-        case: the input of the command.
-        series_uid: SeriesInstanceUID, where a folder holds several CT series.
-        kinds: keys of `medseg.inference.outputs.folder.DICOM_FILES`.
+        output_types: one or several keys of `medseg.inference.outputs.folder.DICOM_FILES`.
 
     Raises:
-        ConfigurationError: if the case is no DICOM folder, or highdicom is missing.
-        IntegrityError: if results cannot refer to the series, in the reader's words.
+        ConfigurationError: for another name, or if highdicom is missing.
+
+    >>> check_output_types("rtstruct")
+    ('rtstruct',)
     """
     from importlib.util import find_spec
 
-    from medseg.io.results.source import read_source
+    kinds = (output_types,) if isinstance(output_types, str) else tuple(dict.fromkeys(output_types))
+    for kind in kinds:
+        if kind not in DICOM_FILES:
+            raise ConfigurationError(f"output_types: {kind!r} is unknown, expected {' or '.join(DICOM_FILES)}")
+    if "dicom_seg" in kinds and find_spec("highdicom") is None:
+        raise ConfigurationError("output type dicom_seg needs highdicom: pip install 'medseg[seg]'")
+    return kinds
+
+
+def dicom_source(case: Case, kinds: Sequence[str]) -> SourceSeries | None:
+    """The series that DICOM results of a case would refer to; None if no such results are asked for.
+
+    Args:
+        case: the case; the headers of its slices are read, but the folder is not scanned again.
+        kinds: what `check_output_types` returned.
+
+    Raises:
+        ConfigurationError: if the case is not a DICOM series.
+        IntegrityError: if results cannot refer to the series, in the reader's words.
+    """
+    from medseg.io.results.source import source_of
 
     if not kinds:
         return None
-    if not Path(case).is_dir():
-        raise ConfigurationError(f"--output-type {kinds[0]} needs a folder with a DICOM series as CASE, not a file")
-    if "dicom_seg" in kinds and find_spec("highdicom") is None:
-        raise ConfigurationError("--output-type dicom_seg needs highdicom: pip install 'medseg[seg]'")
+    if case.series is None:
+        raise ConfigurationError(
+            f"output type {kinds[0]} needs a folder with a DICOM series as the case, not {_KIND_WORDS[case.kind]}; "
+            "leave the output type out, or give that folder"
+        )
     try:
-        return read_source(case, series_uid)
+        return source_of(case.series)
     except ValueError as error:
         raise IntegrityError(str(error)) from error
 
@@ -59,7 +83,7 @@ def write_dicom_results(
         kinds: which of them, by the keys of `medseg.inference.outputs.folder.DICOM_FILES`.
         mask: label map ``[i, j, k]``.
         affine_ras: 4 x 4, voxel to RAS mm.
-        source: what `read_case_source` returned.
+        source: what `dicom_source` returned.
         bundle: names the classes and the algorithm.
 
     Raises:

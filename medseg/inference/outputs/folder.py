@@ -46,7 +46,7 @@ def check_target(target: str | Path, overwrite: bool) -> None:
             f"{target}: holds {foreign[0]!r}, which is no result of this command; choose an empty or new folder"
         )
     if present and not overwrite:
-        raise ConfigurationError(f"{target}: holds an earlier result; give --overwrite or another folder")
+        raise ConfigurationError(f"{target}: holds an earlier result; give overwrite (--overwrite) or another folder")
 
 
 def previous_of(target: str | Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class CtSeries:
         name: by what ``--series`` chooses it: the UID, or ``UID#N`` where the series mixes several grids.
         part: number of the even stretch from 1, or 0 where the series was not split.
         folder: where the files were searched.
+        stack: the slices with their headers as they were sorted, before repairs: what results have to refer to.
     """
 
     array: NDArray[np.int16]
@@ -66,6 +67,7 @@ class CtSeries:
     name: str = ""
     part: int = 0
     folder: Path | None = None
+    stack: SliceStack | None = field(default=None, repr=False)
 
 
 class _Decoded(NamedTuple):
@@ -200,6 +202,7 @@ def _build(
         frame_numbers=tuple(found[0].frame if len(found) == 1 else 0 for found in sources),
         name=entry.name,
         folder=listing.folder,
+        stack=stack,
     )
 
 

@@ -15,13 +15,15 @@ from medseg.geometry.slice_stack import find_problem, slice_normal
 from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
 from medseg.io.bounded.limits import check_geometry
 from medseg.io.ct.scan import choose_series, scan_folder
+from medseg.io.ct.series import CtSeries
 from medseg.io.ct.stack import SliceStack, sort_stack
+from medseg.io.privacy.names import shown_uid
 from medseg.io.results.frames import FrameGeometry, damage_in_one_line, read_dicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["InstanceReference", "SourceSeries", "place_on_source", "read_source"]
+__all__ = ["InstanceReference", "SourceSeries", "place_on_source", "read_source", "source_of"]
 
 _STEP_FRACTION = 0.01
 _STEP_FLOOR_MM = 0.011
@@ -130,13 +132,33 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
         path, reason = listing.unreadable[0]
         more = f" and {len(listing.unreadable) - 1} more files" if len(listing.unreadable) > 1 else ""
         raise UnreadableFileError(f"{path}: {reason}{more}")
-    stack = sort_stack(entry)
+    return _from_stack(sort_stack(entry), Path(folder))
+
+
+def source_of(series: CtSeries) -> SourceSeries:
+    """The source of a series that was read before; the folder is not scanned again.
+
+    Args:
+        series: what `medseg.io.ct.series.read_series` returned.
+
+    Raises:
+        SeriesGeometryError: slices that form no regular grid.
+        UnreadableFileError: DICOM files that can no longer be read.
+        DataError: as `read_source`; also for a volume that was not read from files.
+    """
+    if series.stack is None or series.folder is None:
+        raise DataError(f"series {shown_uid(series.series_uid)} was not read from files, so results cannot refer to it")
+    return _from_stack(series.stack, series.folder)
+
+
+def _from_stack(stack: SliceStack, folder: Path) -> SourceSeries:
+    """Read the whole headers of sorted slices and check that results can refer to them."""
     datasets = {header.path: read_dicom(header.path, pixels=False) for header in stack.headers}
     geometry = _geometry(stack)
-    affine = check_geometry(folder, _regular_affine(geometry, Path(folder)))
+    affine = check_geometry(folder, _regular_affine(geometry, folder))
     headers = tuple(datasets.values())
     with damage_in_one_line(folder, show_value=False):
-        _check_identity(headers, Path(folder))
+        _check_identity(headers, folder)
         references = tuple(
             InstanceReference(
                 str(datasets[header.path].SOPClassUID), str(datasets[header.path].SOPInstanceUID), header.frame or None

@@ -147,22 +147,30 @@ def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, descr
     return Path(path)
 
 
-def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> Path:
+def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | nib.Nifti1Header) -> Path:
     """Write an array on the grid of another NIfTI file: shape, sform, qform, codes and units are copied bit for bit.
 
     Free text (``descrip``, ``aux_file``, ``db_name``, ``intent_name``) and header extensions are not copied: they can
     name a patient, and they describe another image.
+
+    Args:
+        path: target file, ``.nii`` or ``.nii.gz``.
+        array: voxels ``[i, j, k]``, stored as by `write_nifti`.
+        source: the other file, or its header as `read_nifti` returns it (it is not changed).
 
     Raises:
         ValueError: if the array's shape differs from the source's.
     """
     import nibabel as nib
 
-    header = header_block(source)
+    if isinstance(source, str | Path):
+        header, where = header_block(source), source
+    else:
+        header, where = source.copy(), path
     grid, affine = tuple(header.get_data_shape()[:3]), header.get_best_affine()
     data = storable(array)
     if tuple(data.shape) != grid:
-        raise ValueError(f"{source}: grid is {grid}, but the result has shape {tuple(data.shape)}")
+        raise ValueError(f"{where}: grid is {grid}, but the result has shape {tuple(data.shape)}")
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
     header["cal_min"], header["cal_max"] = 0.0, 0.0
@@ -173,7 +181,7 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path) -> 
     # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
     image = kind(data, affine, header=header)
     if corner_displacement_mm(image.affine, affine, data.shape) != 0.0:
-        raise ValueError(f"{source}: its geometry could not be copied exactly")
+        raise ValueError(f"{where}: its geometry could not be copied exactly")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return Path(path)

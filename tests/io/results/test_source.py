@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from medseg.geometry import corner_displacement_mm, make_affine
 from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError
+from medseg.io.ct.policy import GeometryPolicy
 from medseg.io.ct.series import read_series
-from medseg.io.results.source import place_on_source, read_source
+from medseg.io.results.source import place_on_source, read_source, source_of
 from tests.io._clinical import SHAPE, SPACING, blocks, make_example, store_otherwise
 from tests.io._dicom_files import positions, write_series
 
@@ -24,6 +26,31 @@ def test_the_grid_is_that_of_the_image_reader(tmp_path: Path) -> None:
     assert np.array_equal(source.affine_ras, image.affine_ras)
     assert [reference.instance_uid for reference in source.references] == list(image.sop_instance_uids)
     assert source.frame_of_reference_uid == FRAME
+
+
+def test_the_source_of_a_series_in_memory_is_the_same_without_a_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path, positions(4), FrameOfReferenceUID=FRAME)
+    expected, series = read_source(tmp_path), read_series(tmp_path)
+    monkeypatch.setattr("medseg.io.results.source.scan_folder", None)
+    source = source_of(series)
+    assert source.references == expected.references
+    assert np.array_equal(source.affine_ras, expected.affine_ras)
+    assert source.headers == expected.headers
+
+
+def test_a_volume_that_was_not_read_from_files_has_no_source(tmp_path: Path) -> None:
+    write_series(tmp_path, positions(4), FrameOfReferenceUID=FRAME)
+    with pytest.raises(DataError, match="was not read from files"):
+        source_of(replace(read_series(tmp_path), stack=None))
+
+
+def test_a_series_whose_gap_was_filled_has_no_source(tmp_path: Path) -> None:
+    write_series(tmp_path, [(0.0, 0.0, 2.5 * k) for k in (0, 1, 3, 4)], FrameOfReferenceUID=FRAME)
+    filled = read_series(tmp_path, policy=GeometryPolicy(gap="resample"))
+    with pytest.raises(SeriesGeometryError, match="complete, even series"):
+        source_of(filled)
 
 
 @pytest.mark.parametrize("gaps", [(0, 1, 3, 4), (0, 1, 1, 2), (0, 1, 2.4, 3)])

@@ -194,6 +194,18 @@ def test_results_copy_the_geometry_of_their_source_bit_for_bit(tmp_path: Path, c
     assert image.get_data_dtype() == np.uint8
 
 
+def test_the_header_of_a_source_serves_as_well_as_its_file_and_stays_as_it_is(tmp_path: Path) -> None:
+    source = save(tmp_path / "source.nii.gz", voxels(), 2, 1)
+    mask, header = (voxels() % 3 == 0).astype(np.uint8), read_nifti(source).header
+    before = header.binaryblock
+    by_file = write_nifti_like(tmp_path / "by_file.nii", mask, source)
+    by_header = write_nifti_like(tmp_path / "by_header.nii", mask, header)
+    assert by_header.read_bytes() == by_file.read_bytes()
+    assert header.binaryblock == before
+    with pytest.raises(ValueError, match=r"by_header\.nii: grid is"):
+        write_nifti_like(by_header, mask[:-1], header)
+
+
 def test_sform_and_qform_that_disagree_are_both_kept(tmp_path: Path) -> None:
     image = nib.Nifti1Image(voxels(), oblique_affine())
     image.set_sform(oblique_affine(), code=2)

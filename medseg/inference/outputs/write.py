@@ -1,0 +1,59 @@
+"""All files of one segmentation, written into a folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medseg.inference.outputs.dicom_results import write_dicom_results
+from medseg.inference.outputs.folder import DICOM_FILES, RESULT_FILES, describe_outputs
+from medseg.inference.outputs.run_report import peak_memory
+from medseg.io.bounded.atomic import write_json, write_text
+
+if TYPE_CHECKING:
+    from medseg.inference.monitor import Monitor
+    from medseg.inference.result import Result
+
+__all__ = ["write_result"]
+
+_log = logging.getLogger(__name__)
+
+
+def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: Monitor) -> None:
+    """Write mask, statistics, preview, report and log, and the DICOM results asked for.
+
+    Args:
+        result: what `medseg.inference.segment` returned; its record names the source series if ``kinds`` is not empty.
+        folder: an existing, empty folder, such as `medseg.inference.outputs.folder.staged_folder` gives.
+        kinds: DICOM results, as `medseg.inference.outputs.dicom_results.check_output_types` returned them.
+        monitor: gets the stages and the log of the writing, after those of the run.
+
+    Raises:
+        IntegrityError: if the mask does not lie on the source series.
+    """
+    from medseg.inference.outputs.preview import write_preview
+    from medseg.io.volumes.nifti import write_nifti_like
+
+    run, stages, log = result.run, monitor.stages, monitor.log
+    case = run.case
+    log.hide([folder.absolute()], "OUTPUT")
+    with log:
+        if kinds:
+            with stages.stage("write DICOM"):
+                assert run.source is not None
+                write_dicom_results(folder, kinds, result.mask, case.affine_ras, run.source, run.bundle)
+        with stages.stage("draw preview"):
+            path = folder / "preview.png"
+            write_preview(path, case.array, result.mask, case.affine_ras, result.labels, case.name)
+        with stages.stage("write report"):
+            write_nifti_like(folder / "seg.nii.gz", result.mask, run.header)
+            write_json(folder / "statistics.json", result.statistics)
+            report = {**run.facts, "warnings": [log.hidden(line) for line in result.warnings], **peak_memory()}
+        for line in result.warnings:
+            _log.warning("%s", line)
+    write_text(folder / "medseg.log", log.text())
+    report["stage_seconds"] = stages.seconds
+    names = [name for name in RESULT_FILES if name != "run.json"] + [DICOM_FILES[kind] for kind in kinds]
+    report["outputs"] = describe_outputs(folder, tuple(names))
+    write_json(folder / "run.json", report)

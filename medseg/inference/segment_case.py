@@ -1,0 +1,185 @@
+"""Segment one CT: the call for programs and notebooks, on which the command ``medseg segment`` stands too."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medseg.inference.bundle import Bundle, read_bundle
+from medseg.inference.bundle_runner import find_weights, overrides_for, public_command, read_mask, run_bundle
+from medseg.inference.case import Case, CaseSource, read_case
+from medseg.inference.device import choose_device, describe_device
+from medseg.inference.errors import ResourceError
+from medseg.inference.memory import available_memory, bytes_for_case
+from medseg.inference.monitor import Monitor
+from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
+from medseg.inference.outputs.run_report import RUN_SCHEMA_VERSION, installed_versions
+from medseg.inference.result import Result, RunRecord
+from medseg.inference.statistics import class_statistics
+from medseg.io.bounded.checksum import sha256_of
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["STATISTICS_SCHEMA_VERSION", "segment"]
+
+STATISTICS_SCHEMA_VERSION = 1
+
+_SEED = 0
+_log = logging.getLogger(__name__)
+
+
+def segment(
+    case: CaseSource,
+    bundle: str | Path | Bundle,
+    weights: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    series_uid: str | None = None,
+    affine_ras: ArrayLike | None = None,
+    output_types: str | Sequence[str] = (),
+    monitor: Monitor | None = None,
+) -> Result:
+    """Segment one CT with a bundle. Nothing is printed, and nothing stays on the disk before `Result.save`.
+
+    A bundle's configuration is code: run only bundles that you trust. One call runs at a time in a process, since
+    what the bundle prints and logs is collected for the result's log.
+
+    Args:
+        case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder with a CT series in DICOM; what
+            `medseg.io.ct.scan.scan_folder` found, or one of its ``series``; or an array or tensor in Hounsfield units,
+            ``[x, y, z]`` or ``[1, x, y, z]``.
+        bundle: a MONAI bundle's folder, with ``configs/inference.json`` and ``configs/metadata.json``.
+        weights: checkpoint instead of the bundle's own.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None takes the first CUDA device, or the CPU where there is none.
+        series_uid: SeriesInstanceUID, if a folder or listing holds several CT series.
+        affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
+        output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the
+            series is then checked before the network runs.
+        monitor: stages, log, progress bar and scratch folder; None for none to be seen.
+
+    Returns:
+        The mask on the grid of the case, with measurements and warnings.
+
+    Raises:
+        ConfigurationError: for an argument that is wrong or does not belong to this kind of case, or a bundle that
+            cannot be read or has no weights.
+        IntegrityError: for data that cannot be read, or have no usable geometry.
+        ResourceError: if the volumes alone need more memory than is free.
+        InferenceError: if the bundle writes no mask, or one that does not belong to the case.
+
+    >>> from medseg.inference import segment
+    >>> result = segment("scan.nii.gz", "bundles/lits_liver_segmentation", "model.pt")  # doctest: +SKIP
+    >>> result.statistics["classes"][0]["volume_ml"]  # doctest: +SKIP
+    1512.42
+    >>> result.save("results/case_1")  # doctest: +SKIP
+    PosixPath('results/case_1')
+    """
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    monitor = Monitor() if monitor is None else monitor
+    kinds = check_output_types(output_types)
+    with monitor.log:
+        bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+        place = choose_device(device)
+        checkpoint = find_weights(bundle, weights)
+        with monitor.stages.stage("read case"):
+            _hide_path(monitor, case)
+            read = read_case(case, series_uid, affine_ras=affine_ras)
+            _hide(monitor, read)
+            source = dicom_source(read, kinds)
+        _refuse_without_memory(bundle, read)
+        with monitor.scratch_folder() as scratch:
+            image = read.as_nifti(scratch)
+            monitor.log.hide([scratch.absolute()], "OUTPUT/scratch")
+            with monitor.stages.stage("run bundle", f"{bundle.name} on {place}"):
+                mask = _run(bundle, read, image, checkpoint, place, scratch, monitor.progress)
+            header = read.header if read.header is not None else _header_of(image)
+        with monitor.stages.stage("measure"):
+            measured = class_statistics(mask, read.array, read.affine_ras, bundle.labels)
+            statistics = {"schema_version": STATISTICS_SCHEMA_VERSION, **measured}
+        facts = _facts(bundle, checkpoint, place, started, read)
+    record = RunRecord(read, bundle, header, facts, monitor, kinds, source)
+    warnings = (*read.warnings, *_findings(statistics))
+    return Result(mask, np.array(read.affine_ras, dtype=np.float64), dict(bundle.labels), statistics, warnings, record)
+
+
+def _hide_path(monitor: Monitor, case: CaseSource) -> None:
+    """Keep a path and its last part out of the log before anything is read."""
+    if isinstance(case, str | os.PathLike):
+        path = Path(case)
+        monitor.log.hide([path.absolute(), os.fspath(case), path.name])
+
+
+def _hide(monitor: Monitor, case: Case) -> None:
+    if case.source is not None:
+        monitor.log.hide([case.source.absolute(), case.source])
+    if len(case.name) > 2:
+        monitor.log.hide([case.name])
+
+
+def _run(
+    bundle: Bundle, case: Case, image: Path, weights: Path, device: str, scratch: Path, progress: bool
+) -> NDArray[np.uint8]:
+    """Run the bundle with a fixed seed; the caller's random state is as it was afterwards."""
+    import torch
+
+    _log.info("equivalent command: %s", public_command(bundle, weights, device))
+    overrides = overrides_for(bundle, image, scratch / "bundle", weights, device, progress)
+    uses_cuda = device.startswith("cuda") or torch.cuda.is_initialized()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if uses_cuda else []):
+        torch.manual_seed(_SEED)
+        written = run_bundle(bundle, overrides)
+    return read_mask(written, bundle, case)
+
+
+def _header_of(image: Path) -> Any:
+    from medseg.io.volumes.nifti_header import header_block
+
+    return header_block(image)
+
+
+def _refuse_without_memory(bundle: Bundle, case: Case) -> None:
+    """Stop before the system has to kill the process: the estimate leaves out the network, so it is a lower bound."""
+    needed, available = bytes_for_case(bundle, case), available_memory()
+    if available is not None and needed > available:
+        raise ResourceError(
+            f"the volumes alone need about {needed / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are free; "
+            "close other programs, crop the image or use a larger machine"
+        )
+
+
+def _findings(statistics: dict[str, Any]) -> list[str]:
+    """What a reader of the results should know before trusting a number."""
+    lines = []
+    for entry in statistics["classes"]:
+        if entry["n_voxels"] == 0:
+            lines.append(f"no voxel was labelled {entry['name']}")
+        elif entry["touches_border"]:
+            faces = ", ".join(entry["border_faces"])
+            lines.append(f"{entry['name']} reaches the image border ({faces}): its volume may be cut off")
+    return lines
+
+
+def _facts(bundle: Bundle, weights: Path, device: str, started_at: str, case: Case) -> dict[str, Any]:
+    """The part of ``run.json`` that is known when the network has run; free of names and paths of the case."""
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "command": "medseg segment",
+        "equivalent_command": public_command(bundle, weights, device),
+        "started_at": started_at,
+        "versions": installed_versions(),
+        "bundle": {"name": bundle.name, "version": bundle.version},
+        "config_sha256": bundle.config_sha256,
+        "weights_sha256": sha256_of(weights),
+        "labels": {str(number): name for number, name in bundle.labels.items()},
+        "device": describe_device(device),
+        "seed": _SEED,
+        "input": case.facts(),
+    }
