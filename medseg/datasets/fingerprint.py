@@ -33,6 +33,13 @@ class CaseFingerprint(NamedTuple):
         counts: histogram of the foreground (label above 0), one bin for every whole HU.
         value_sum: sum of the foreground's values, exact.
         square_sum: sum of their squares.
+
+    >>> import numpy as np
+    >>> label = np.zeros((8, 8, 8), np.uint8)
+    >>> label[2:6, 2:6, 2:6] = 1
+    >>> found = case_fingerprint("case", np.full(label.shape, 55), label, np.eye(4), values=(1,))
+    >>> found.to_record()["parts"]
+    {'1': 1}
     """
 
     name: str
@@ -73,6 +80,13 @@ def case_fingerprint(
 
     Raises:
         ValueError: if the shapes differ, or the foreground holds values beyond int16, which are no HU.
+
+    >>> import numpy as np
+    >>> label = np.zeros((8, 8, 8), np.uint8)
+    >>> label[2:6, 2:6, 2:6] = 1
+    >>> found = case_fingerprint("case", np.full(label.shape, 55), label, np.eye(4), values=(1,))
+    >>> found.volumes_ml, found.orientation
+    ({1: 0.064}, 'RAS')
     """
     if image.shape != label.shape or image.ndim != 3:
         raise ValueError(f"{name}: image has shape {image.shape}, label {label.shape}, expected one grid of three axes")
@@ -114,6 +128,13 @@ def dataset_fingerprint(cases: Sequence[CaseFingerprint], label_names: Mapping[i
 
     Raises:
         ValueError: for no case.
+
+    >>> import numpy as np
+    >>> label = np.zeros((8, 8, 8), np.uint8)
+    >>> label[2:6, 2:6, 2:6] = 1
+    >>> cases = [case_fingerprint(str(n), np.full(label.shape, n), label, np.eye(4), values=(1,)) for n in (40, 60)]
+    >>> dataset_fingerprint(cases, {1: "liver"})["foreground_hu"]["mean"]
+    50.0
     """
     if not cases:
         raise ValueError("no case to take a fingerprint of, expected at least one")

@@ -36,6 +36,14 @@ def draw_fingerprint(
 
     Raises:
         ValueError: for no case.
+
+    >>> import numpy as np
+    >>> from medseg.datasets import case_fingerprint
+    >>> label = np.zeros((8, 8, 8), np.uint8)
+    >>> label[2:6, 2:6, 2:6] = 1
+    >>> cases = [case_fingerprint(str(n), np.full(label.shape, n), label, np.eye(4), values=(1,)) for n in (40, 60)]
+    >>> draw_fingerprint("fingerprint.png", cases, {1: "liver"}).name
+    'fingerprint.png'
     """
     if not cases:
         raise ValueError("no case to draw, expected at least one")

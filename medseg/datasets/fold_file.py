@@ -25,6 +25,9 @@ class FoldCase(NamedTuple):
         name: unique, e.g. series and number of the nodule.
         group: what must stay together: the patient.
         label: class by which the folds are stratified.
+
+    >>> FoldCase("scan_7 nodule_2", group="patient_7", label=1).group
+    'patient_7'
     """
 
     name: str
@@ -49,6 +52,10 @@ def fold_table(
 
     Raises:
         ValueError: for doubled names, or fewer groups than folds.
+
+    >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
+    >>> fold_table(cases, folds=2)["cases_by_fold_and_label"]
+    [{'0': 2, '1': 2}, {'0': 2, '1': 2}]
     """
     twice = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
     if twice:
@@ -72,6 +79,9 @@ def write_folds(path: str | Path, table: Mapping[str, Any]) -> None:
 
     Raises:
         DataError: if ``audit_folds`` finds anything.
+
+    >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
+    >>> write_folds("folds.json", fold_table(cases, folds=2))
     """
     problems = audit_folds(table)
     if problems:
@@ -84,6 +94,11 @@ def read_folds(path: str | Path) -> dict[str, Any]:
 
     Raises:
         DataError: if the file is no such JSON.
+
+    >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
+    >>> write_folds("folds.json", fold_table(cases, folds=2))
+    >>> read_folds("folds.json")["folds"]
+    2
     """
     path = Path(path)
     try:
@@ -112,6 +127,10 @@ def audit_folds(table: Mapping[str, Any]) -> list[str]:
 
     Looks for groups in several folds (leakage), cases listed twice, folds out of range or without cases, labels that a
     fold lacks, and counts that do not fit the cases.
+
+    >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
+    >>> audit_folds(fold_table(cases, folds=2))
+    []
     """
     rows, folds = table["cases"], table["folds"]
     lines = []

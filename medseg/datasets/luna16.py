@@ -29,6 +29,9 @@ class Finding(NamedTuple):
         centre_lps_mm: x, y, z in LPS mm.
         diameter_mm: positive.
         malignancy: the readers' scores, where the table has them.
+
+    >>> Finding("1.2.3", (-42.0, 10.5, -120.0), diameter_mm=6.4).diameter_mm
+    6.4
     """
 
     series_uid: str
@@ -44,6 +47,9 @@ class Candidate(NamedTuple):
         series_uid: SeriesInstanceUID of the CT.
         centre_lps_mm: x, y, z in LPS mm.
         nodule: True for class 1, False for class 0.
+
+    >>> Candidate("1.2.3", (-42.0, 10.5, -120.0), nodule=True).nodule
+    True
     """
 
     series_uid: str
@@ -58,6 +64,9 @@ class Match(NamedTuple):
         finding: index into the findings.
         nodule: index into the nodules.
         distance_mm: between their centres.
+
+    >>> match_findings([Finding("1.2.3", (0.0, 0.0, 0.0), 8.0)], [(3.0, 0.0, 0.0)])
+    [Match(finding=0, nodule=0, distance_mm=3.0)]
     """
 
     finding: int
@@ -73,6 +82,12 @@ def read_findings(path: str | Path) -> list[Finding]:
 
     Raises:
         DataError: one line naming file, line and value: a missing column, a number that is none, an impossible score.
+
+    >>> from pathlib import Path
+    >>> text = "seriesuid,coordX,coordY,coordZ,diameter_mm\\n1.2.3,-42,10.5,-120,6.4\\n"
+    >>> _ = Path("annotations.csv").write_text(text)
+    >>> read_findings("annotations.csv")[0].centre_lps_mm
+    (-42.0, 10.5, -120.0)
     """
     found = []
     for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "diameter_mm")):
@@ -92,6 +107,12 @@ def read_candidates(path: str | Path) -> list[Candidate]:
 
     Raises:
         DataError: as ``read_findings``, and for a class other than 0 and 1.
+
+    >>> from pathlib import Path
+    >>> text = "seriesuid,coordX,coordY,coordZ,class\\n1.2.3,-42,10.5,-120,1\\n"
+    >>> _ = Path("candidates.csv").write_text(text)
+    >>> read_candidates("candidates.csv")[0].nodule
+    True
     """
     found = []
     for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "class")):
@@ -112,6 +133,11 @@ def findings_to_voxels(findings: Sequence[Finding | Candidate], affine_ras: Arra
 
     Returns:
         float64 ``(n, 3)`` in array order.
+
+    >>> import numpy as np
+    >>> finding = Finding("1.2.3", (-42.0, 10.0, -120.0), 6.4)
+    >>> findings_to_voxels([finding], np.diag([2.0, 2.0, 2.0, 1.0])).tolist()
+    [[21.0, -5.0, -60.0]]
     """
     centres = np.array([item.centre_lps_mm for item in findings], dtype=np.float64).reshape(-1, 3)
     return world_to_voxel(centres, affine_ras, "LPS")
@@ -129,6 +155,10 @@ def match_findings(findings: Sequence[Finding], centres_lps_mm: ArrayLike) -> li
 
     Returns:
         Pairs in the order of the findings; findings and nodules without a partner do not appear.
+
+    >>> findings = [Finding("1.2.3", (0.0, 0.0, 0.0), 8.0), Finding("1.2.3", (50.0, 0.0, 0.0), 8.0)]
+    >>> match_findings(findings, [(49.0, 0.0, 0.0), (200.0, 0.0, 0.0)])
+    [Match(finding=1, nodule=0, distance_mm=1.0)]
     """
     nodules = np.asarray(centres_lps_mm, np.float64).reshape(-1, 3)
     if not len(findings) or not len(nodules):

@@ -22,6 +22,11 @@ class MedMNISTPart(NamedTuple):
     Attributes:
         images: uint8 ``[n, *spatial]`` (grey) or ``[n, *spatial, 3]`` (colour).
         labels: int64 ``[n]``.
+
+    >>> import numpy as np
+    >>> part = MedMNISTPart(np.zeros((2, 28, 28), np.uint8), np.array([0, 1]))
+    >>> part.labels.tolist()
+    [0, 1]
     """
 
     images: NDArray[np.uint8]
@@ -39,6 +44,13 @@ def read_medmnist(path: str | Path) -> dict[str, MedMNISTPart]:
 
     Raises:
         DataError: if the file cannot be read, lacks an array, or holds several labels an image.
+
+    >>> import numpy as np
+    >>> arrays = {f"{part}_images": np.zeros((2, 28, 28), np.uint8) for part in ("train", "val", "test")}
+    >>> arrays |= {f"{part}_labels": np.array([[0], [1]]) for part in ("train", "val", "test")}
+    >>> np.savez("mnist.npz", **arrays)
+    >>> read_medmnist("mnist.npz")["train"].images.shape
+    (2, 28, 28)
     """
     path = Path(path)
     try:

@@ -25,6 +25,10 @@ class SparseLabel(NamedTuple):
         array: the label, with the unlabelled value outside the kept slices.
         slices: kept slice indices by array axis, ascending.
         unlabelled: the value that says that nobody has looked.
+
+    >>> import numpy as np
+    >>> sparsify(np.zeros((4, 4, 8), np.uint8), {2: [1, 6]}).labelled_share
+    0.25
     """
 
     array: NDArray[Any]
@@ -46,6 +50,10 @@ def array_axes(axes: str, affine_ras: ArrayLike) -> dict[str, int]:
 
     Raises:
         ValueError: for other or repeated letters, or none.
+
+    >>> import numpy as np
+    >>> array_axes("xz", np.eye(4))
+    {'x': 0, 'z': 2}
     """
     if not axes or len(set(axes)) != len(axes) or not set(axes) <= set(_LETTERS):
         raise ValueError(f"axes is {axes!r}, expected one to three different letters of 'xyz'")
@@ -70,6 +78,10 @@ def choose_slices(
 
     Raises:
         ValueError: for an unknown range, or a count that the range does not hold.
+
+    >>> import numpy as np
+    >>> choose_slices(np.zeros((4, 4, 12), np.uint8), axis=2, count=3)
+    [2, 6, 10]
     """
     if within not in get_args(SliceRange):
         raise ValueError(f"within is {within!r}, expected one of {get_args(SliceRange)}")
@@ -107,6 +119,11 @@ def sparsify(label: NDArray[Any], slices: Mapping[int, Sequence[int]], unlabelle
 
     Raises:
         ValueError: if the label holds the unlabelled value or values that are no uint8, or a slice does not exist.
+
+    >>> import numpy as np
+    >>> sparse = sparsify(np.zeros((2, 2, 4), np.uint8), {2: [1]})
+    >>> sparse.array[0, 0].tolist()
+    [255, 0, 255, 255]
     """
     values = np.unique(label)
     if not np.all(np.isfinite(values)) or np.any(values != np.rint(values)) or values[0] < 0 or values[-1] > 255:

@@ -29,6 +29,10 @@ def grouped_folds(
 
     Raises:
         ValueError: if the lengths differ, or there are fewer groups than folds.
+
+    >>> patients = ["a", "a", "b", "b", "c", "c", "d", "d"]
+    >>> [fold.tolist() for fold in grouped_folds(patients, labels=[0, 1] * 4, folds=2)]
+    [[2, 3, 4, 5], [0, 1, 6, 7]]
     """
     if len(groups) != len(labels):
         raise ValueError(f"{len(groups)} groups but {len(labels)} labels; give one of each for every case")

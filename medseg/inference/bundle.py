@@ -29,6 +29,9 @@ class Bundle:
         labels: class name of every mask value, from ``network_data_format.outputs.pred.channel_def``.
         config_sha256: SHA-256 of ``configs/inference.json``.
         has_progress: whether the config has the key ``progress`` (the sliding-window bar).
+
+    >>> read_bundle("bundles/lits_liver_segmentation").labels
+    {0: 'background', 1: 'liver'}
     """
 
     root: Path
@@ -50,6 +53,10 @@ def read_bundle(root: str | Path) -> Bundle:
     Raises:
         ConfigurationError: one line naming the file and key if the folder is no bundle, a file is no JSON, a key that
             the command overrides is missing, or the class names cannot be read.
+
+    >>> bundle = read_bundle("bundles/lits_liver_segmentation")
+    >>> bundle.version, bundle.labels
+    ('0.1.0', {0: 'background', 1: 'liver'})
     """
     root = Path(root)
     if not root.is_dir():

@@ -57,6 +57,11 @@ def overlap_tile_inference(
     Raises:
         ValueError: if the predictor's result does not fit: as large as the tile (such networks need a sliding window),
             not in its middle, or smaller than ``multiple``.
+
+    >>> import torch
+    >>> network = torch.nn.Conv2d(1, 3, kernel_size=5)  # without padding: 4 pixels smaller along each axis
+    >>> overlap_tile_inference(torch.rand(1, 1, 50, 70), tile_size=36, predictor=network).shape
+    torch.Size([1, 3, 50, 70])
     """
     dims = inputs.ndim - 2
     if dims not in (2, 3):
@@ -99,6 +104,11 @@ class OverlapTileInferer(Inferer):
         batch_size: see `overlap_tile_inference`.
         device: see `overlap_tile_inference`.
         sw_device: see `overlap_tile_inference`.
+
+    >>> import torch
+    >>> inferer = OverlapTileInferer(tile_size=36, batch_size=4)
+    >>> inferer(torch.rand(1, 1, 50, 70), torch.nn.Conv2d(1, 3, kernel_size=5)).shape
+    torch.Size([1, 3, 50, 70])
     """
 
     def __init__(
@@ -148,6 +158,10 @@ def inferer_for(network: nn.Module, roi_size: Size, batch_size: int = 1, **optio
 
     Raises:
         ValueError: for a size that the network does not take.
+
+    >>> import torch
+    >>> type(inferer_for(torch.nn.Conv2d(1, 3, kernel_size=3, padding=1), roi_size=(32, 32))).__name__
+    'SlidingWindowInferer'
     """
     output_size = getattr(network, "output_size", None)
     if output_size is not None:

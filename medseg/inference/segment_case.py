@@ -76,10 +76,12 @@ def segment(
         InferenceError: if the bundle writes no mask, or one that does not belong to the case.
 
     >>> from medseg.inference import segment
-    >>> result = segment("scan.nii.gz", "bundles/lits_liver_segmentation", "model.pt")  # doctest: +SKIP
-    >>> result.statistics["classes"][0]["volume_ml"]  # doctest: +SKIP
-    1512.42
-    >>> result.save("results/case_1")  # doctest: +SKIP
+    >>> result = segment("scan.nii.gz", "bundles/lits_liver_segmentation", "model.pt")
+    >>> result.mask.shape == read_case("scan.nii.gz").array.shape
+    True
+    >>> result.statistics["classes"][0]["name"]
+    'liver'
+    >>> result.save("results/case_1")
     PosixPath('results/case_1')
     """
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -38,6 +38,13 @@ def class_statistics(
 
     Raises:
         ValueError: if the shapes differ, or the mask holds a value that ``labels`` does not name.
+
+    >>> import numpy as np
+    >>> mask = np.zeros((20, 20, 20), np.uint8)
+    >>> mask[5:15, 5:15, 5:15] = 1
+    >>> found = class_statistics(mask, np.full(mask.shape, 40), np.diag([2.0, 2.0, 2.0, 1.0]), {0: "air", 1: "liver"})
+    >>> round(found["classes"][0]["volume_ml"], 3), found["classes"][0]["hu"]["mean"]
+    (8.0, 40.0)
     """
     if mask.shape != image.shape:
         raise ValueError(f"mask has shape {mask.shape}, image has shape {image.shape}; expected one grid")

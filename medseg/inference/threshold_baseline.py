@@ -25,6 +25,12 @@ class ThresholdBaseline(NamedTuple):
         lower_hu: lowest value kept.
         upper_hu: highest value kept.
         opening: number of erosions, then dilations, with the face-connected cross (voxels).
+
+    >>> import numpy as np
+    >>> image = np.full((9, 9, 9), -1000)
+    >>> image[2:7, 2:7, 2:7] = 60
+    >>> int(ThresholdBaseline(lower_hu=40, upper_hu=80, opening=0).segment(image).sum())
+    125
     """
 
     lower_hu: float
@@ -61,6 +67,13 @@ def tune_threshold(cases: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[
 
     Raises:
         ValueError: if there is no case or no foreground voxel.
+
+    >>> import numpy as np
+    >>> image = np.full((9, 9, 9), -1000)
+    >>> image[2:7, 2:7, 2:7] = 60
+    >>> rule, dice = tune_threshold([(image, image > 0)])
+    >>> rule.lower_hu, rule.upper_hu, dice
+    (60.0, 60.0, 1.0)
     """
     values = np.concatenate([image[mask > 0].ravel() for image, mask in cases]) if cases else np.array([])
     if values.size == 0:

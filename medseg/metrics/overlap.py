@@ -22,6 +22,9 @@ def dice_score(prediction: ArrayLike, reference: ArrayLike) -> float:
 
     Raises:
         ValueError: if the shapes differ.
+
+    >>> dice_score([[0, 1, 1]], [[1, 1, 1]])
+    0.8
     """
     first, second = np.asarray(prediction) > 0, np.asarray(reference) > 0
     if first.shape != second.shape:

@@ -1,3 +1,53 @@
-"""Handlers and helpers for training runs."""
+"""Parts of a training run: handlers for MONAI's engines, optimisers by name, frozen parts, guided nnU-Net.
+
+Every name is imported when it is first used: importing this package loads neither torch nor ignite.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medseg._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from medseg.training.best_weights import BestWeightsSaver
+    from medseg.training.evaluator_parameters import evaluator_parameter_groups, sparse_layers
+    from medseg.training.frozen import Frozen, freeze
+    from medseg.training.history import HistoryHandler, plot_history
+    from medseg.training.nnunet_guide import KeepChannels, drop_guides, guide_channels, trainer_folder
+    from medseg.training.optimisers import OPTIMISERS, OptimiserEntry, make_optimiser
+    from medseg.training.selection_monitor import SelectionMonitor
+    from medseg.training.warmup import SparseWarmup
+
+__all__ = [
+    "OPTIMISERS",
+    "BestWeightsSaver",
+    "Frozen",
+    "HistoryHandler",
+    "KeepChannels",
+    "OptimiserEntry",
+    "SelectionMonitor",
+    "SparseWarmup",
+    "drop_guides",
+    "evaluator_parameter_groups",
+    "freeze",
+    "guide_channels",
+    "make_optimiser",
+    "plot_history",
+    "sparse_layers",
+    "trainer_folder",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "best_weights": ("BestWeightsSaver",),
+        "evaluator_parameters": ("evaluator_parameter_groups", "sparse_layers"),
+        "frozen": ("Frozen", "freeze"),
+        "history": ("HistoryHandler", "plot_history"),
+        "nnunet_guide": ("KeepChannels", "drop_guides", "guide_channels", "trainer_folder"),
+        "optimisers": ("OPTIMISERS", "OptimiserEntry", "make_optimiser"),
+        "selection_monitor": ("SelectionMonitor",),
+        "warmup": ("SparseWarmup",),
+    },
+)

@@ -24,6 +24,12 @@ class BestWeightsSaver:
     Args:
         network: the module whose weights are kept.
         path: target file; an earlier run's file there is replaced at this run's first validation.
+
+    >>> import torch
+    >>> from ignite.engine import Engine
+    >>> evaluator = Engine(lambda engine, batch: None)
+    >>> saver = BestWeightsSaver(torch.nn.Linear(2, 1), "model.pt")
+    >>> saver.attach(evaluator)  # an evaluator of MONAI states its key metric
     """
 
     def __init__(self, network: torch.nn.Module, path: str | Path) -> None:

@@ -22,6 +22,12 @@ def sparse_layers(network: nn.Module) -> dict[str, SparseDownsample]:
 
     Raises:
         ValueError: if there is none.
+
+    >>> from torch import nn
+    >>> from medseg.layers import SparseDownsample
+    >>> network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), SparseDownsample(2, channels=3, patch=4))
+    >>> list(sparse_layers(network))
+    ['1']
     """
     found = {name: m for name, m in network.named_modules() if isinstance(m, SparseDownsample)}
     if not found:
@@ -45,6 +51,13 @@ def evaluator_parameter_groups(
 
     Raises:
         ValueError: if there is no such layer, or the scale is negative.
+
+    >>> from torch import nn
+    >>> from medseg.layers import SparseDownsample
+    >>> network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), SparseDownsample(2, channels=3, patch=4))
+    >>> groups = evaluator_parameter_groups(network, lr=0.01, weight_decay=0.1)
+    >>> [(group["lr"], group["weight_decay"]) for group in groups]
+    [(0.01, 0.1), (0.002, 0.0)]
     """
     if evaluator_scale < 0:
         raise ValueError(f"evaluator_scale is {evaluator_scale}; expected at least 0")

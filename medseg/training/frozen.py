@@ -26,6 +26,14 @@ class Frozen:
 
     Attributes:
         modules: the frozen parts.
+
+    >>> from torch import nn
+    >>> frozen = Frozen(nn.BatchNorm3d(2))
+    >>> frozen.modules[0].train().training
+    False
+    >>> frozen.release()
+    >>> frozen.modules[0].training
+    True
     """
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -75,6 +83,14 @@ def freeze(*modules: nn.Module) -> Frozen:
 
     Raises:
         ValueError: without a module, or for one that is frozen already.
+
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    >>> with freeze(network[0]):
+    ...     [parameter.requires_grad for parameter in network.parameters()]
+    [False, False, True, True]
+    >>> all(parameter.requires_grad for parameter in network.parameters())
+    True
     """
     if not modules:
         raise ValueError("freeze: no module; expected at least one, such as net.encoder")

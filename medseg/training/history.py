@@ -30,6 +30,14 @@ class HistoryHandler:
         output_dir: folder for the two files.
         evaluator: the validation engine whose key metric is recorded, or None.
         every: how many epochs pass between two lines on the log.
+
+    >>> from ignite.engine import Engine
+    >>> trainer = Engine(lambda engine, batch: {"loss": batch})
+    >>> history = HistoryHandler("run")
+    >>> history.attach(trainer)
+    >>> _ = trainer.run([0.5, 0.3], max_epochs=2)
+    >>> [(record["epoch"], record["loss"]) for record in history.records]
+    [(1, 0.4), (2, 0.4)]
     """
 
     def __init__(self, output_dir: str | Path, evaluator: Engine | None = None, every: int = 1) -> None:
@@ -102,6 +110,10 @@ def plot_history(records: list[Record], path: str | Path) -> Path:
 
     Returns:
         The path.
+
+    >>> records = [{"epoch": 1, "loss": 0.6, "seconds": 9.0}, {"epoch": 2, "loss": 0.4, "seconds": 9.0, "score": 0.7}]
+    >>> plot_history(records, "loss_curve.png").name
+    'loss_curve.png'
     """
     from matplotlib.figure import Figure
 

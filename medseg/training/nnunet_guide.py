@@ -17,7 +17,11 @@ __all__ = ["KeepChannels", "drop_guides", "guide_channels", "trainer_folder"]
 
 
 def trainer_folder() -> Path:
-    """The folder to which nnU-Net's ``nnUNet_extTrainer`` must point."""
+    """The folder to which nnU-Net's ``nnUNet_extTrainer`` must point.
+
+    >>> trainer_folder().name
+    'nnunet_trainers'
+    """
     return Path(__file__).resolve().parent / "nnunet_trainers"
 
 
@@ -29,6 +33,9 @@ def guide_channels(dataset_json: Mapping[str, Any]) -> tuple[int, ...]:
 
     Raises:
         ValueError: if no channel is named, or one that does not exist or leaves no channel for the image.
+
+    >>> guide_channels({"channel_names": {"0": "CT", "1": "click"}, "guide_channels": [1]})
+    (1,)
     """
     number = len(dataset_json.get("channel_names", {}))
     given = dataset_json.get("guide_channels") or []
@@ -63,6 +70,11 @@ def drop_guides(data: Tensor, channels: Sequence[int], prob: float, generator: t
 
     Raises:
         ValueError: for a probability out of range or a channel that does not exist.
+
+    >>> import torch
+    >>> batch = torch.ones(2, 3, 8, 8)
+    >>> drop_guides(batch, channels=[1, 2], prob=1.0).sum(dim=(0, 2, 3))
+    tensor([128.,   0.,   0.])
     """
     if not 0 <= prob <= 1:
         raise ValueError(f"prob is {prob}, expected a probability from 0 to 1")
@@ -86,6 +98,12 @@ class KeepChannels:
     Args:
         transform: the transform, for example ``RandomTransform(GaussianNoiseTransform(...))``.
         channels: numbers of the channels that are kept.
+
+    >>> import torch
+    >>> brighter = KeepChannels(lambda image: {"image": image + 1}, channels=[1])
+    >>> brighter(image=torch.zeros(2, 4))["image"]
+    tensor([[1., 1., 1., 1.],
+            [0., 0., 0., 0.]])
     """
 
     def __init__(self, transform: Callable[..., dict[str, Any]], channels: Sequence[int]) -> None:

@@ -21,6 +21,9 @@ class OptimiserEntry(NamedTuple):
         kind: torch's class.
         fixed: arguments that make it this method and cannot be given.
         defaults: arguments that medseg sets unless they are given; all others are torch's.
+
+    >>> OPTIMISERS["nesterov"].kind.__name__, OPTIMISERS["nesterov"].defaults
+    ('SGD', {'momentum': 0.9})
     """
 
     kind: type[Optimizer]
@@ -67,6 +70,11 @@ def make_optimiser(
 
     Raises:
         ValueError: for a name or an option that the method does not have, or a learning rate that is not positive.
+
+    >>> import torch
+    >>> optimiser = make_optimiser("nesterov", torch.nn.Linear(2, 1).parameters(), lr=0.01)
+    >>> type(optimiser).__name__, optimiser.defaults["momentum"], optimiser.defaults["nesterov"]
+    ('SGD', 0.9, True)
     """
     entry = OPTIMISERS.get(name.lower())
     if entry is None:

@@ -34,6 +34,18 @@ class SelectionMonitor:
 
     Raises:
         ValueError: if there is no such layer.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from medseg.layers import SparseDownsample
+    >>> network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), SparseDownsample(2, channels=3, patch=4))
+    >>> monitor = SelectionMonitor(network)
+    >>> monitor.start()
+    >>> _ = network(torch.rand(2, 1, 16, 16))
+    >>> monitor.update()
+    >>> figures, alarms = monitor.finish()
+    >>> figures["1"].distinct
+    1.0
     """
 
     def __init__(self, network: nn.Module, mask: Callable[[Any], Tensor] | None = None) -> None:

@@ -22,6 +22,17 @@ class SparseWarmup:
 
     Raises:
         ValueError: if there is no such layer, or epochs is negative.
+
+    >>> from torch import nn
+    >>> from medseg.layers import SparseDownsample
+    >>> network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), SparseDownsample(2, channels=3, patch=4))
+    >>> warmup = SparseWarmup(network, epochs=5)
+    >>> warmup(epoch=1)
+    >>> network[1].warm
+    True
+    >>> warmup(epoch=6)
+    >>> network[1].warm
+    False
     """
 
     def __init__(self, network: nn.Module, epochs: int) -> None:

@@ -10,11 +10,15 @@ import torch
 
 THRESHOLD_HU = 100.0
 
-METADATA = {
-    "name": "tiny_threshold",
-    "version": "0.1.0",
-    "network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "1": "bright tissue"}}}},
-}
+
+def metadata(class_name: str) -> dict[str, Any]:
+    channels = {"0": "background", "1": class_name}
+    return {
+        "name": "tiny_threshold",
+        "version": "0.1.0",
+        "network_data_format": {"outputs": {"pred": {"channel_def": channels}}},
+    }
+
 
 CONFIG: dict[str, Any] = {
     "imports": ["$import torch", "$from medseg.io.bounded.weights import load_weights"],
@@ -74,12 +78,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def make_tiny_bundle(root: Path, weights: bool = True, **changes: Any) -> Path:
+def make_tiny_bundle(root: Path, weights: bool = True, class_name: str = "bright tissue", **changes: Any) -> Path:
     """Write the bundle with its weights and return its folder; ``changes`` replace keys of the config."""
     (root / "configs").mkdir(parents=True)
     (root / "models").mkdir()
     (root / "configs" / "inference.json").write_text(json.dumps({**CONFIG, **changes}))
-    (root / "configs" / "metadata.json").write_text(json.dumps(METADATA))
+    (root / "configs" / "metadata.json").write_text(json.dumps(metadata(class_name)))
     if weights:
         state = {
             "weight": torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1, 1),

@@ -74,6 +74,13 @@ def write_preview(
         labels: class names by mask value; 0 is the background.
         title: first words of the heading, such as the case name.
         window: display window; by default the one that ``window_for`` chooses.
+
+    >>> import numpy as np
+    >>> image = np.full((20, 20, 20), 40, np.int16)
+    >>> mask = np.zeros((20, 20, 20), np.uint8)
+    >>> mask[5:15, 5:15, 5:15] = 1
+    >>> write_preview("preview.png", image, mask, np.eye(4), {0: "background", 1: "liver"}).name
+    'preview.png'
     """
     window = window or window_for(labels)
     counts = np.bincount(mask.ravel(), minlength=max(labels) + 1)
