@@ -1,4 +1,4 @@
-"""``medseg demo``: the whole road on synthetic abdomens, from DICOM to a scored liver mask."""
+"""``medseg demo``: all steps on synthetic abdomens, from DICOM to a scored liver mask."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
 def _fresh_folder(root: Path, overwrite: bool) -> Path:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         if not (root / _MARKER).is_file():
-            raise ConfigurationError(f"{root}: holds something that is no demo; choose a new folder with -o")
+            raise ConfigurationError(f"{root}: holds something that is not a demo; choose a new folder with -o")
         if not overwrite:
             raise ConfigurationError(f"{root}: holds an earlier demo; use --overwrite or another folder with -o")
         shutil.rmtree(root)
@@ -110,7 +110,7 @@ def _find_bundle() -> Path:
 
 
 class _Runner:
-    """Runs ``python -m MODULE ...`` as a user would type it; the log keeps all, the screen gets what matters."""
+    """Runs ``python -m MODULE ...`` as a user would; all output goes to the log, important lines to the terminal."""
 
     def __init__(self, log: Path, quiet: bool) -> None:
         self.log = log
@@ -142,7 +142,7 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _prepare(run: _Runner, folders: _Folders) -> None:
-    """Make the training folder, and a folder of held-out cases that training never sees."""
+    """Make the training folder, and a folder of held-out cases that are not used in training."""
 
     def pairs(option: str, first: int, count: int) -> list[Any]:
         cases = [folders.case(index) for index in range(first, first + count)]

@@ -18,7 +18,7 @@ __all__ = ["EXTRAS", "REQUIRED", "examine", "main"]
 
 REPORT_SCHEMA_VERSION = 1
 
-# The same requirements as in pyproject.toml: a medseg that runs from a checkout has no installed metadata to ask.
+# The same requirements as in pyproject.toml: medseg may run from a checkout, where no installed metadata exist.
 REQUIRED = (
     "torch>=2.10",
     "monai>=1.6.1,<1.8",
@@ -115,7 +115,7 @@ def _ops() -> tuple[dict[str, Any], list[str]]:
     """Backends of the compiled ops, and what is broken about them."""
     try:
         with warnings.catch_warnings():
-            # That plain PyTorch runs is said in the table; the same as a warning would be noise.
+            # The table says that plain PyTorch is used; a warning would only repeat it.
             warnings.simplefilter("ignore")
             from medseg.ops import status
 
@@ -138,7 +138,7 @@ def _transfer_syntaxes() -> list[dict[str, Any]]:
         try:
             decoder = get_decoder(uid)
         except NotImplementedError:
-            # Video, and syntaxes for which no decoder exists anywhere in pydicom.
+            # Video, and syntaxes that pydicom cannot decode with any plug-in.
             continue
         missing = [] if decoder.is_available else list(decoder.missing_dependencies)
         plugins = list(decoder.available_plugins) if decoder.is_encapsulated else ["pydicom"]

@@ -27,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
 def explain(error: BaseException) -> tuple[str, int]:
     """One line that says what went wrong, and the exit code.
 
-    Libraries wrap errors in plain ``RuntimeError``s that say where, not what; those wrappers are looked through.
+    Libraries wrap errors in plain ``RuntimeError``s that say where, not what; the wrapped error is reported instead.
 
     Returns:
         ``(line, code)`` with code 1 run-time failure, 2 usage or configuration, 3 data integrity, 5 out of memory or

@@ -28,7 +28,7 @@ __all__ = ["main"]
 
 
 class _Plan(NamedTuple):
-    """What a checked command line comes down to."""
+    """The checked arguments of a command line."""
 
     target: Path
     bundle: Bundle
@@ -71,9 +71,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _segment(plan: _Plan, args: argparse.Namespace, lines: StageLines, log: RunLog) -> Result:
-    """Segment and publish. An earlier result is set aside first, so that it is never taken for the new one."""
+    """Segment and publish. An earlier result is moved away first, so that it is never mistaken for the new one."""
     with staged_folder(plan.target, args.overwrite) as folder:
-        # Scratch files lie on the disk of the results, whose size the user has chosen.
+        # Scratch files lie on the disk that the user chose for the results.
         monitor = Monitor(Stages(lines), log, progress=lines.interactive, scratch_dir=folder)
         result = segment(
             args.input,

@@ -1,4 +1,4 @@
-"""What a data set is like in numbers: spacing, shape, HU of the foreground, volumes and parts of every label."""
+"""Measures of a data set: spacing, shape, HU of the foreground, volumes and connected parts of every label."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def case_fingerprint(
 
     Args:
         name: the case.
-        image: HU ``[i, j, k]``; values that are not whole fall into the bin of the nearest whole HU.
-        label: label map on the same grid; foreground is what is above 0.
+        image: HU ``[i, j, k]``; values between whole HU are counted at the nearest whole HU.
+        label: label map on the same grid; values above 0 are the foreground.
         affine_ras: 4 x 4, voxel to RAS mm.
         values: label values measured one by one.
 
     Raises:
-        ValueError: if the shapes differ, or the foreground holds values beyond int16, which are no HU.
+        ValueError: if the shapes differ, or the foreground holds values outside int16, which are not HU.
 
     >>> import numpy as np
     >>> label = np.zeros((8, 8, 8), np.uint8)
@@ -115,7 +115,7 @@ def case_fingerprint(
 
 
 def dataset_fingerprint(cases: Sequence[CaseFingerprint], label_names: Mapping[int, str]) -> dict[str, Any]:
-    """Put the cases together: all foreground voxels of all cases count alike, none is drawn at random.
+    """Measure a data set from its cases. All foreground voxels of all cases have equal weight; nothing is sampled.
 
     Args:
         cases: at least one.
@@ -127,7 +127,7 @@ def dataset_fingerprint(cases: Sequence[CaseFingerprint], label_names: Mapping[i
         what CT normalisation schemes use; ``volumes_ml`` and ``parts`` by label name.
 
     Raises:
-        ValueError: for no case.
+        ValueError: if there is no case.
 
     >>> import numpy as np
     >>> label = np.zeros((8, 8, 8), np.uint8)

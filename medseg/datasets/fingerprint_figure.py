@@ -35,7 +35,7 @@ def draw_fingerprint(
         title: heading; the number of cases is added.
 
     Raises:
-        ValueError: for no case.
+        ValueError: if there is no case.
 
     >>> import numpy as np
     >>> from medseg.datasets import case_fingerprint

@@ -1,4 +1,4 @@
-"""Folds as a JSON file that says how they were made, and the check that they part no group."""
+"""Folds in a JSON file that states how they were made, and a check that no group is in two folds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FoldCase(NamedTuple):
     """One case to be put into a fold.
 
     Attributes:
-        name: unique, e.g. series and number of the nodule.
+        name: unique name, e.g. series and number of the nodule.
         group: what must stay together: the patient.
         label: class by which the folds are stratified.
 
@@ -51,7 +51,7 @@ def fold_table(
         with their fold.
 
     Raises:
-        ValueError: for doubled names, or fewer groups than folds.
+        ValueError: if a name occurs twice, or there are fewer groups than folds.
 
     >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
     >>> fold_table(cases, folds=2)["cases_by_fold_and_label"]
@@ -93,7 +93,7 @@ def read_folds(path: str | Path) -> dict[str, Any]:
     """Read a fold file; ``audit_folds`` says whether it can be trusted.
 
     Raises:
-        DataError: if the file is no such JSON.
+        DataError: if the file is not a fold file.
 
     >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
     >>> write_folds("folds.json", fold_table(cases, folds=2))
@@ -123,10 +123,10 @@ def read_folds(path: str | Path) -> dict[str, Any]:
 
 
 def audit_folds(table: Mapping[str, Any]) -> list[str]:
-    """What would make figures from these folds wrong, one line each; empty if nothing was found.
+    """Problems that would make results on these folds wrong, one line each; empty if there is none.
 
-    Looks for groups in several folds (leakage), cases listed twice, folds out of range or without cases, labels that a
-    fold lacks, and counts that do not fit the cases.
+    Looks for groups in several folds (leakage), cases listed twice, folds out of range or without cases, labels that
+    are missing in a fold, and counts that do not match the cases.
 
     >>> cases = [FoldCase(f"scan_{n}", f"patient_{n // 2}", n % 2) for n in range(8)]
     >>> audit_folds(fold_table(cases, folds=2))

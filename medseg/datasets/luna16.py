@@ -1,4 +1,4 @@
-"""LUNA16's tables: findings and candidates in LPS millimetres, their voxels, and the nodules they belong to."""
+"""LUNA16's tables: findings and candidates in LPS millimetres, their voxels, and the nodules that they show."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def read_findings(path: str | Path) -> list[Finding]:
         path: CSV with columns seriesuid, coordX, coordY, coordZ, diameter_mm.
 
     Raises:
-        DataError: one line naming file, line and value: a missing column, a number that is none, an impossible score.
+        DataError: one line with file, line and value: a missing column, text instead of a number, an impossible score.
 
     >>> from pathlib import Path
     >>> text = "seriesuid,coordX,coordY,coordZ,diameter_mm\\n1.2.3,-42,10.5,-120,6.4\\n"
@@ -125,7 +125,7 @@ def read_candidates(path: str | Path) -> list[Candidate]:
 def findings_to_voxels(findings: Sequence[Finding | Candidate], affine_ras: ArrayLike) -> NDArray[np.float64]:
     """Fractional voxel indices of findings of one image.
 
-    The centres are LPS and the affine is RAS, so x and y change sign on the way; array axes may point anywhere.
+    The centres are LPS and the affine is RAS, so x and y change sign; array axes may have any direction.
 
     Args:
         findings: rows of the image's own series.
@@ -146,7 +146,7 @@ def findings_to_voxels(findings: Sequence[Finding | Candidate], affine_ras: Arra
 def match_findings(findings: Sequence[Finding], centres_lps_mm: ArrayLike) -> list[Match]:
     """Pair findings with nodules of the same scan, one to one, with the least total distance.
 
-    Only a nodule whose centre lies within the finding's radius can be its partner (the challenge's rule for a hit).
+    Only a nodule whose centre lies within the finding's radius can be paired with it (the challenge's rule for a hit).
     As many findings as possible are paired.
 
     Args:
@@ -154,7 +154,7 @@ def match_findings(findings: Sequence[Finding], centres_lps_mm: ArrayLike) -> li
         centres_lps_mm: centres of the nodules of that series ``(m, 3)``, LPS mm.
 
     Returns:
-        Pairs in the order of the findings; findings and nodules without a partner do not appear.
+        Pairs in the order of the findings; findings and nodules that are not paired are left out.
 
     >>> findings = [Finding("1.2.3", (0.0, 0.0, 0.0), 8.0), Finding("1.2.3", (50.0, 0.0, 0.0), 8.0)]
     >>> match_findings(findings, [(49.0, 0.0, 0.0), (200.0, 0.0, 0.0)])
@@ -166,7 +166,7 @@ def match_findings(findings: Sequence[Finding], centres_lps_mm: ArrayLike) -> li
     centres = np.array([item.centre_lps_mm for item in findings])
     distance = np.linalg.norm(centres[:, None] - nodules[None], axis=2)
     near = distance <= np.array([item.diameter_mm / 2 for item in findings])[:, None]
-    # A forbidden pair costs more than all allowed ones together, so it is taken only where nothing else is left.
+    # A forbidden pair costs more than all allowed pairs together, so it is chosen only if nothing else is left.
     forbidden = 1.0 + float(distance[near].sum()) if near.any() else 1.0
     rows, columns = linear_sum_assignment(np.where(near, distance, forbidden))
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)

@@ -43,7 +43,7 @@ def read_medmnist(path: str | Path) -> dict[str, MedMNISTPart]:
         ``{"train", "val", "test"}``.
 
     Raises:
-        DataError: if the file cannot be read, lacks an array, or holds several labels an image.
+        DataError: if the file cannot be read, lacks an array, or holds several labels for one image.
 
     >>> import numpy as np
     >>> arrays = {f"{part}_images": np.zeros((2, 28, 28), np.uint8) for part in ("train", "val", "test")}

@@ -1,4 +1,4 @@
-"""Sparse annotation made from a dense label: a few slices along each axis stay labelled, all else is unlabelled."""
+"""Sparse annotation made from a dense label: a few slices along each axis stay labelled, the rest is unlabelled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LETTERS = {"x": "LR", "y": "PA", "z": "IS"}
 
 
 class SparseLabel(NamedTuple):
-    """A label map of which only some slices count.
+    """A label map in which only some slices are annotated.
 
     Attributes:
         array: the label, with the unlabelled value outside the kept slices.
         slices: kept slice indices by array axis, ascending.
-        unlabelled: the value that says that nobody has looked.
+        unlabelled: the value of voxels without annotation.
 
     >>> import numpy as np
     >>> sparsify(np.zeros((4, 4, 8), np.uint8), {2: [1, 6]}).labelled_share
@@ -77,7 +77,7 @@ def choose_slices(
         seed: seed of the draw, or None for even spacing.
 
     Raises:
-        ValueError: for an unknown range, or a count that the range does not hold.
+        ValueError: for an unknown range, or more slices than the range has.
 
     >>> import numpy as np
     >>> choose_slices(np.zeros((4, 4, 12), np.uint8), axis=2, count=3)
@@ -97,7 +97,7 @@ def choose_slices(
         )
     if seed is None:
         return [first + (2 * part + 1) * length // (2 * count) for part in range(count)]
-    # A stream of its own for every axis, so that one axis' slices do not depend on which others are asked for.
+    # A separate random stream for every axis: the slices of one axis do not depend on which others are requested.
     drawn = np.random.default_rng((seed, axis)).choice(length, size=count, replace=False)
     return sorted(first + int(index) for index in drawn)
 
@@ -106,19 +106,19 @@ def sparsify(label: NDArray[Any], slices: Mapping[int, Sequence[int]], unlabelle
     """Keep some slices of a dense label and mark all other voxels as unlabelled.
 
     The result fits ``SparseAnnotationCrossEntropyLoss(unlabelled=...)`` and ``SparseAnnotationMask(unlabelled=...)``:
-    background on a kept slice is a label like any other, a voxel elsewhere weighs nothing. Source: Cicek et al., 3D
+    background on a kept slice is a label like any other, all other voxels have weight 0. Source: Cicek et al., 3D
     U-Net, 2016.
 
     Args:
         label: dense label map of three axes, whole numbers from 0 to 255.
         slices: kept slice indices by array axis; a voxel on any of them stays labelled.
-        unlabelled: value of all others; must not be a label.
+        unlabelled: value of all other voxels; must not be a label.
 
     Returns:
         A uint8 copy and what was kept.
 
     Raises:
-        ValueError: if the label holds the unlabelled value or values that are no uint8, or a slice does not exist.
+        ValueError: if the label holds the unlabelled value or a value that is not uint8, or a slice does not exist.
 
     >>> import numpy as np
     >>> sparse = sparsify(np.zeros((2, 2, 4), np.uint8), {2: [1]})

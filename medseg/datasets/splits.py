@@ -1,4 +1,4 @@
-"""Folds that never part what belongs together: all cases of a patient are in one fold."""
+"""Folds by group: all cases of a patient are in the same fold."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def grouped_folds(
 ) -> list[NDArray[np.int64]]:
     """Divide cases into folds by group, with nearly equal numbers of every class in each.
 
-    Groups are taken in descending size (random order among equals); each goes to the fold that is then the most even,
-    measured by the squared class counts of all folds, relative to the size of the class.
+    Groups are taken in descending size (random order among equals); each goes to the fold where it keeps the
+    classes most even, measured by the squared class counts of all folds, relative to the size of the class.
 
     Args:
         groups: for example the patient of each case.

@@ -26,7 +26,7 @@ class Bundle:
         version: version in ``metadata.json``.
         config: path of ``configs/inference.json``.
         metadata: path of ``configs/metadata.json``.
-        labels: class name of every mask value, from ``network_data_format.outputs.pred.channel_def``.
+        labels: class name of each mask value, from ``network_data_format.outputs.pred.channel_def``.
         config_sha256: SHA-256 of ``configs/inference.json``.
         has_progress: whether the config has the key ``progress`` (the sliding-window bar).
 
@@ -51,8 +51,8 @@ def read_bundle(root: str | Path) -> Bundle:
         root: folder with ``configs/inference.json`` and ``configs/metadata.json``.
 
     Raises:
-        ConfigurationError: one line naming the file and key if the folder is no bundle, a file is no JSON, a key that
-            the command overrides is missing, or the class names cannot be read.
+        ConfigurationError: one line with file and key, if the folder is not a bundle, a file is not JSON, a key that
+            `segment` has to set is missing, or the class names cannot be read.
 
     >>> bundle = read_bundle("bundles/lits_liver_segmentation")
     >>> bundle.version, bundle.labels
@@ -92,7 +92,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _did_you_mean(key: str, config: dict[str, Any]) -> str:
     close = difflib.get_close_matches(key, list(config), n=1)
-    return f"; did you mean to write it where {close[0]!r} stands?" if close else "; `medseg segment` has to set it"
+    return f"; did you write {close[0]!r} in its place?" if close else "; `medseg segment` has to set it"
 
 
 def _labels(metadata: dict[str, Any], path: Path) -> dict[int, str]:

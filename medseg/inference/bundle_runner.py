@@ -166,7 +166,7 @@ def _cause_in_one_line() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stdout_to_log() -> Iterator[None]:
-    """Send printed lines and MONAI's records to the log: standard output is kept for what the user asked for."""
+    """Send printed lines and MONAI's records to the log: standard output is for what the user asked for."""
     captured = io.StringIO()
     # Some of MONAI's loggers write to standard output themselves and pass nothing on to the root logger.
     loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith("monai")]

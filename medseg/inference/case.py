@@ -40,7 +40,7 @@ class Case:
         array: voxels ``[i, j, k]`` in the stored type, in Hounsfield units.
         affine_ras: 4 x 4, voxel to RAS mm.
         source: the NIfTI file, or the DICOM folder; None for an array.
-        warnings: what the reader found odd, one line each.
+        warnings: what is unusual about the data, one line each.
         header: the header of the NIfTI file, as it was read; None for other kinds.
         series: the DICOM series with the headers of its slices; None for other kinds.
 
@@ -93,7 +93,7 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
     Raises:
         ConfigurationError: if there is nothing at the path, its suffix is unknown, or an argument does not belong to
             this kind of case.
-        IntegrityError: one line of the reader if the data is unreadable, ambiguous or has no usable geometry.
+        IntegrityError: in the words of the reader, if the data are unreadable, ambiguous or have no usable geometry.
 
     >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.eye(4))
     >>> case.array.shape

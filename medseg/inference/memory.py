@@ -1,4 +1,4 @@
-"""How much memory a run will take, before it takes it."""
+"""An estimate of the memory that a run needs, made before the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bytes_for_case(bundle: Bundle, case: Case) -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes of main memory that new work can use (``MemAvailable``), ``None`` where the system does not tell."""
+    """Bytes of main memory that new work can use (``MemAvailable``), ``None`` where the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What accompanies a run beside its results: stages, log, progress bar, place for scratch files."""
+"""How a program follows a run: its stages, its log, its progress bar and the place of its scratch files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Monitor"]
 
 @dataclass(frozen=True)
 class Monitor:
-    """Lets a program watch `medseg.inference.segment`, which prints nothing by itself.
+    """Lets a program follow `medseg.inference.segment`, which prints nothing.
 
     Attributes:
         stages: times the stages and tells a listener when one begins.

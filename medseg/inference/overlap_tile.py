@@ -1,4 +1,4 @@
-"""Overlap-tile inference: whole images by networks whose convolutions lose their border, without a seam."""
+"""Overlap-tile inference: whole images without seams, by networks without padding, whose output is smaller."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def overlap_tile_inference(
     *args: Any,
     **kwargs: Any,
 ) -> Tensor:
-    """Segments an image of any size tile by tile with a network whose result is smaller than its input.
+    """Segment an image of any size, tile by tile, with a network whose output is smaller than its input.
 
-    Each tile's result lies in the tile's middle and depends on nothing outside of the tile, so the results join without
-    blending; around the image its mirrored content (the border voxel is not repeated) gives the context. The whole is
-    what the network would compute from the mirrored image in one piece, to rounding. Source: Ronneberger, Fischer and
-    Brox, U-Net, 2015, figure 2.
+    The result of a tile lies in the middle of the tile and depends on nothing outside the tile, so the results are
+    joined without blending. Beyond its border the image is mirrored (the border voxel is not repeated). The output
+    equals what the network would compute from the whole mirrored image at once, up to rounding. Source: Ronneberger,
+    Fischer and Brox, U-Net, 2015, figure 2.
 
-    That holds because tiles start at multiples of ``multiple``: where a network halves its maps, a tile that started
-    elsewhere would pool other voxels together. A normalisation with statistics of the tile itself (instance norm, or
-    batch norm in training) breaks it, too.
+    This requires that tiles start at multiples of ``multiple``: in a network that halves its maps, a tile with another
+    start would pool other voxels together. It does not hold for a normalisation that uses statistics of the tile
+    (instance norm, or batch norm in training).
 
     Args:
         inputs: ``[B, C, *S]``.
-        tile_size: side of a tile's input along each axis, one that the network takes, such as 572 for `UNet2015`.
+        tile_size: side of an input tile along each axis; a size that the network accepts, such as 572 for `UNet2015`.
         predictor: the network, or any function of tiles ``[N, C, *tile_size]`` to ``[N, K, *smaller]``. Its method
-            ``output_size`` tells the smaller size; without one it is called once more to see it.
-        multiple: by how much the network makes maps smaller at its lowest level, or a multiple of that.
+            ``output_size`` gives the smaller size; a predictor without this method is called once more to measure it.
+        multiple: factor by which the lowest level of the network is smaller than the input, or a multiple of it.
         batch_size: tiles in one call, for each image of the batch.
-        device: where the result is put together; None: where the inputs are.
-        sw_device: where the predictor runs; None: where the inputs are.
+        device: device of the output; None: that of the inputs.
+        sw_device: device of the predictor; None: that of the inputs.
         args: further arguments of the predictor.
         kwargs: further arguments of the predictor.
 
@@ -55,8 +55,8 @@ def overlap_tile_inference(
         ``[B, K, *S]``; MetaTensor in, MetaTensor out.
 
     Raises:
-        ValueError: if the predictor's result does not fit: as large as the tile (such networks need a sliding window),
-            not in its middle, or smaller than ``multiple``.
+        ValueError: if the predictor's output is as large as the tile (such networks need a sliding window), is not
+            centred in it, or is smaller than ``multiple``.
 
     >>> import torch
     >>> network = torch.nn.Conv2d(1, 3, kernel_size=5)  # without padding: 4 pixels smaller along each axis
@@ -123,7 +123,7 @@ class OverlapTileInferer(Inferer):
         self.device, self.sw_device = device, sw_device
 
     def __call__(self, inputs: Tensor, network: Predictor, *args: Any, **kwargs: Any) -> Tensor:
-        """Segments.
+        """Segment a batch of images.
 
         Args:
             inputs: ``[B, C, *S]`` of any size.
@@ -148,16 +148,16 @@ class OverlapTileInferer(Inferer):
 
 
 def inferer_for(network: nn.Module, roi_size: Size, batch_size: int = 1, **options: Any) -> Inferer:
-    """The inferer for whole images: overlapping tiles if the network loses its border, else MONAI's sliding window.
+    """The inferer for whole images: overlapping tiles for a network without padding, else MONAI's sliding window.
 
     Args:
-        network: its method ``output_size``, where it has one, tells what it loses.
+        network: its method ``output_size``, if it has one, gives the size of its output.
         roi_size: size of the windows that the network runs on.
         batch_size: windows in one call.
-        options: of `OverlapTileInferer` or of `monai.inferers.SlidingWindowInferer`, whichever it is.
+        options: options of `OverlapTileInferer` or of `monai.inferers.SlidingWindowInferer`, whichever is returned.
 
     Raises:
-        ValueError: for a size that the network does not take.
+        ValueError: for a size that the network does not accept.
 
     >>> import torch
     >>> type(inferer_for(torch.nn.Conv2d(1, 3, kernel_size=3, padding=1), roi_size=(32, 32))).__name__
@@ -173,13 +173,13 @@ def inferer_for(network: nn.Module, roi_size: Size, batch_size: int = 1, **optio
 
 
 class _Tiles:
-    """Cuts tiles out of an image that goes on mirrored beyond its borders."""
+    """Cuts tiles from an image that is mirrored beyond its borders."""
 
     def __init__(self, image: Tensor, tile: tuple[int, ...], margins: tuple[int, ...]) -> None:
         self.image, self.tile, self.margins = image, tile, margins
 
     def take(self, position: tuple[int, ...]) -> Tensor:
-        """The tile whose result starts at a position."""
+        """The tile whose result starts at this position."""
         x = self.image
         for axis, (start, side, margin) in enumerate(zip(position, self.tile, self.margins, strict=True), start=2):
             x = x.index_select(axis, _mirrored(start - margin, side, x.shape[axis]).to(x.device))
@@ -187,14 +187,14 @@ class _Tiles:
 
 
 def _mirrored(start: int, length: int, size: int) -> Tensor:
-    """Where the voxels start ... start + length - 1 of a line lie that runs to and fro over ``size`` voxels."""
+    """Voxel indices of start ... start + length - 1 on an axis of ``size`` voxels that is mirrored at both ends."""
     period = max(1, 2 * (size - 1))
     place = torch.arange(start, start + length) % period
     return torch.minimum(place, period - place)
 
 
 def _put(whole: Tensor, part: Tensor, position: tuple[int, ...]) -> None:
-    """Writes a tile's result, without what lies beyond the image."""
+    """Write the result of a tile, without the part that lies outside the image."""
     for axis, start in enumerate(position, start=2):
         length = min(part.shape[axis], whole.shape[axis] - start)
         whole, part = whole.narrow(axis, start, length), part.narrow(axis, 0, length)

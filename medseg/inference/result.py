@@ -27,7 +27,7 @@ __all__ = ["Result", "RunRecord"]
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a result was made: what the files of a result folder need beside the result itself.
+    """How a result was made: everything that the files of a result folder need in addition to the result.
 
     Attributes:
         case: the image, and the headers of its series.
@@ -58,7 +58,7 @@ class Result:
         labels: name of every mask value; 0 is the background.
         statistics: measurements as in ``statistics.json``: ``schema_version``, and what
             `medseg.inference.class_statistics` returns. Later versions may hold more.
-        warnings: what a reader of the numbers should know, one line each; empty if nothing is odd.
+        warnings: what a user of the numbers should know, one line each; may be empty.
         run: how the result was made.
 
     >>> from medseg.inference import segment
@@ -98,14 +98,14 @@ class Result:
         self, folder: str | Path, *, output_types: str | Sequence[str] | None = None, overwrite: bool = False
     ) -> Path:
         """Write what ``medseg segment`` writes: ``seg.nii.gz``, ``statistics.json``, ``preview.png``, ``run.json`` and
-        ``medseg.log``. The folder appears whole or not at all.
+        ``medseg.log``. The folder appears complete or not at all.
 
         Args:
             folder: a new or empty folder; missing parents are made.
             output_types: ``"dicom_seg"`` (``seg.dcm``), ``"rtstruct"`` (``rtstruct.dcm``) or both, for a case that came
-                from DICOM. **These files name the patient wherever the series does.** None writes those that `segment`
-                was asked for.
-            overwrite: replace an earlier result. It is kept in ``<folder>.previous`` while the new one is written, and
+                from DICOM. **These files contain the patient's name if the series does.** None writes those that
+                `segment` was asked for.
+            overwrite: replace an earlier result. It is moved to ``<folder>.previous`` while the new one is written, and
                 stays there after an error.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Segment one CT: the call for programs and notebooks, on which the command ``medseg segment`` stands too."""
+"""Segment one CT from Python. The command ``medseg segment`` uses this function, too."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def segment(
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
         output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the
             series is then checked before the network runs.
-        monitor: stages, log, progress bar and scratch folder; None for none to be seen.
+        monitor: stages, log, progress bar and scratch folder; None: no stage is reported and no progress bar is shown.
 
     Returns:
         The mask on the grid of the case, with measurements and warnings.
@@ -113,7 +113,7 @@ def segment(
 
 
 def _hide_path(monitor: Monitor, case: CaseSource) -> None:
-    """Keep a path and its last part out of the log before anything is read."""
+    """Hide a path and its last part in the log, before anything is read."""
     if isinstance(case, str | os.PathLike):
         path = Path(case)
         monitor.log.hide([path.absolute(), os.fspath(case), path.name])
@@ -129,7 +129,7 @@ def _hide(monitor: Monitor, case: Case) -> None:
 def _run(
     bundle: Bundle, case: Case, image: Path, weights: Path, device: str, scratch: Path, progress: bool
 ) -> NDArray[np.uint8]:
-    """Run the bundle with a fixed seed; the caller's random state is as it was afterwards."""
+    """Run the bundle with a fixed seed; the caller's random state is restored."""
     import torch
 
     _log.info("equivalent command: %s", public_command(bundle, weights, device))
@@ -158,7 +158,7 @@ def _refuse_without_memory(bundle: Bundle, case: Case) -> None:
 
 
 def _findings(statistics: dict[str, Any]) -> list[str]:
-    """What a reader of the results should know before trusting a number."""
+    """What a user should know before trusting a number."""
     lines = []
     for entry in statistics["classes"]:
         if entry["n_voxels"] == 0:

@@ -133,7 +133,7 @@ def _hu(values: NDArray[Any]) -> dict[str, float] | None:
 
 
 def _faces_reached(first: NDArray[Any], last: NDArray[Any], shape: tuple[int, ...], affine_ras: ArrayLike) -> list[str]:
-    """Letters of the outer faces that the box touches: an axis running towards R starts at its L face."""
+    """Letters of the image faces that the box touches: an axis that runs towards R starts at the L face."""
     faces = []
     for axis, letter in enumerate(orientation_codes(affine_ras)):
         if first[axis] == 0:

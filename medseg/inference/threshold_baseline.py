@@ -1,4 +1,4 @@
-"""The simplest opponent of a network: an HU threshold, a binary opening and the largest component."""
+"""A simple method to compare a network with: an HU threshold, a binary opening and the largest component."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ __all__ = ["dice_score"]
 
 
 def dice_score(prediction: ArrayLike, reference: ArrayLike) -> float:
-    """Dice coefficient of two binary masks: twice the common voxels over the sum of both.
+    """Dice coefficient of two binary masks: twice the number of common voxels, divided by the sum of both.
 
     For whole volumes as NumPy arrays; inside a training loop use MONAI's ``DiceMetric``.
 

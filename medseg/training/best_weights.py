@@ -42,7 +42,7 @@ class BestWeightsSaver:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save if ``engine.state.metrics[key_metric_name]`` is the highest so far; a NaN score is never the best."""
+        """Save if ``engine.state.metrics[key_metric_name]`` is the highest so far; a NaN score never counts as best."""
         score = float(engine.state.metrics[engine.state.key_metric_name])
         if score != score or (self.best is not None and score <= self.best):
             return

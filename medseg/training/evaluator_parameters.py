@@ -1,4 +1,4 @@
-"""Optimiser settings for networks with sparse downsampling: evaluators learn slowly and are not decayed."""
+"""Optimiser settings for sparse downsampling: evaluators have a small learning rate and no weight decay."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluator_parameter_groups(
         network: a network with `SparseDownsample` layers.
         lr: learning rate of the network.
         weight_decay: weight decay of the network; the evaluators' is 0.
-        evaluator_scale: learning rate of the evaluators over that of the network.
+        evaluator_scale: learning rate of the evaluators, relative to that of the network.
 
     Returns:
         ``[{"params", "lr", "weight_decay"}, ...]``; the second group is left out where no layer has an evaluator.

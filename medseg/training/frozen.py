@@ -1,4 +1,4 @@
-"""Holds parts of a network still while the rest trains: their parameters and their running statistics."""
+"""Freeze parts of a network while the rest trains: their parameters and their running statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Frozen", "freeze"]
 
 
 class _Still:
-    """Stands in for a module's ``train``: leaves it in evaluation, whatever mode the network around it is given."""
+    """Replaces the ``train`` method of a module, so that the module stays in evaluation mode."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -20,9 +20,9 @@ class _Still:
 
 
 class Frozen:
-    """What `freeze` holds still; a context manager that lets go at its end.
+    """Frozen parts of a network; a context manager that releases them at the end of its block.
 
-    A copy of the network that is made meanwhile stays frozen for good.
+    A copy of the network that is made while its parts are frozen stays frozen.
 
     Attributes:
         modules: the frozen parts.
@@ -47,7 +47,7 @@ class Frozen:
             module.__dict__["train"] = _Still(module)
 
     def release(self) -> None:
-        """Lets the parts learn again: those parameters that did before, in the modes of before. Twice is once."""
+        """Restore which parameters learn and the mode of each module. A second call does nothing."""
         for parameter in self._learned:
             parameter.requires_grad_(True)
         for module in self.modules:
@@ -66,10 +66,10 @@ class Frozen:
 
 
 def freeze(*modules: nn.Module) -> Frozen:
-    """Holds parts of a network still: no parameter learns, and no batch normalisation moves its statistics.
+    """Freeze parts of a network: no parameter learns, and no batch normalisation updates its statistics.
 
-    ``requires_grad_(False)`` alone leaves the statistics moving with every batch, as trainers call ``network.train()``
-    over and over. The second of the three steps of `medseg.networks.AHNet`::
+    With ``requires_grad_(False)`` alone the statistics still change with every batch, because trainers call
+    ``network.train()`` in each epoch. Example, the second of the three training steps of `medseg.networks.AHNet`::
 
         with freeze(net.encoder):
             train(net, [p for p in net.parameters() if p.requires_grad])  # the decoder alone
@@ -79,7 +79,7 @@ def freeze(*modules: nn.Module) -> Frozen:
         modules: the parts.
 
     Returns:
-        What lets go of them: `Frozen.release`, or the end of a ``with`` block.
+        The frozen parts; they are released by `Frozen.release`, or at the end of a ``with`` block.
 
     Raises:
         ValueError: without a module, or for one that is frozen already.

@@ -14,7 +14,7 @@ from medseg.io.bounded.atomic import atomic_path, write_json
 __all__ = ["HistoryHandler", "Record", "plot_history"]
 
 Record = dict[str, float | None]
-"""One epoch: ``epoch``, ``loss``, ``seconds`` and, where validated, ``score``; None stands for no finite number."""
+"""One epoch: ``epoch``, ``loss``, ``seconds`` and, where validated, ``score``; None if the value is not finite."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ class HistoryHandler:
 
     Writes ``history.json`` (list of ``{"epoch", "loss", "seconds"}``, with ``"score"`` where the epoch was validated)
     and ``loss_curve.png`` into ``output_dir``, atomically. A loss or score that is NaN or infinite becomes ``null``,
-    and a warning names the epoch; the run goes on.
+    and a warning names the epoch; the run continues.
 
     Args:
         output_dir: folder for the two files.
         evaluator: the validation engine whose key metric is recorded, or None.
-        every: how many epochs pass between two lines on the log.
+        every: number of epochs between two lines in the log.
 
     >>> from ignite.engine import Engine
     >>> trainer = Engine(lambda engine, batch: {"loss": batch})
@@ -85,7 +85,7 @@ class HistoryHandler:
 
 
 def _finite(value: float, what: str, epoch: int) -> float | None:
-    """The value, or None and a warning where JSON has no number for it."""
+    """The value; None, with a warning, if it is not finite, because JSON has no such numbers."""
     if math.isfinite(value):
         return value
     cause = "lower learning_rate or check the images" if what == "mean loss" else "check the validation labels"

@@ -1,6 +1,6 @@
-"""Parts of guided training with nnU-Net v2: guides dropped at random, and kept out of intensity augmentation.
+"""Parts of guided training with nnU-Net v2: random dropping of guides, and intensity augmentation without them.
 
-``export nnUNet_extTrainer=$(python -m medseg.training.nnunet_guide)`` shows nnU-Net where the trainer lies; then
+``export nnUNet_extTrainer=$(python -m medseg.training.nnunet_guide)`` tells nnU-Net where to find the trainer; then
 ``nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerGuideDropout``.
 """
 
@@ -54,10 +54,10 @@ def guide_channels(dataset_json: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def drop_guides(data: Tensor, channels: Sequence[int], prob: float, generator: torch.Generator | None = None) -> Tensor:
-    """Set all guides of randomly drawn samples to 0, the value that says nothing.
+    """Set all guides of randomly drawn samples to 0, which means "no guidance".
 
-    A network that is trained so works with a guide and without one. The samples of a batch are drawn independently; all
-    guides of a sample fall together.
+    A network trained in this way works with a guide and without one. The samples of a batch are drawn independently;
+    all guides of a drawn sample are set to 0.
 
     Args:
         data: input ``[B, C, *S]``; not changed.

@@ -1,4 +1,4 @@
-"""Nine optimisers by name, so that a configuration chooses one with a single key."""
+"""Nine optimisers by name: a configuration chooses one with a single key."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["OPTIMISERS", "OptimiserEntry", "make_optimiser"]
 
 
 class OptimiserEntry(NamedTuple):
-    """What a name stands for.
+    """The optimiser class behind a name.
 
     Attributes:
         kind: torch's class.
-        fixed: arguments that make it this method and cannot be given.
-        defaults: arguments that medseg sets unless they are given; all others are torch's.
+        fixed: arguments that define this method; they cannot be changed.
+        defaults: arguments that medseg sets unless they are given; all others have torch's defaults.
 
     >>> OPTIMISERS["nesterov"].kind.__name__, OPTIMISERS["nesterov"].defaults
     ('SGD', {'momentum': 0.9})
@@ -48,7 +48,7 @@ OPTIMISERS: dict[str, OptimiserEntry] = {
 def make_optimiser(
     name: str, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float | None = None, **options: Any
 ) -> Optimizer:
-    """Makes one of torch's optimisers.
+    """Make one of torch's optimisers.
 
     In a MONAI bundle::
 
@@ -62,7 +62,7 @@ def make_optimiser(
     Args:
         name: a key of `OPTIMISERS`, in upper or lower case.
         params: parameters, or parameter groups (see `medseg.training.evaluator_parameters`).
-        lr: learning rate, above 0. None: torch's default for the method, which suits few networks.
+        lr: learning rate, above 0. None: torch's default for the method, which is rarely suitable.
         **options: further arguments of torch's class, such as ``weight_decay``, or ``momentum=0.99`` for momentum.
 
     Returns:

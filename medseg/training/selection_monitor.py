@@ -1,4 +1,4 @@
-"""Watches sparse downsampling during training: figures of every layer at each validation, and alarms."""
+"""Monitor sparse downsampling during training: measures of each layer at each validation, and alarms."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ADVICE = "lower the evaluators' learning rate to a fifth, or set surrogate='non
 class SelectionMonitor:
     """Collects `medseg.layers.selection_health` over a validation and warns when a selection goes wrong.
 
-    Ignite handler for an evaluator (`attach`), or by hand: `start`, then `update` after every batch, then `finish`.
+    Ignite handler for an evaluator (`attach`). Without ignite: `start`, then `update` after every batch, then `finish`.
     Alarms: fewer than half of the slots show distinct patches; no image changes the choice; the target's cover falls
-    for two validations in a row after the warm-up. The figures of all validations are in ``history``.
+    for two validations in a row after the warm-up. The measures of all validations are in ``history``.
 
     Args:
         network: a network with `SparseDownsample` layers that run in the order of its modules.
-        mask: takes the engine's batch to a target mask ``[B, 1, *S]`` at input size; None: the cover is not watched.
+        mask: maps the engine's batch to a target mask ``[B, 1, *S]`` at input size; None: the cover is not measured.
 
     Raises:
         ValueError: if there is no such layer.
@@ -56,7 +56,7 @@ class SelectionMonitor:
         self._falls = dict.fromkeys(self.layers, 0)
 
     def attach(self, engine: Engine) -> None:
-        """Watch every run of an evaluation engine; its state gets ``selection_health``."""
+        """Monitor every run of an evaluation engine; ``engine.state.selection_health`` holds the measures."""
         engine.add_event_handler(Events.STARTED, lambda e: self.start())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration)
         engine.add_event_handler(Events.COMPLETED, self._completed)
@@ -88,7 +88,7 @@ class SelectionMonitor:
         """End a validation: log one line per layer and every alarm.
 
         Returns:
-            Figures of every layer, means over batches; and the alarms as sentences.
+            Measures of every layer, as means over batches; and the alarms as sentences.
         """
         for layer in self.layers.values():
             layer.record, layer.selection = False, None
@@ -118,6 +118,6 @@ class SelectionMonitor:
 
 
 def _mean(figures: list[SelectionHealth]) -> SelectionHealth:
-    """Mean of every figure over the batches that have it."""
+    """Mean of each measure over the batches that have it."""
     columns = [[v for v in column if v == v] for column in zip(*figures, strict=True)] or [[]] * 4
     return SelectionHealth(*(sum(c) / len(c) if c else math.nan for c in columns))

@@ -1,4 +1,4 @@
-"""Warm-up of sparse downsampling: for the first epochs the norm of the patches chooses, not the evaluator."""
+"""Warm-up of sparse downsampling: in the first epochs patches are chosen by their norm, not by the evaluator."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["SparseWarmup"]
 class SparseWarmup:
     """Sets the ``warm`` flag of all `SparseDownsample` layers at the start of every epoch.
 
-    Ignite handler (`attach`), or called by hand with the epoch in any other loop. The flag is in the state dict: a
-    saved network evaluates as it trained.
+    Ignite handler (`attach`); in another training loop, call it with the number of the epoch. The flag is in the state
+    dict, so a saved network evaluates as it was trained.
 
     Args:
         network: a network with `SparseDownsample` layers.
-        epochs: epochs of warm-up; a third of the training is a good length.
+        epochs: number of warm-up epochs; a third of all epochs is a good choice.
 
     Raises:
         ValueError: if there is no such layer, or epochs is negative.

@@ -163,7 +163,7 @@ def test_an_external_test_set_with_the_same_patients_is_refused(
     other = tmp_path / "dataset.json"
     other.write_text(json.dumps({"test": ["imagesTs/liver_140.nii.gz"]}))
     assert run("--images", source, "--out", tmp_path / "out", "--external", other) == 3
-    assert "liver_140 is no external case" in capsys.readouterr().err
+    assert "liver_140 is not an external case" in capsys.readouterr().err
     other.write_text(json.dumps({"training": [{"image": "amos_0001.nii.gz"}]}))
     assert run("--images", source, "--out", tmp_path / "out", "--external", other) == 0
 

@@ -1,4 +1,4 @@
-"""Which annotations of different readers show the same nodule."""
+"""Groups of annotations: which annotations of different readers show the same nodule."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def cluster_annotations(
     Two annotations are linked if any two of their outline points lie within the tolerance, measured in millimetres in
     all three directions; groups are the connected components. Annotations known to be of the same reader are never
     linked directly. While a group has more than four members, the tolerance of the whole scan shrinks by a tenth, down
-    to 0.1 mm; what is still larger then is left as it is.
+    to 0.1 mm; larger groups that remain are left as they are.
 
-    Distances are compared as float64 without slack. Where the nearest points are exactly one pixel apart and the
-    spacing is no binary fraction, rounding decides: in the whole database this parts one pair of annotations
-    (LIDC-IDRI-0707) that would otherwise be one nodule.
+    Distances are compared as float64 without a tolerance for rounding. Where the nearest points are exactly one pixel
+    apart and the spacing is not a binary fraction, rounding decides: in the whole database this separates one pair of
+    annotations (LIDC-IDRI-0707) that would otherwise be one nodule.
 
     Args:
         annotations: outlined nodules of one scan.
@@ -52,7 +52,7 @@ def cluster_annotations(
 
 
 def grouped(distance: NDArray[np.float64], tolerance: float) -> tuple[list[list[int]], float]:
-    """Connected components of all pairs within a tolerance that is lowered while a component has over four members.
+    """Connected components of all pairs within a tolerance; it is lowered while a component has more than four members.
 
     Args:
         distance: symmetric ``(n, n)`` with n >= 1.
@@ -89,7 +89,7 @@ def nearest_distances(clouds: Sequence[NDArray[np.float64]], limit: float) -> ND
     trees: dict[int, cKDTree] = {}
     apart = low[:, None] - high[None]
     gaps = np.linalg.norm(np.maximum(0.0, np.maximum(apart, apart.transpose(1, 0, 2))), axis=2)
-    # A hair of slack: the boxes' gap must not round away a pair that lies exactly at the limit.
+    # A small tolerance: rounding of the gap between boxes must not remove a pair that lies exactly at the limit.
     for a, b in np.argwhere(np.triu(gaps <= limit * (1 + 1e-9), 1)).tolist():
         if a not in trees:
             trees[a] = cKDTree(clouds[a])

@@ -28,7 +28,7 @@ class Nodule:
         masks: bool box of every reader who marked the nodule, by reader number.
         consensus: bool box, see ``ConsensusRule``; empty where too few readers agree.
         annotations: the annotations of every reader, by reader number.
-        absent_z_mm: z of contours without a slice in the CT: the masks lack them.
+        absent_z_mm: z of contours whose slice is missing in the CT; the masks do not contain them.
     """
 
     nodule_id: int
@@ -80,8 +80,8 @@ def build_nodules(
     """All outlined nodules of a reading on a CT grid.
 
     A reader with several annotations in one nodule contributes their union. Where the source does not name readers
-    (database), annotations of a nodule are numbered 1, 2, ... in their order: such a number means a reader only within
-    its nodule.
+    (database), the annotations of a nodule are numbered 1, 2, ... in their order: such a number identifies a reader
+    only within this nodule.
 
     Args:
         reading: what the readers drew.
@@ -127,7 +127,7 @@ def nodules_on_slices(
     """
     policy = policy or NodulePolicy()
     thickness = reading.slice_thickness_mm if slice_thickness_mm is None else slice_thickness_mm
-    # Slice indices of the complete series, where it is known: a partial CT must not change who is a neighbour.
+    # Slice indices of the complete series, if known: a partial CT must not change which annotations are neighbours.
     positions = reading.slice_z_mm or [float(z) for z in np.asarray(slice_z_mm)]
     groups = policy.groups(reading.annotations, pixel_spacing_mm, positions, thickness)
     found = [

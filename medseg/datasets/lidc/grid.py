@@ -1,4 +1,4 @@
-"""The voxel grid of a scan as the annotation database describes it, for masks without any CT."""
+"""The voxel grid of a scan as the annotation database describes it, for masks without a CT."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["AnnotationGrid", "annotation_grid", "irregular_slices"]
 
 
 class AnnotationGrid(NamedTuple):
-    """Where annotations lie when only the database is at hand.
+    """The grid of the annotations if only the database is available.
 
     Attributes:
-        affine_ras: 4 x 4, voxel to RAS mm; spacing and z are true, x and y are measured from the first pixel's centre,
-            whose place in the patient the database does not record, nor the directions: columns are taken to run to the
-            left and rows to the back.
+        affine_ras: 4 x 4, voxel to RAS mm; spacing and z are true. The database records neither the position of
+            the first pixel nor the directions: x and y are measured from the centre of the first pixel, columns are
+            assumed to run to the left and rows to the back.
         shape: columns, rows, slices.
     """
 
@@ -51,14 +51,14 @@ def annotation_grid(scan: Scan, slice_z_mm: Sequence[float]) -> AnnotationGrid:
         slice_z_mm: z of every slice, ascending, LPS mm.
 
     Raises:
-        DataError: if the slices are not evenly spaced, which no affine can describe, or fewer than two.
+        DataError: if the slices are not evenly spaced, which an affine cannot describe, or fewer than two.
     """
     if len(slice_z_mm) < 2:
         raise DataError(f"series {scan.series_uid} has {len(slice_z_mm)} slice positions, expected at least 2")
     problem = irregular_slices(slice_z_mm)
     if problem is not None:
         raise DataError(
-            f"series {scan.series_uid} ({scan.patient_id}): {problem.text}; no regular grid holds it, so use its CT"
+            f"series {scan.series_uid} ({scan.patient_id}): {problem.text}; it has no regular grid, so use its CT"
         )
     step = (slice_z_mm[-1] - slice_z_mm[0]) / (len(slice_z_mm) - 1)
     spacing = (scan.pixel_spacing_mm, scan.pixel_spacing_mm, float(step))

@@ -1,4 +1,4 @@
-"""Labelled nodules of the annotation database, without any mask: what folds are made of."""
+"""Labelled nodules of the annotation database, without masks, as needed for folds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def labelled_nodules(
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database.
+        DataError: if the file is not this database.
     """
     for scan, reading in read_all_scans(path):
         if max_thickness_mm is not None and scan.slice_thickness_mm > max_thickness_mm:

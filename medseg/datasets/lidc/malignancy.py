@@ -1,4 +1,4 @@
-"""From the readers' malignancy scores to one label a nodule, under a policy that states itself."""
+"""One label for each nodule from the readers' malignancy scores, by a policy that can describe itself in words."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MIDDLE = 3.0
 class MalignancyPolicy:
     """Rule that turns scores of 1 (highly unlikely) to 5 (highly suspicious) into benign 0 or malignant 1.
 
-    The scores are opinions of radiologists, not pathology. Counts differ much between rules, so quote ``describe()``
-    beside every figure.
+    The scores are opinions of radiologists, not pathology. Counts differ much between rules, so state ``describe()``
+    with every result.
 
     Args:
-        statistic: how the scores of a nodule are joined.
+        statistic: how the scores of a nodule are combined.
         minimum_readers: nodules with fewer scores get no label.
-        margin: distance from 3 that a joined score must exceed; with 0 only a score of exactly 3 is ambiguous. With a
-            positive margin a score at the distance itself counts as clear (0.5: at most 2.5 or at least 3.5).
+        margin: least distance of the combined score from 3 (0.5: at most 2.5 or at least 3.5). With 0 only a score of
+            exactly 3 is ambiguous.
         ambiguous: what a score within the margin becomes.
 
     Raises:
@@ -53,7 +53,7 @@ class MalignancyPolicy:
         """0 benign, 1 malignant, None where the policy gives no label.
 
         Args:
-            scores: one malignancy score a reader.
+            scores: one malignancy score for each reader.
 
         Raises:
             ValueError: for a score outside 1 to 5.

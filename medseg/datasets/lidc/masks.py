@@ -14,7 +14,7 @@ from medseg.io.bounded.errors import DataError
 __all__ = ["SLICE_TOLERANCE_MM", "AnnotationMask", "annotation_mask", "match_slices"]
 
 SLICE_TOLERANCE_MM = 0.1
-"""A contour belongs to the slice whose z is within this distance of its own."""
+"""A contour belongs to the slice whose z differs from the contour's by at most this distance."""
 
 
 class AnnotationMask(NamedTuple):
@@ -42,9 +42,10 @@ def annotation_mask(
 ) -> AnnotationMask:
     """Rasterise one annotation.
 
-    Inclusion contours are united first, then exclusion contours are cleared together with their own outline, whatever
-    the order in the source. The data set draws outlines through the first pixels outside a nodule, so "exclude" follows
-    its definition; "include" adds the outline pixels of inclusion contours. Slices between contours are not filled in.
+    Inclusion contours are united first, then exclusion contours are removed together with their own outline; the order
+    in the source does not matter. In this data set an outline runs through the first pixels outside the nodule, so
+    "exclude" follows its definition; "include" adds the outline pixels of inclusion contours. Slices between
+    contours are not filled.
 
     Args:
         annotation: the outlines.

@@ -1,4 +1,4 @@
-"""The choices that turn readers' outlines into nodules, so that every output can name them."""
+"""The rules by which readers' outlines become nodules; every output states them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grouping of annotations that the pylidc package makes, for figures that must compare with published ones."""
+"""The grouping of annotations that the pylidc package makes, for results that are compared with published ones."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def cluster_like_pylidc(
 
     Two annotations are linked if their nearest outline points ``(row, column, slice index)`` are at most a tolerance
     apart. That distance counts *pixels and slices*, while the tolerance starts at the slice thickness in *millimetres*:
-    a thick-sliced scan joins what a thin-sliced one keeps apart, whatever its pixel size. While a group of the scan has
-    more than four members, the tolerance of the whole scan shrinks by a tenth; below 0.1 it stays as it is and the
-    large group remains. Readers are not told apart. Prefer ``cluster_annotations``, which measures in millimetres.
+    a scan with thick slices joins annotations that stay separate in a scan with thin slices, for every pixel size.
+    While a group of the scan has more than four members, the tolerance of the whole scan shrinks by a tenth; below 0.1
+    it stays as it is and the large group remains. Readers are not distinguished. Prefer ``cluster_annotations``, which
+    measures in millimetres.
 
     Args:
         annotations: outlined nodules of one scan.

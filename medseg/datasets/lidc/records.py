@@ -1,4 +1,4 @@
-"""What readers drew on one LIDC-IDRI scan, the same whether it came from XML or from the database."""
+"""What readers drew on one LIDC-IDRI scan, in one form for both sources: XML and the database."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Contour:
     Attributes:
         z_mm: position of the slice: z of ImagePositionPatient, LPS mm.
         points: int64 ``(n, 2)``, pixel indices (x = column, y = row).
-        inclusion: True if the enclosed pixels belong to the nodule, False if they are cut out of it.
+        inclusion: True if the enclosed pixels belong to the nodule, False if they are excluded from it.
     """
 
     z_mm: float
@@ -44,7 +44,7 @@ class Annotation:
     """One reader's outlines of one nodule of 3 mm or more.
 
     Attributes:
-        reader: 1-based number of the reading session, 0 where the source does not tell.
+        reader: 1-based number of the reading session, 0 where the source does not say.
         nodule_id: the reader's own name for the nodule; different readers use different names.
         ratings: scores by characteristic; empty where the reader gave none.
         contours: all outlines, inclusions and exclusions.
@@ -84,12 +84,12 @@ class Reading:
     Attributes:
         series_uid: SeriesInstanceUID of the CT.
         source: "xml" or "database".
-        readers: number of reading sessions, 0 where the source does not tell.
+        readers: number of reading sessions, 0 where the source does not say.
         annotations: outlined nodules, in the source's order.
         points: findings marked by a point (XML only).
         slice_z_mm: z of every slice of the complete series, ascending (database only).
         slice_thickness_mm: SliceThickness as recorded, not the distance between slices (database only).
-        warnings: oddities found while reading, one line each.
+        warnings: unusual facts found while reading, one line each.
     """
 
     series_uid: str

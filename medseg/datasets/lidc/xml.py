@@ -1,4 +1,4 @@
-"""LIDC-IDRI reading sessions from their XML files (root ``LidcReadMessage``); no entity is ever expanded."""
+"""LIDC-IDRI reading sessions from their XML files (root ``LidcReadMessage``); entities are never expanded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMESPACE = "http://www.nih.gov"
 
 
 class OtherReadError(DataError):
-    """The XML file is no LIDC CT read, e.g. the read of a chest X-ray."""
+    """The XML file is not a LIDC CT read but, for example, the read of a chest X-ray."""
 
 
 def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, list[str]]:

@@ -1,4 +1,4 @@
-"""Where liver and spine lie in the body: warnings about headers that exchange sides. Nothing is ever flipped here."""
+"""Position of liver and spine in the body: warnings about headers with exchanged sides. Nothing is flipped here."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BodyCheck(NamedTuple):
     """Positions in RAS mm relative to the body's centroid.
 
     Attributes:
-        liver_to_right_mm: how far the liver's centroid lies to the patient's right; None without liver or body.
-        bone_to_back_mm: how far the centroid of bright bone lies towards the back; None without bone or body.
+        liver_to_right_mm: distance of the liver's centroid towards the patient's right; None without liver or body.
+        bone_to_back_mm: distance of the centroid of bright bone towards the back; None without bone or body.
         warnings: one line for each that is on the wrong side or could not be checked.
     """
 
@@ -33,11 +33,11 @@ class BodyCheck(NamedTuple):
 
 
 def check_body(name: str, image: NDArray[Any], affine_ras: ArrayLike, liver: NDArray[np.bool_] | None) -> BodyCheck:
-    """Check that the liver lies on the patient's right and the spine at the back, as the header has it.
+    """Check that the liver lies on the patient's right and the spine at the back, according to the header.
 
-    The image is looked at every 3 mm. The body is the largest connected part above -300 HU; bright bone is what has
-    more than 250 HU in it, of which the spine is the larger part. A patient with transposed organs gets a warning too,
-    which is why nothing follows from it but a look at the images.
+    The image is sampled every 3 mm. The body is the largest connected part above -300 HU; bright bone is everything in
+    it above 250 HU, and most of that is the spine. A patient with transposed organs (situs inversus) gets a warning,
+    too; therefore a warning only means that a person must look at the images.
 
     Args:
         name: case, for the warnings.

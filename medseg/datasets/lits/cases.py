@@ -1,4 +1,4 @@
-"""LiTS files found in any folders, paired by number and put into numeric order."""
+"""LiTS files found in any folders, paired and sorted by number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LitsCase(NamedTuple):
     """One LiTS case on disk.
 
     Attributes:
-        name: ``volume-N`` or ``test-volume-N``, the number without leading zeros.
+        name: ``volume-N`` or ``test-volume-N``, with the number without leading zeros.
         number: N.
         is_test: whether it belongs to the test set, which has no labels.
         image: the image file.
@@ -43,18 +43,17 @@ def lits_number(name: str) -> int | None:
 
 
 def find_cases(images: str | Path, labels: str | Path | None = None) -> list[LitsCase]:
-    """Find the cases below two folders, training cases first, each set by number: 2 before 10.
+    """Find the cases in two folders: training cases first, each set sorted by number (2 before 10).
 
-    Sub-folders, such as the two batches of the training set, do not matter, nor does it matter whether images and
-    labels lie together.
+    Sub-folders, such as the two batches of the training set, do not matter. Images and labels may be in one folder.
 
     Args:
         images: folder searched for ``volume-N`` and ``test-volume-N`` with suffix ``.nii`` or ``.nii.gz``.
         labels: folder searched for ``segmentation-N``; None: the images' folder.
 
     Raises:
-        DataError: if a folder is missing, holds no such file, a number occurs twice, or an image or label of the
-            training set lacks its partner.
+        DataError: if a folder is missing or holds no such file, a number occurs twice, or an image or label of the
+            training set has no counterpart.
     """
     image_paths = _by_number(images, _IMAGE, "volume-N.nii")
     label_paths = _by_number(

@@ -1,4 +1,4 @@
-"""Whether a label belongs to an image index by index or by the headers: told by the tissue it then lies on."""
+"""Whether a label belongs to an image index by index or by the headers, decided by the tissue under the label."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LEAST_DIFFERENCE = 0.1
 
 
 class AlignmentEvidence(NamedTuple):
-    """How plausible the tissue under a liver label is under both readings of its position.
+    """How plausible the tissue under a liver label is for both interpretations of its position.
 
     Attributes:
-        index_fraction: share of the label's voxels with liver-like HU if both arrays are laid upon each other index by
-            index; None if their shapes differ.
-        world_fraction: the same if every label voxel is taken to its place in mm by the headers; voxels that fall
-            outside the image count as implausible.
+        index_fraction: share of the label's voxels with liver-like HU if both arrays are compared index by index; None
+            if their shapes differ.
+        world_fraction: the same if every label voxel is placed in mm by the headers; voxels outside the image count as
+            implausible.
         index_dice: Dice of the label and all liver-like voxels of the image, index by index; None as above.
         world_dice: the same by the headers.
     """
@@ -37,7 +37,7 @@ class AlignmentEvidence(NamedTuple):
 
     @property
     def verdict(self) -> Literal["index", "world", "undecided"]:
-        """The reading that is right, if one holds at least half of the voxels and a tenth more than the other."""
+        """The right interpretation: plausible for at least half of the voxels, and for a tenth more than the other."""
         index = -1.0 if self.index_fraction is None else self.index_fraction
         best, other = max(index, self.world_fraction), min(index, self.world_fraction)
         if best < _LEAST_FRACTION or best - max(other, 0.0) < _LEAST_DIFFERENCE:
@@ -59,8 +59,8 @@ def measure_alignment(
 ) -> AlignmentEvidence:
     """Measure the tissue under a liver label, index by index and by the headers.
 
-    A liver label laid on the wrong side of the body covers spleen, stomach, air and fat, so that fewer of its voxels
-    have liver-like HU. Where both readings give similar tissue nothing is decided.
+    A liver label on the wrong side of the body covers spleen, stomach, air and fat, so fewer of its voxels have
+    liver-like HU. If both interpretations give similar tissue, the verdict is "undecided".
 
     Args:
         image: HU ``[i, j, k]``.
@@ -69,7 +69,7 @@ def measure_alignment(
         label_affine_ras: 4 x 4 of the label.
 
     Raises:
-        ValueError: if the label is empty, or a matrix is no affine.
+        ValueError: if the label is empty, or a matrix is not an affine.
     """
     voxels = np.argwhere(label > 0)
     if not len(voxels):

@@ -1,4 +1,4 @@
-"""The grid of a LiTS image: placeholders refused or replaced by the known-issues table, never guessed."""
+"""The grid of a LiTS image. Placeholders are refused, or replaced by the table of known faults; nothing is guessed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from medseg.io.bounded.errors import DataError
 __all__ = ["LIVER_LITRES", "GridRepair", "change_record", "check_repaired_liver", "repair_grid"]
 
 LIVER_LITRES = (0.7, 3.5)
-"""Volume of a grown-up's liver, tumours included, below and above which a repaired spacing is not believed."""
+"""Range of an adult's liver volume with tumours; a repaired spacing that gives another volume is refused."""
 
 _ROUNDING = 1e-6
 _SAME_SPACING = 0.01  # relative: the table gives in-plane spacings to two digits
 
 
 class GridRepair(NamedTuple):
-    """The grid to be used for an image, and why.
+    """The grid that is used for an image, and the reasons.
 
     Attributes:
         affine_ras: 4 x 4, voxel to RAS mm.
@@ -35,7 +35,7 @@ class GridRepair(NamedTuple):
 
 
 def repair_grid(case: str, affine_ras: ArrayLike, slices: int, accept_unverified: bool = False) -> GridRepair:
-    """Decide which grid a LiTS image has.
+    """Find the grid of a LiTS image.
 
     A header of 1 x 1 x 1 mm along R, A, S is a placeholder. It is replaced by the table's spacing and first axis only
     if the table has a row for the case, the number of slices is the row's, and unverified rows are accepted.
@@ -77,7 +77,7 @@ def repair_grid(case: str, affine_ras: ArrayLike, slices: int, accept_unverified
 
 
 def check_repaired_liver(case: str, litres: float) -> None:
-    """Refuse a repaired spacing under which the liver has no liver's size.
+    """Refuse a repaired spacing that gives the liver an impossible size.
 
     Raises:
         DataError: if the volume is not within :data:`LIVER_LITRES`.
@@ -91,7 +91,7 @@ def check_repaired_liver(case: str, litres: float) -> None:
 
 
 def change_record(issue: KnownIssue, found: Any, applied: Any) -> dict[str, Any]:
-    """A table row that was applied, as it is kept beside the output."""
+    """The record of a table row that was applied, which is stored with the output."""
     return {
         "issue": issue.kind,
         "rule": issue.rule,

@@ -1,4 +1,4 @@
-"""The versioned table of LiTS's known faults: what files hold, what is expected, what is done, and who says so."""
+"""The versioned table of known faults of LiTS: what the files hold, what is expected, what is done, and the source."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ IssueKind = Literal["identity_geometry", "mirrored", "label_header", "permuted_a
 
 * "identity_geometry": the header says 1 x 1 x 1 mm along R, A, S, which is a placeholder;
 * "mirrored": the same headers have the wrong sign along the first axis;
-* "label_header": the label's header is not the image's, the array is;
+* "label_header": the label's header differs from the image's, although the arrays match;
 * "permuted_axes": the slices are not stacked along the body;
-* "no_tumour": the label holds no tumour, and that is right;
-* "outlier": marked as unusual by somebody, for reasons not given.
+* "no_tumour": the label holds no tumour, which is correct;
+* "outlier": reported as unusual, without a reason.
 """
 
 

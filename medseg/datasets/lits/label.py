@@ -1,4 +1,4 @@
-"""Lay a LiTS label on its image's grid: by the headers if they agree, by table and measurement if they do not."""
+"""Place a LiTS label on its image's grid: by the headers if they agree, else by table and measurement."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def place_label(
     label_affine_ras: ArrayLike,
     issue: KnownIssue | None,
 ) -> PlacedLabel:
-    """Lay a label on its image's grid.
+    """Place a label on its image's grid.
 
-    Equal grids are taken as they are, and the same grid in another order is re-ordered, unless the tissue under the
-    label speaks clearly against the headers. Different grids are refused, except where the table knows that the label's
-    header is wrong *and* the tissue speaks clearly for laying the arrays upon each other index by index.
+    Equal grids are accepted, and the same grid in another order is re-ordered, unless the tissue under the label
+    clearly contradicts the headers. Different grids are refused, except if the table says that the label's header is
+    wrong *and* the tissue clearly shows that the arrays match index by index.
 
     Args:
         case: name for messages.
@@ -55,7 +55,7 @@ def place_label(
         issue: the table's row about this label's header, or None.
 
     Raises:
-        DataError: if the position of the label stays in doubt; the message has the measured shares.
+        DataError: if the position of the label remains uncertain; the message states the measured shares.
     """
     found = compare_grids(label_affine_ras, label.shape, affine_ras, image.shape)
     if found.kind == "same" or not np.any(label):

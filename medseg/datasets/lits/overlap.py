@@ -1,4 +1,4 @@
-"""Collections that hold the same patients as LiTS, so that none of them is taken for an external test set."""
+"""Collections that hold the same patients as LiTS, so that none of them is used as an external test set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 def source_of(name: str) -> Source:
-    """The collection and number that a case's name tells, with or without suffix; unknown names give ``("", -1)``."""
+    """Collection and number from a case's name, with or without suffix; ``("", -1)`` for other names."""
     stem = re.sub(r"(_0000)?(\.nii(\.gz)?)?$", "", name.lower().rsplit("/", 1)[-1])
     for collection, pattern in _PATTERNS:
         match = pattern.fullmatch(stem)
@@ -45,8 +45,8 @@ def refuse_shared_patients(training: Iterable[str], external: Iterable[str]) -> 
     """Refuse an external test set that holds patients of the training set.
 
     Patients 1 to 20 of 3D-IRCADb-01 are volumes 28 to 47 of LiTS. Task 03 (Liver) of the Medical Segmentation Decathlon
-    is LiTS under other names, so the two collections share patients whatever the numbers say; the same holds for
-    Task 03 and 3D-IRCADb.
+    is LiTS under other names, so the two collections share patients, whatever their numbers are; the same is
+    true for Task 03 and 3D-IRCADb.
 
     Args:
         training: names of the training cases or their files.
@@ -62,8 +62,8 @@ def refuse_shared_patients(training: Iterable[str], external: Iterable[str]) -> 
         if shared or name in (other for other, _ in ours):
             reason = f" ({source.collection} {source.number} is in {shorten(shared, 3)})" if shared else ""
             raise DataError(
-                f"{name} is no external case: its patient is in the training data too{reason}; LiTS, MSD Task03 and "
-                "3D-IRCADb overlap, test on another collection"
+                f"{name} is not an external case: its patient is in the training data too{reason}; LiTS, MSD Task03 "
+                "and 3D-IRCADb overlap, test on another collection"
             )
 
 

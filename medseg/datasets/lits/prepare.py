@@ -1,4 +1,4 @@
-"""One LiTS case from its files to image and label on one trusted grid, with a record of all that was changed."""
+"""One LiTS case: image and label on one checked grid, with a record of all changes."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour
     Args:
         case: the files, from :func:`find_cases`.
         accept_unverified: whether spacings that were not checked against a source file may be applied.
-        minimum_tumour_ml: tumours are also counted from this volume on.
+        minimum_tumour_ml: least volume of the tumours that are also counted separately.
 
     Raises:
-        DataError: one line if a file cannot be read, the grid is a placeholder, the label's position is in doubt, a
-            repaired liver has no liver's size, or a value is none of the label's.
+        DataError: one line if a file cannot be read, the grid is a placeholder, the label's position is uncertain, the
+            liver has an impossible size after a repair, or the label holds another value than 0, 1 and 2.
     """
     source = _read(case.image)
     repair = repair_grid(case.name, source.affine_ras, source.array.shape[2], accept_unverified)
@@ -117,9 +117,9 @@ def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
         return array
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"{path}: holds values that are not finite, expected HU; the file is damaged or no CT")
+        raise DataError(f"{path}: holds values that are not finite, expected HU; the file is damaged or not a CT")
     if low < -32768 or high > 32767:
-        raise DataError(f"{path}: values run from {low:g} to {high:g}, expected HU within int16; the file is no CT")
+        raise DataError(f"{path}: values run from {low:g} to {high:g}, expected HU within int16; the file is not a CT")
     whole = array.astype(np.int16)
     return whole if np.array_equal(whole, array) else array
 
@@ -189,7 +189,7 @@ def _add_checks(
     affine: Affine,
     minimum_ml: float,
 ) -> None:
-    """Measure liver, tumours and sides; what is odd goes into the record's warnings, what is known into its notes."""
+    """Measure liver, tumours and sides. Unexpected facts become warnings of the record, known facts become notes."""
     body = check_body(case.name, image, affine, None if label is None else label > 0)
     record["body"] = {"liver_to_right_mm": body.liver_to_right_mm, "bone_to_back_mm": body.bone_to_back_mm}
     record["warnings"] += body.warnings
@@ -217,8 +217,8 @@ def _liver_warnings(record: dict[str, Any], name: str, image: NDArray[Any], labe
     record["liver_hu_share"] = None if share is None else round(share, 4)
     if share is not None and share < 0.5:
         lines.append(
-            f"{name}: only {share:.0%} of the liver has {LIVER_HU[0]:g} to {LIVER_HU[1]:g} HU; look whether the label "
-            "fits the image (a fatty liver is darker)"
+            f"{name}: only {share:.0%} of the liver has {LIVER_HU[0]:g} to {LIVER_HU[1]:g} HU; check that the label "
+            "matches the image (a fatty liver is darker)"
         )
     return lines
 
@@ -230,12 +230,12 @@ def _tumour_warnings(record: dict[str, Any], name: str, tumours: TumourCount) ->
         line = f"{name}: holds no tumour" + (", as the table of known facts says" if known else "")
         (record["notes"] if known else lines).append(line)
     elif known:
-        lines.append(f"{name}: {tumours.number} tumours, expected none by the table; is this the file it describes?")
+        lines.append(f"{name}: {tumours.number} tumours, but the table says none; is this the file that it describes?")
     if tumours.one_voxel_ras_mm:
         record["notes"].append(f"{name}: {len(tumours.one_voxel_ras_mm)} tumour(s) of a single voxel")
     if tumours.off_liver_ras_mm:
         lines.append(
             f"{name}: {len(tumours.off_liver_ras_mm)} of {tumours.number} tumours ({tumours.off_liver_voxels} voxels) "
-            f"touch no liver, the first at RAS {tumours.off_liver_ras_mm[0]} mm"
+            f"do not touch the liver, the first at RAS {tumours.off_liver_ras_mm[0]} mm"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Tumours of one label map: counted in connected parts, with those that are one voxel or outside the liver named."""
+"""Tumours of one label map as connected parts; those of one voxel and those outside the liver are listed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TumourCount(NamedTuple):
         return len(self.volumes_ml)
 
     def to_record(self) -> dict[str, Any]:
-        """The count as plain JSON values; both numbers, all and those of the minimum size, are in it."""
+        """The count as plain JSON values; it holds the number of all tumours and of those of the minimum size."""
         return {
             "number": self.number,
             f"number_of_at_least_{self.minimum_ml:g}_ml": self.at_least_minimum,
@@ -60,7 +60,7 @@ def count_tumours(label: NDArray[Any], affine_ras: ArrayLike, minimum_ml: float 
     Args:
         label: ``[i, j, k]``.
         affine_ras: 4 x 4, voxel to RAS mm.
-        minimum_ml: tumours are also counted from this volume on.
+        minimum_ml: least volume of the tumours that are also counted separately.
 
     Raises:
         ValueError: for a negative or infinite minimum.

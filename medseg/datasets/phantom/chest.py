@@ -60,7 +60,7 @@ def chest_phantom(
         spacing_mm: voxel spacing along the array axes.
         shape: voxels along the array axes; None covers 300 x 300 x 200 mm of the patient's x, y, z.
         orientation: letters of the array axes (``"RAS"``, ``"LPS"``, ``"PIR"`` ...) or an orthonormal 3 x 3 matrix.
-        n_nodules: number of nodules asked for; None draws 0 to 8. Fewer are placed only if the lungs have no more room.
+        n_nodules: number of nodules asked for; None draws 0 to 8. Fewer are placed if the lungs have no more room.
         noise_hu: standard deviation of the noise.
         blur_mm: full width at half maximum of the point spread function.
         supersample: sub-voxel points per axis for partial volume.

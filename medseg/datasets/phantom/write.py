@@ -35,7 +35,7 @@ def write_phantom_dicom(phantom: Phantom, out_dir: str | Path) -> Path:
     ``lidc.xml``, the simulated readers' outlines in the form of the LIDC data set.
 
     Args:
-        phantom: any phantom for an abdomen; a chest must have axial slices, because LIDC outlines know no others.
+        phantom: any phantom for an abdomen; a chest must have axial slices, because LIDC outlines are axial.
         out_dir: the case folder.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The mask of a segmentation as DICOM objects beside the other results."""
+"""The mask of a segmentation as DICOM objects: DICOM SEG and RTSTRUCT."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def dicom_source(case: Case, kinds: Sequence[str]) -> SourceSeries | None:
 def write_dicom_results(
     folder: Path, kinds: Sequence[str], mask: NDArray[Any], affine_ras: Affine, source: SourceSeries, bundle: Bundle
 ) -> None:
-    """Write ``seg.dcm`` and ``rtstruct.dcm``; they name the patient wherever the series does.
+    """Write ``seg.dcm`` and ``rtstruct.dcm``; they contain the patient's name if the series does.
 
     Args:
         folder: where the results go.

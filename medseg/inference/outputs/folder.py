@@ -1,4 +1,4 @@
-"""A result folder that appears whole or not at all."""
+"""A result folder that appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "p
 RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
 
 DICOM_FILES = {"dicom_seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
-"""Results that are written on request, by the name of their type."""
+"""File names of the results that are written on request, by output type."""
 
 _ALL_FILES = (*RESULT_FILES, *DICOM_FILES.values())
 
 
 def check_target(target: str | Path, overwrite: bool) -> None:
-    """Refuse a result folder that would destroy something.
+    """Refuse a result folder in which something would be destroyed.
 
     Args:
         target: the result folder asked for.
@@ -43,7 +43,7 @@ def check_target(target: str | Path, overwrite: bool) -> None:
     foreign = [name for name in present if name not in _ALL_FILES]
     if foreign:
         raise ConfigurationError(
-            f"{target}: holds {foreign[0]!r}, which is no result of this command; choose an empty or new folder"
+            f"{target}: holds {foreign[0]!r}, which is not a result of this command; choose an empty or new folder"
         )
     if present and not overwrite:
         raise ConfigurationError(f"{target}: holds an earlier result; give overwrite (--overwrite) or another folder")
@@ -57,10 +57,10 @@ def previous_of(target: str | Path) -> Path:
 
 @contextmanager
 def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` and rename it to ``target`` when the block ends without an error.
+    """Give a temporary folder next to ``target`` and rename it to ``target`` when the block ends without an error.
 
     With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an
-    error it stays there, so that ``target`` never shows an old result as if it were the new one.
+    error it stays there, so that an old result in ``target`` is never mistaken for the new one.
 
     Args:
         target: the result folder.
@@ -101,7 +101,7 @@ def _set_aside(target: Path, previous: Path) -> None:
 
 
 def _remove_result(folder: Path) -> None:
-    """Remove a folder of result files; a file that is none of them is kept, and the folder with it."""
+    """Remove the result files of a folder, then the folder. If it holds another file, that file and the folder stay."""
     for name in _ALL_FILES:
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):

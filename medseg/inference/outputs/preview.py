@@ -38,7 +38,8 @@ class _Row(NamedTuple):
 
 _WINDOW_WORDS = {"lung": ("lung", "nodule", "airway", "trachea"), "bone": ("bone", "vertebra", "rib")}
 
-# Okabe and Ito's palette, which stays apart for colour-blind readers, without the tones that vanish on grey.
+# The palette of Okabe and Ito, whose colours differ for colour-blind readers too, without those that are hard to see
+# on grey.
 _COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
 _BAR_LENGTHS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _LEGEND_ENTRIES = 8

@@ -52,7 +52,7 @@ class nnUNetTrainerGuideDropout(nnUNetTrainer):  # noqa: N801 - nnU-Net finds tr
         super().__init__(plans, configuration, fold, dataset_json, device)
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
-        """nnU-Net's augmentation, with guides kept out of whatever changes intensities."""
+        """nnU-Net's augmentation, without changes to the intensities of guides."""
         composed = super().get_training_transforms(*args, **kwargs)
         composed.transforms = [
             KeepChannels(transform, self.guide_channels) if _changes_intensities(transform) else transform

@@ -37,7 +37,7 @@ def test_names_tell_their_collection(name: str, source: tuple[str, int]) -> None
     ],
 )
 def test_collections_that_share_patients_are_refused(training: str, external: str) -> None:
-    with pytest.raises(DataError, match="is no external case: its patient is in the training data too"):
+    with pytest.raises(DataError, match="is not an external case: its patient is in the training data too"):
         refuse_shared_patients(["volume-1", training], ["amos_0001", external])
 
 

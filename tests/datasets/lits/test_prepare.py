@@ -121,7 +121,7 @@ def test_cases_known_to_hold_no_tumour_are_noted_and_others_are_warned_about(tmp
     write_pair(tmp_path / "b", 104, n_tumours=0)
     assert prepare(tmp_path / "b").warnings == ["volume-104: holds no tumour"]
     write_pair(tmp_path / "c", 106)
-    assert "expected none by the table" in prepare(tmp_path / "c").warnings[0]
+    assert "but the table says none" in prepare(tmp_path / "c").warnings[0]
 
 
 @pytest.mark.trap("4.4-09")
@@ -136,7 +136,7 @@ def test_tumours_of_one_voxel_and_outside_the_liver_are_reported_and_kept(tmp_pa
     assert case.record["tumours"]["number"] == 2
     assert len(case.record["tumours"]["one_voxel_ras_mm"]) == 2
     assert case.record["notes"] == ["volume-7: 2 tumour(s) of a single voxel"]
-    assert "1 of 2 tumours (1 voxels) touch no liver" in case.warnings[0]
+    assert "1 of 2 tumours (1 voxels) do not touch the liver" in case.warnings[0]
     np.testing.assert_array_equal(case.label, label)
 
 
