@@ -37,13 +37,11 @@ UNFINISHED = {
     "inference",
     "io",
     "layers",
-    "losses",
     "metrics",
     "networks",
     "ops",
     "partition",
     "training",
-    "transforms",
 }
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 

@@ -26,6 +26,12 @@ class BorderWeightedCrossEntropyLoss(_Loss):
 
     Raises:
         ValueError: for another reduction.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
+        >>> weight = torch.full((1, 1, 4, 4), 2.0)
+        >>> BorderWeightedCrossEntropyLoss()(logits, target, weight)
+        tensor(1.3863)
     """
 
     def __init__(self, reduction: str = "mean") -> None:

@@ -22,6 +22,11 @@ class ActiveMacs(NamedTuple):
         active: scalar, multiply-adds of the root kernel and the active blocks; differentiable where the blocks are
             learned.
         dense: multiply-adds of the same rounds on the whole map.
+
+    Example:
+        >>> cost = ActiveMacs(active=torch.tensor(30.0), dense=100)
+        >>> float(cost.active) / cost.dense
+        0.3
     """
 
     active: Tensor
@@ -44,6 +49,16 @@ def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
 
     Raises:
         ValueError: if there is no such layer.
+
+    Example:
+        >>> from medseg.layers import QuadtreeConv
+        >>> network = torch.nn.Sequential(QuadtreeConv(2, 3, 3, rounds=2, root=2))
+        >>> with record_active_macs(network) as costs:
+        ...     features = network(torch.zeros(1, 3, 32, 32))
+        >>> len(costs)
+        1
+        >>> bool(costs[0].active <= costs[0].dense)
+        True
     """
     layers = [module for module in network.modules() if isinstance(module, QuadtreeConv)]
     if not layers:
@@ -86,6 +101,13 @@ class CostPenalty(_Loss):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> penalty = CostPenalty(budget=0.5, weight=2.0)
+        >>> penalty([ActiveMacs(torch.tensor(30.0), 100)])
+        tensor(0.)
+        >>> penalty([ActiveMacs(torch.tensor(75.0), 100)])
+        tensor(0.5000)
     """
 
     def __init__(self, budget: float = 0.3, weight: float = 0.1) -> None:

@@ -33,6 +33,13 @@ class FocalL2Loss(_Loss):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> prediction, target = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.3]])
+        >>> round(float(FocalL2Loss("hard", gamma=2.0)(prediction, target)), 6)
+        0.0009
+        >>> round(float(FocalL2Loss(gamma=0.0)(prediction, target)), 6)
+        0.09
     """
 
     def __init__(self, form: str = "hard", gamma: float = 2.0, d_max: float = 0.9) -> None:

@@ -30,6 +30,12 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
 
     Raises:
         ValueError: for negative weights.
+
+    Example:
+        >>> logits = torch.tensor([[[[3.0, 0.0]], [[0.0, 0.0]]]])
+        >>> target = torch.tensor([[[[0, 255]]]])
+        >>> SparseAnnotationCrossEntropyLoss(unlabelled=255)(logits, target)
+        tensor(0.0486)
     """
 
     class_weights: Tensor | None

@@ -26,6 +26,13 @@ def collect_patch_norms(network: nn.Module) -> list[Tensor]:
 
     Raises:
         ValueError: if no layer keeps norms, or one has not run yet.
+
+    Example:
+        >>> from medseg.layers import SparseDownsample
+        >>> network = torch.nn.Sequential(SparseDownsample(2, 3, 4, keep_norms="mean"))
+        >>> features = network(torch.ones(1, 3, 16, 16))
+        >>> [norms.shape for norms in collect_patch_norms(network)]
+        [torch.Size([1, 16])]
     """
     layers = [m for m in network.modules() if isinstance(m, SparseDownsample) and m.keep_norms is not None]
     if not layers:
@@ -53,6 +60,10 @@ class SparsityLoss(_Loss):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> SparsityLoss(eps=0.5, weight=1.0)(torch.tensor([[0.0, 0.5]]))
+        tensor(-0.5000)
     """
 
     def __init__(self, eps: float = 0.6, reduction: str = "mean", weight: float = 0.03) -> None:

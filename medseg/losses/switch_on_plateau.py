@@ -27,6 +27,13 @@ class SwitchOnPlateau(_Loss):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> loss = SwitchOnPlateau(torch.nn.L1Loss(), torch.nn.MSELoss(), patience=2)
+        >>> [loss.step(value) for value in (1.0, 0.5, 0.5, 0.5)]
+        [False, False, False, True]
+        >>> loss(torch.tensor([0.5]), torch.tensor([0.0]))
+        tensor(0.2500)
     """
 
     lowest: Tensor
@@ -97,5 +104,10 @@ def switch_on_plateau(
 
     Raises:
         ValueError: see `SwitchOnPlateau`.
+
+    Example:
+        >>> loss = switch_on_plateau(FocalL2Loss(), patience=5)
+        >>> loss.step(0.3), loss.switched
+        (False, False)
     """
     return SwitchOnPlateau(nn.MSELoss() if first is None else first, then, patience, least)

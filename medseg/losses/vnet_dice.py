@@ -23,6 +23,11 @@ class VNetDiceLoss(DiceLoss):
 
     Raises:
         ValueError: if ``squared_pred`` is given as False.
+
+    Example:
+        >>> logits, target = torch.tensor([[[[9.0, -9.0]], [[-9.0, 9.0]]]]), torch.tensor([[[[0, 1]]]])
+        >>> round(float(VNetDiceLoss(softmax=True, to_onehot_y=True)(logits, target)), 4)
+        0.0
     """
 
     def __init__(self, **options: Any) -> None:

@@ -35,6 +35,12 @@ class ClickPatches(Transform):
 
     Raises:
         ValueError: for an unknown frame, or sides and a size that do not go together.
+
+    Example:
+        >>> image = np.random.normal(0, 100, (1, 200, 200))
+        >>> clicks = np.array([[1, 90.0, 120.0, 0, 0]])
+        >>> ClickPatches(sides=(32, 64, 128), size=32)(image, clicks).shape
+        torch.Size([3, 32, 32])
     """
 
     backend = [TransformBackends.TORCH]
@@ -99,6 +105,14 @@ class ClickPatchesd(AddsBeside):
 
     Raises:
         ValueError: also for an empty postfix, which would overwrite the image.
+
+    Example:
+        >>> image = np.random.normal(0, 100, (1, 200, 200))
+        >>> found = ClickPatchesd("image", "clicks")({"image": image, "clicks": np.array([[1, 90.0, 120.0, 0, 0]])})
+        >>> found["image_patches"].shape
+        torch.Size([3, 32, 32])
+        >>> bool(found["image_patches_valid"])
+        True
     """
 
     backend = ClickPatches.backend

@@ -53,6 +53,14 @@ class GeodesicDistance(Transform):
 
     Raises:
         ValueError: for an unknown choice or a number out of its range.
+
+    Example:
+        >>> image = np.array([[[0.0, 0.0, 5.0, 5.0]]])
+        >>> seeds = np.array([[[1, 0, 0, 0]]])
+        >>> GeodesicDistance(weight=1.0, unit="voxel")(image, seeds).tolist()
+        [[[0.0, 0.0, 5.0, 5.0]]]
+        >>> GeodesicDistance(weight=0.0, unit="voxel")(image, seeds).tolist()
+        [[[0.0, 1.0, 2.0, 3.0]]]
     """
 
     backend = [TransformBackends.TORCH]
@@ -124,6 +132,11 @@ class GeodesicDistanced(MapTransform):
 
     Raises:
         ValueError: for an empty postfix, which would overwrite the image.
+
+    Example:
+        >>> sample = {"image": np.array([[[0.0, 0.0, 5.0, 5.0]]]), "seeds": np.array([[[1, 0, 0, 0]]])}
+        >>> GeodesicDistanced("image", "seeds", unit="voxel")(sample)["image_geodesic"].tolist()
+        [[[0.0, 0.0, 5.0, 5.0]]]
     """
 
     backend = GeodesicDistance.backend

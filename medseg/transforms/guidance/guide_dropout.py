@@ -26,6 +26,12 @@ class RandGuideDropout(Randomizable, Transform):
 
     Raises:
         ValueError: for probabilities outside 0 to 1 or a null value that is not finite.
+
+    Example:
+        >>> guide = torch.ones(2, 4, 4)
+        >>> drop = RandGuideDropout(prob=0.5).set_random_state(0)
+        >>> [bool(drop(guide).any()) for _ in range(6)]
+        [True, True, False, False, True, True]
     """
 
     backend = [TransformBackends.TORCH]
@@ -84,6 +90,12 @@ class RandGuideDropoutd(Randomizable, MapTransform):
 
     Raises:
         ValueError: for probabilities outside 0 to 1, or not one null value for every key.
+
+    Example:
+        >>> drop = RandGuideDropoutd(["map", "vector"], prob=0.5, guided_key="guided").set_random_state(0)
+        >>> sample = {"map": torch.ones(2, 4, 4), "vector": torch.ones(3)}
+        >>> [drop(sample)["guided"] for _ in range(6)]
+        [True, True, False, False, True, False]
     """
 
     backend = RandGuideDropout.backend

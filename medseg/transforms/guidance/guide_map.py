@@ -60,6 +60,15 @@ class GuideMap(Transform):
 
     Raises:
         ValueError: for an unknown choice, or a number that is missing or out of its range.
+
+    Example:
+        >>> image = np.zeros((1, 64, 64))
+        >>> clicks = np.array([[1, 20.0, 30.0, 0, 0], [0, 50.0, 10.0, 0, 0]])
+        >>> guide = GuideMap("gauss", sigma=4.0)(image, clicks)
+        >>> guide.shape
+        torch.Size([2, 64, 64])
+        >>> guide[:, 20, 30].tolist()
+        [1.0, 0.0]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -176,6 +185,11 @@ class GuideMapd(MapTransform):
 
     Raises:
         ValueError: for an empty postfix, which would overwrite the image.
+
+    Example:
+        >>> sample = {"image": np.zeros((1, 64, 64)), "clicks": np.array([[1, 20.0, 30.0, 0, 0]])}
+        >>> GuideMapd("image", "clicks", "disc", sigma=3.0)(sample)["image_guide"].sum((1, 2)).tolist()
+        [29.0, 0.0]
     """
 
     backend = GuideMap.backend

@@ -26,6 +26,11 @@ class Prompts(NamedTuple):
         centre: ``(N, d)``.
         extent: ``(N, d)`` along the axes: standard deviations of an ellipse, half sides of a box, 0 for a click or for
             a voxel of a scribble.
+
+    Example:
+        >>> prompts = Prompts(np.array([1, 0]), np.array([[20.0, 30.0], [5.0, 6.0]]), np.zeros((2, 2)))
+        >>> prompts.table().tolist()
+        [[1.0, 20.0, 30.0, 0.0, 0.0], [0.0, 5.0, 6.0, 0.0, 0.0]]
     """
 
     kind: NDArray[np.int64]
@@ -52,6 +57,13 @@ def read_prompts(table: NdarrayOrTensor, axes: int) -> Prompts:
 
     Raises:
         ValueError: for another shape, a class other than 0 and 1, or values that are not finite.
+
+    Example:
+        >>> prompts = read_prompts(np.array([[1, 20.0, 30.0, 0, 0], [0, 5.0, 6.0, 0, 0]]), axes=2)
+        >>> prompts.kind.tolist()
+        [1, 0]
+        >>> prompts.centre.tolist()
+        [[20.0, 30.0], [5.0, 6.0]]
     """
     rows: NDArray[Any] = convert_data_type(table, output_type=np.ndarray)[0].astype(np.float64)
     if rows.ndim != 2 or rows.shape[1] != 1 + 2 * axes:

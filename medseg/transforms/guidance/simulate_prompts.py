@@ -56,6 +56,12 @@ class SimulatePrompts(Randomizable, Transform):
 
     Raises:
         ValueError: for an unknown kind, frame or option, or a number below its least value.
+
+    Example:
+        >>> label = np.zeros((1, 32, 32), np.uint8)
+        >>> label[0, 10:20, 5:15] = 1
+        >>> SimulatePrompts("boxes", options={"margin": 0})(label).tolist()
+        [[1.0, 14.5, 9.5, 5.0, 5.0]]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -141,6 +147,13 @@ class SimulatePromptsd(Randomizable, MapTransform):
 
     Raises:
         ValueError: for an empty postfix, which would overwrite the label.
+
+    Example:
+        >>> label = np.zeros((1, 32, 32), np.uint8)
+        >>> label[0, 10:20, 5:15] = 1
+        >>> simulate = SimulatePromptsd("label", "boxes", options={"margin": 0})
+        >>> simulate({"label": label})["label_prompts"].tolist()
+        [[1.0, 14.5, 9.5, 5.0, 5.0]]
     """
 
     backend = SimulatePrompts.backend

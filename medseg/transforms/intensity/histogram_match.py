@@ -41,6 +41,12 @@ class RandHistogramMatch(RandomizableTransform):
 
     Raises:
         ValueError: for no references, a file that does not exist, or values that are not finite.
+
+    Example:
+        >>> reference = np.array([[[100.0, 200.0, 300.0, 400.0]]])
+        >>> match = RandHistogramMatch([reference], prob=1.0)
+        >>> match(np.array([[[4.0, 1.0, 3.0, 2.0]]])).tolist()
+        [[[400.0, 100.0, 300.0, 200.0]]]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -119,6 +125,12 @@ class RandHistogramMatchd(SharedDraw):
         prob: see :class:`RandHistogramMatch`.
         dtype: see :class:`RandHistogramMatch`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> reference = np.array([[[100.0, 200.0, 300.0, 400.0]]])
+        >>> match = RandHistogramMatchd("image", [reference], prob=1.0)
+        >>> match({"image": np.array([[[4.0, 1.0, 3.0, 2.0]]])})["image"].tolist()
+        [[[400.0, 100.0, 300.0, 200.0]]]
     """
 
     backend = RandHistogramMatch.backend

@@ -31,6 +31,13 @@ class HUWindow(Transform):
 
     Raises:
         ValueError: for an unknown or impossible window, or ``out_min >= out_max``.
+
+    Example:
+        >>> ct = np.array([[-500.0, -40.0, 60.0, 110.0, 900.0]])
+        >>> HUWindow("liver")(ct).tolist()
+        [[0.0, 0.0, 0.5, 0.75, 1.0]]
+        >>> HUWindow((60, 200), -1.0, 1.0)(ct).tolist()
+        [[-1.0, -1.0, 0.0, 0.5, 1.0]]
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
@@ -65,6 +72,11 @@ class HUWindowd(MapTransform):
         clip: see :class:`HUWindow`.
         dtype: see :class:`HUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> ct = np.array([[-40.0, 60.0, 160.0]])
+        >>> HUWindowd("image", "liver")({"image": ct})["image"].tolist()
+        [[0.0, 0.5, 1.0]]
     """
 
     backend = HUWindow.backend
@@ -108,6 +120,14 @@ class RandHUWindow(RandomizableTransform):
 
     Raises:
         ValueError: for an impossible window or range.
+
+    Example:
+        >>> ct = np.array([[-40.0, 60.0, 160.0]])
+        >>> transform = RandHUWindow("liver", centre_shift=20, clip=False).set_random_state(0)
+        >>> [round(v, 2) for v in transform(ct)[0].tolist()]
+        [-0.03, 0.46, 0.95]
+        >>> [round(v, 2) for v in transform(ct)[0].tolist()]
+        [0.03, 0.51, 1.0]
     """
 
     backend = HUWindow.backend
@@ -161,6 +181,13 @@ class RandHUWindowd(SharedDraw):
         clip: see :class:`RandHUWindow`.
         dtype: see :class:`RandHUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> ct = np.array([[-40.0, 60.0, 160.0]])
+        >>> transform = RandHUWindowd(["before", "after"], "liver").set_random_state(0)
+        >>> both = transform({"before": ct, "after": ct})
+        >>> bool((both["before"] == both["after"]).all())
+        True
     """
 
     backend = HUWindow.backend

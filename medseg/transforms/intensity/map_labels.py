@@ -25,6 +25,11 @@ class MapLabels(Transform):
 
     Raises:
         ValueError: if the map is empty.
+
+    Example:
+        >>> label = np.array([[0, 1, 2, 2]])
+        >>> MapLabels({0: 0, 1: 1, 2: 1})(label).tolist()
+        [[0, 1, 1, 1]]
     """
 
     backend = MapLabelValue.backend or [TransformBackends.TORCH]
@@ -62,6 +67,11 @@ class MapLabelsd(MapTransform):
         keys: the label maps.
         mapping: see :class:`MapLabels`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> label = np.array([[0, 1, 2, 2]])
+        >>> MapLabelsd("label", {"0": 0, "1": 1, "2": 1})({"label": label})["label"].tolist()
+        [[0, 1, 1, 1]]
     """
 
     backend = MapLabels.backend

@@ -31,6 +31,11 @@ class MultiWindow(Transform):
 
     Raises:
         ValueError: for no windows, an unknown or impossible window, or ``out_min >= out_max``.
+
+    Example:
+        >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
+        >>> MultiWindow(["lung", "liver", (400, 1800)])(ct).shape
+        torch.Size([3, 64, 64, 32])
     """
 
     backend = HUWindow.backend
@@ -69,6 +74,11 @@ class MultiWindowd(MapTransform):
         clip: see :class:`MultiWindow`.
         dtype: see :class:`MultiWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> ct = np.zeros((1, 64, 64, 32))
+        >>> MultiWindowd("image", ["lung", "liver"])({"image": ct})["image"].shape
+        torch.Size([2, 64, 64, 32])
     """
 
     backend = MultiWindow.backend
@@ -111,6 +121,11 @@ class RandMultiWindow(RandomizableTransform):
 
     Raises:
         ValueError: for no windows, or an impossible window or range.
+
+    Example:
+        >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
+        >>> RandMultiWindow(["lung", "liver"], centre_shift=10).set_random_state(0)(ct).shape
+        torch.Size([2, 64, 64, 32])
     """
 
     backend = MultiWindow.backend
@@ -165,6 +180,11 @@ class RandMultiWindowd(SharedDraw):
         clip: see :class:`RandMultiWindow`.
         dtype: see :class:`RandMultiWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> ct = np.zeros((1, 64, 64, 32))
+        >>> RandMultiWindowd("image", ["lung", "liver"]).set_random_state(0)({"image": ct})["image"].shape
+        torch.Size([2, 64, 64, 32])
     """
 
     backend = MultiWindow.backend

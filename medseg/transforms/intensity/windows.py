@@ -27,6 +27,12 @@ def resolve_window(window: Window) -> tuple[float, float]:
 
     Raises:
         ValueError: for an unknown name, a pair that is not two finite numbers, or a width that is not positive.
+
+    Example:
+        >>> resolve_window("lung")
+        (-600.0, 1500.0)
+        >>> resolve_window((40, 400))
+        (40.0, 400.0)
     """
     if isinstance(window, str):
         if window not in HU_WINDOWS:

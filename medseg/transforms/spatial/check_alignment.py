@@ -54,6 +54,18 @@ class CheckAlignment(Transform):
 
     Raises:
         ValueError: for an unknown policy, a negative tolerance or an empty range.
+
+    Example:
+        >>> from monai.data import MetaTensor
+        >>> image = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4))
+        >>> label = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4))
+        >>> CheckAlignment()(label, image) is label
+        True
+        >>> label.affine[0, 3] = 2.0
+        >>> CheckAlignment()(label, image)
+        Traceback (most recent call last):
+            ...
+        ValueError: label: label and image: corners lie up to 2.000 mm apart; choose policy ...
     """
 
     backend = [TransformBackends.NUMPY]
@@ -185,6 +197,13 @@ class CheckAlignmentd(MapTransform):
         tolerance_mm: see :class:`CheckAlignment`.
         prior_hu: see :class:`CheckAlignment`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> from monai.data import MetaTensor
+        >>> image = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4))
+        >>> sample = {"image": image, "label": image.clone()}
+        >>> CheckAlignmentd("label", "image")(sample)["label"].shape
+        torch.Size([1, 4, 4, 4])
     """
 
     backend = CheckAlignment.backend

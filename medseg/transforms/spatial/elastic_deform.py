@@ -195,6 +195,14 @@ class ElasticDeform(InvertibleTransform):
 
     Raises:
         ValueError: for an unknown mode, or a field that may fold.
+
+    Example:
+        >>> shift = np.zeros((2, 4, 4))
+        >>> shift[1] = 1.0
+        >>> field = ElasticField(shift, spacing_mm=(20.0, 20.0), origin_mm=(0.0, 0.0))
+        >>> image = np.array([[[0.0, 1.0, 2.0, 3.0]]])
+        >>> ElasticDeform(field)(image).round(decimals=3).tolist()
+        [[[1.0, 2.0, 3.0, 3.0]]]
     """
 
     backend = [TransformBackends.TORCH]
@@ -250,6 +258,15 @@ class ElasticDeformd(MapTransform, InvertibleTransform):
         point_keys: items with points or clicks, voxel positions in the first of ``keys``.
         allow_folding: see :class:`ElasticDeform`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> shift = np.zeros((2, 4, 4))
+        >>> shift[1] = 1.0
+        >>> field = ElasticField(shift, spacing_mm=(20.0, 20.0), origin_mm=(0.0, 0.0))
+        >>> sample = {"image": np.array([[[0.0, 1.0, 2.0, 3.0]]]), "label": np.array([[[0, 0, 1, 1]]])}
+        >>> deform = ElasticDeformd(["image", "label"], field, mode=["bilinear", "nearest"])
+        >>> deform(sample)["label"].tolist()
+        [[[0, 1, 1, 1]]]
     """
 
     backend = ElasticDeform.backend

@@ -55,6 +55,15 @@ class ElasticField:
 
     Raises:
         ValueError: for arrays of shapes that do not fit, or values that are not finite.
+
+    Example:
+        >>> shift = np.zeros((2, 4, 4))
+        >>> shift[1] = 3.0
+        >>> field = ElasticField(shift, spacing_mm=(20.0, 20.0), origin_mm=(0.0, 0.0))
+        >>> field.displacement([[10.0, 10.0]]).round(6).tolist()
+        [[0.0, 3.0]]
+        >>> field.contraction < 1e-9
+        True
     """
 
     control_mm: Array

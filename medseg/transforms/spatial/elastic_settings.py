@@ -30,6 +30,12 @@ class ElasticSettings:
 
     Raises:
         ValueError: for a setting that makes no grid.
+
+    Example:
+        >>> settings = ElasticSettings(std=4.0, spacing=32.0, units="voxel")
+        >>> field = settings.draw(np.random.RandomState(0), (96, 96, 48), np.eye(4))
+        >>> field.control_mm.shape
+        (3, 6, 6, 5)
     """
 
     std: float

@@ -118,6 +118,13 @@ class WorldToVoxel(_MapPoints):
 
     Raises:
         ValueError: for an unknown frame.
+
+    Example:
+        >>> affine = np.diag([2.0, 2.0, 5.0, 1.0])
+        >>> WorldToVoxel("RAS")(np.array([[4.0, 2.0, 10.0]]), affine).tolist()
+        [[2.0, 1.0, 2.0]]
+        >>> WorldToVoxel("LPS")(np.array([[-4.0, -2.0, 10.0]]), affine).tolist()
+        [[2.0, 1.0, 2.0]]
     """
 
     def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,6 +141,11 @@ class VoxelToWorld(_MapPoints):
 
     Raises:
         ValueError: for an unknown frame.
+
+    Example:
+        >>> affine = np.diag([2.0, 2.0, 5.0, 1.0])
+        >>> VoxelToWorld("LPS")(np.array([[2.0, 1.0, 2.0]]), affine).tolist()
+        [[-4.0, -2.0, 10.0]]
     """
 
     def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -177,6 +189,11 @@ class WorldToVoxeld(_MapPointsd):
         frame: see :class:`WorldToVoxel`.
         dtype: see :class:`WorldToVoxel`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> sample = {"points": np.array([[4.0, 2.0, 10.0]]), "image": np.diag([2.0, 2.0, 5.0, 1.0])}
+        >>> WorldToVoxeld("points", "image", "RAS")(sample)["points"].tolist()
+        [[2.0, 1.0, 2.0]]
     """
 
     def __init__(
@@ -199,6 +216,11 @@ class VoxelToWorldd(_MapPointsd):
         frame: see :class:`VoxelToWorld`.
         dtype: see :class:`VoxelToWorld`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> sample = {"points": np.array([[2.0, 1.0, 2.0]]), "image": np.diag([2.0, 2.0, 5.0, 1.0])}
+        >>> VoxelToWorldd("points", "image", "RAS")(sample)["points"].tolist()
+        [[4.0, 2.0, 10.0]]
     """
 
     def __init__(

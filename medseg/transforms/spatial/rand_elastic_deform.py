@@ -47,6 +47,14 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
 
     Raises:
         ValueError: for an unknown preset, mode or limit.
+
+    Example:
+        >>> image = np.random.normal(0, 1, (1, 32, 32, 16)).astype(np.float32)
+        >>> deform = RandElasticDeform(ElasticSettings(std=2.0, spacing=12.0), prob=1.0).set_random_state(0)
+        >>> deform(image).shape
+        torch.Size([1, 32, 32, 16])
+        >>> deform.field.contraction <= 0.9
+        True
     """
 
     backend = ElasticDeform.backend
@@ -116,6 +124,12 @@ class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
         fold_limit: see :class:`RandElasticDeform`.
         point_keys: items with points or clicks, voxel positions in the first of ``keys``.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> sample = {"image": np.zeros((1, 32, 32, 16), np.float32), "label": np.zeros((1, 32, 32, 16), np.uint8)}
+        >>> deform = RandElasticDeformd(["image", "label"], "unet3d", prob=1.0, mode=["bilinear", "nearest"])
+        >>> deform.set_random_state(0)(sample)["label"].dtype
+        torch.uint8
     """
 
     backend = ElasticDeform.backend

@@ -38,6 +38,12 @@ def glcm_offsets(
 
     Raises:
         ValueError: for a distance that rounds to no step at all, or an axis that is not there.
+
+    Example:
+        >>> glcm_offsets([1], (1.0, 1.0))
+        [(0, 1), (1, -1), (1, 0), (1, 1)]
+        >>> glcm_offsets([3.0], (5.0, 1.0, 1.0), skip_axis=0)
+        [(0, 0, 3), (0, 2, -2), (0, 3, 0), (0, 2, 2)]
     """
     dims = len(spacing)
     if skip_axis is not None and not 0 <= skip_axis < dims:

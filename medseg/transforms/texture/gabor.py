@@ -45,6 +45,14 @@ class Gabor(Transform):
 
     Raises:
         ValueError: for a value that cannot be.
+
+    Example:
+        >>> image = np.tile(np.sin(2 * np.pi * 0.2 * np.arange(64)), (1, 64, 1))
+        >>> gabor = Gabor(frequencies=(0.2,), orientations=2)
+        >>> gabor.channel_names
+        ('magnitude 0.2 cycles/voxel 0 deg', 'magnitude 0.2 cycles/voxel 90 deg')
+        >>> [round(v, 2) for v in gabor(image)[:, 32, 32].tolist()]
+        [0.5, 0.0]
     """
 
     backend = [TransformBackends.TORCH]
@@ -157,6 +165,10 @@ class Gabord(AddsBeside):
         mask_key: the item with the voxels that count; None for all.
         postfix: appended to a key to name its maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> Gabord("image", frequencies=(0.2,))({"image": np.zeros((1, 32, 32))})["image_gabor"].shape
+        torch.Size([4, 32, 32])
     """
 
     backend = Gabor.backend

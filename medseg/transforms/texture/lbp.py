@@ -45,6 +45,14 @@ class LBP(Transform):
 
     Raises:
         ValueError: for points, a radius or a method that cannot be.
+
+    Example:
+        >>> image = np.arange(25).reshape(1, 5, 5)
+        >>> lbp = LBP(points=8, radius=1.0)
+        >>> lbp.codes
+        10
+        >>> lbp(image)[0, 2].tolist()
+        [-1.0, 4.0, 4.0, 4.0, -1.0]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -118,6 +126,10 @@ class LBPd(AddsBeside):
         mask_key: the item with the voxels that count; None for all.
         postfix: appended to a key to name its codes.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> LBPd("image")({"image": np.arange(25).reshape(1, 5, 5)})["image_lbp"].shape
+        torch.Size([1, 5, 5])
     """
 
     backend = LBP.backend

@@ -37,6 +37,14 @@ class LocalGLCM(Transform):
 
     Raises:
         ValueError: for a value that cannot be.
+
+    Example:
+        >>> stripes = np.tile(np.array([-150.0, 100.0, -150.0, 100.0]), (1, 3, 1))
+        >>> maps = LocalGLCM(3, 4, (-200, 200), features=("contrast", "energy"), skip_axis=0)(stripes)
+        >>> maps.shape
+        torch.Size([2, 3, 4])
+        >>> maps[0, 1].tolist()
+        [9.0, 9.0, 9.0, 9.0]
     """
 
     backend = [TransformBackends.TORCH]
@@ -90,6 +98,11 @@ class LocalGLCMd(AddsBeside):
         mask_key: the item with the voxels that count; None for all.
         postfix: appended to a key to name its maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> texture = LocalGLCMd("image", features=("contrast", "entropy"))
+        >>> texture({"image": np.zeros((1, 32, 32))})["image_glcm_maps"].shape
+        torch.Size([2, 32, 32])
     """
 
     backend = LocalGLCM.backend

@@ -29,6 +29,11 @@ class LocalHistogram(Transform):
 
     Raises:
         ValueError: for bins, a range or a choice that cannot be.
+
+    Example:
+        >>> image = np.array([[[-150.0, 0.0, 0.0, 0.0, 150.0]]])
+        >>> LocalHistogram(window=5, bins=3, value_range=(-200, 200))(image)[:, 0, 2].tolist()
+        [0.2, 0.6000000000000001, 0.2]
     """
 
     backend = [TransformBackends.TORCH]
@@ -85,6 +90,10 @@ class LocalHistogramd(AddsBeside):
         mask_key: the item with the voxels that count; None for all.
         postfix: appended to a key to name its maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> LocalHistogramd("image", bins=8)({"image": np.zeros((1, 32, 32))})["image_histogram_maps"].shape
+        torch.Size([8, 32, 32])
     """
 
     backend = LocalHistogram.backend

@@ -30,6 +30,12 @@ class LocalStatistics(Transform):
 
     Raises:
         ValueError: for an unknown statistic, or none.
+
+    Example:
+        >>> image = np.array([[[0.0, 10.0, 20.0, 30.0, 40.0]]])
+        >>> maps = LocalStatistics(3, ("mean", "std"))(image)
+        >>> maps[0].tolist()
+        [[5.0, 10.0, 20.0, 30.0, 35.0]]
     """
 
     backend = [TransformBackends.TORCH]
@@ -99,6 +105,10 @@ class LocalStatisticsd(AddsBeside):
         mask_key: the item with the voxels that count; None for all.
         postfix: appended to a key to name its maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> LocalStatisticsd("image", 5, ("mean", "std"))({"image": np.zeros((1, 32, 32))})["image_statistics"].shape
+        torch.Size([2, 32, 32])
     """
 
     backend = LocalStatistics.backend

@@ -40,6 +40,13 @@ class RegionGLCM(Transform):
 
     Raises:
         ValueError: for a value that cannot be.
+
+    Example:
+        >>> stripes = np.tile(np.array([-150.0, 100.0, -150.0, 100.0]), (1, 3, 1))
+        >>> label = np.array([[[1, 1, 2, 2]] * 3])
+        >>> RegionGLCM(4, (-200, 200), labels=[1, 2], features=("contrast", "energy"), skip_axis=0)(stripes, label)
+        metatensor([[9.0000, 0.7071],
+                [9.0000, 0.7071]], dtype=torch.float64)
     """
 
     backend = [TransformBackends.TORCH]
@@ -140,6 +147,12 @@ class RegionGLCMd(AddsBeside):
         skip_axis: see :class:`LocalGLCM`.
         postfix: appended to a key to name its vectors.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> sample = {"image": np.zeros((1, 8, 8)), "label": np.ones((1, 8, 8), np.uint8)}
+        >>> found = RegionGLCMd("image", "label", labels=[1, 2], features="contrast")(sample)
+        >>> found["image_glcm_valid"].tolist()
+        [[True], [False]]
     """
 
     backend = RegionGLCM.backend

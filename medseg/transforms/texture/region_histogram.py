@@ -44,6 +44,12 @@ class RegionHistogram(Transform):
 
     Raises:
         ValueError: for bins, a range, labels or a choice that cannot be.
+
+    Example:
+        >>> image = np.array([[[-150.0, 0.0, 100.0, 100.0]]])
+        >>> label = np.array([[[1, 1, 2, 2]]])
+        >>> RegionHistogram(bins=4, value_range=(-200, 200), labels=[1, (1, 2)])(image, label).tolist()
+        [[[0.5, 0.0, 0.5, 0.0]], [[0.25, 0.0, 0.25, 0.5]]]
     """
 
     backend = [TransformBackends.TORCH]
@@ -135,6 +141,14 @@ class RegionHistogramd(AddsBeside):
 
     Raises:
         ValueError: also for an empty postfix, which would overwrite the image.
+
+    Example:
+        >>> sample = {"image": np.zeros((1, 8, 8)), "label": np.ones((1, 8, 8), np.uint8)}
+        >>> found = RegionHistogramd("image", "label", labels=[1, 2])(sample)
+        >>> found["image_histogram"].shape
+        torch.Size([2, 1, 100])
+        >>> found["image_histogram_valid"].tolist()
+        [[True], [False]]
     """
 
     backend = RegionHistogram.backend
@@ -166,6 +180,10 @@ def region_valid(histograms: NdarrayOrTensor) -> Tensor:
     """Which histograms hold anything, bool ``(..., R, C)`` of histograms ``(..., R, C, bins)``.
 
     A region without a voxel in range has no histogram, which a network must be able to tell from any true one.
+
+    Example:
+        >>> region_valid(torch.tensor([[[0.5, 0.5]], [[0.0, 0.0]]])).tolist()
+        [[True], [False]]
     """
     plain = histograms.as_tensor() if isinstance(histograms, MetaTensor) else torch.as_tensor(histograms)
     return plain.detach().sum(-1) > 0

@@ -45,6 +45,12 @@ class BorderWeightMap(Transform):
 
     Raises:
         ValueError: for a negative ``w0``, a ``sigma`` that is not positive, or an unknown choice.
+
+    Example:
+        >>> label = np.zeros((1, 1, 9), np.uint8)
+        >>> label[..., :3] = label[..., 5:] = 1
+        >>> BorderWeightMap(w0=10, sigma=2, class_weights=None)(label)[0, 0].round(decimals=2)
+        metatensor([1.4400, 2.3500, 4.2500, 4.2500, 4.2500, 4.2500, 2.3500, 1.4400, 1.1100])
     """
 
     backend = [TransformBackends.NUMPY]
@@ -142,6 +148,12 @@ class BorderWeightMapd(SideOutput):
         unit: see :class:`BorderWeightMap`.
         postfix: appended to a key to name its weights.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> label = np.zeros((1, 8, 8), np.uint8)
+        >>> label[:, :2] = 1
+        >>> BorderWeightMapd("label")({"label": label})["label_weight"].mean().round(decimals=4)
+        metatensor(1.)
     """
 
     backend = BorderWeightMap.backend

@@ -42,6 +42,13 @@ class SparseAnnotationMask(Transform):
 
     Raises:
         ValueError: if neither is given, or no slice is named.
+
+    Example:
+        >>> label = np.array([[[0, 1, 255, 255]]])
+        >>> SparseAnnotationMask(unlabelled=255)(label).tolist()
+        [[[1.0, 1.0, 0.0, 0.0]]]
+        >>> SparseAnnotationMask(slices={1: [0, -1]})(label).tolist()
+        [[[1.0, 0.0, 0.0, 1.0]]]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -81,6 +88,11 @@ class SparseAnnotationMaskd(SideOutput):
         slices: see :class:`SparseAnnotationMask`.
         postfix: appended to a key to name its mask.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> label = np.array([[[0, 1, 255, 255]]])
+        >>> SparseAnnotationMaskd("label", unlabelled=255)({"label": label})["label_annotated"].tolist()
+        [[[1.0, 1.0, 0.0, 0.0]]]
     """
 
     backend = SparseAnnotationMask.backend
@@ -114,6 +126,12 @@ class RandSparseAnnotationMask(Randomizable, Transform):
 
     Raises:
         ValueError: for negative numbers, or 0 along every axis.
+
+    Example:
+        >>> label = np.ones((1, 16, 16, 16), np.uint8)
+        >>> mask = RandSparseAnnotationMask(count=(0, 0, 2)).set_random_state(0)(label)
+        >>> int(mask[0, 0, 0].sum())
+        2
     """
 
     backend = [TransformBackends.NUMPY]
@@ -169,6 +187,12 @@ class RandSparseAnnotationMaskd(Randomizable, SideOutput):
         nonempty: see :class:`RandSparseAnnotationMask`.
         postfix: appended to a key to name its mask.
         allow_missing_keys: whether a missing key is skipped instead of raising.
+
+    Example:
+        >>> label = np.ones((1, 16, 16, 16), np.uint8)
+        >>> mask = RandSparseAnnotationMaskd("label", count=2).set_random_state(0)({"label": label})["label_annotated"]
+        >>> int(mask[0, 0, 0].sum())
+        2
     """
 
     backend = RandSparseAnnotationMask.backend
