@@ -1,4 +1,4 @@
-"""Losses that MONAI does not have, or has in another form.
+"""Losses that MONAI does not have, or has only in another form.
 
 For Dice, Dice with cross entropy, Tversky, Hausdorff and boundary losses use `monai.losses`.
 """

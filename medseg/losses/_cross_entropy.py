@@ -1,4 +1,4 @@
-"""Pixel-wise soft-max cross entropy with its checks, shared by the weighted losses."""
+"""Voxel-wise softmax cross entropy and its checks, shared by the weighted losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 __all__ = ["IGNORED", "check_weight", "class_indices", "voxel_cross_entropy"]
 
 IGNORED = -100
-"""Class index of voxels that count for nothing; torch's own default for it."""
+"""Class index of ignored voxels; torch's default for `ignore_index`."""
 
 
 def class_indices(loss: str, logits: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
@@ -19,10 +19,10 @@ def class_indices(loss: str, logits: Tensor, target: Tensor, ignored: Tensor | N
         loss: name of the loss, for the errors.
         logits: ``[B, C, *S]`` with C of at least 2.
         target: ``[B, 1, *S]``, whole numbers from 0 to C - 1 of any dtype.
-        ignored: bool ``[B, 1, *S]``, voxels whose value is not looked at; they become `IGNORED`.
+        ignored: bool ``[B, 1, *S]``, voxels to ignore whatever their label; they become `IGNORED`.
 
     Raises:
-        ValueError: for shapes or labels that do not fit.
+        ValueError: for shapes that do not match, or labels that have no channel.
     """
     if logits.ndim < 3 or logits.shape[1] < 2:
         raise ValueError(
@@ -37,7 +37,7 @@ def class_indices(loss: str, logits: Tensor, target: Tensor, ignored: Tensor | N
     if ignored is not None:
         indices = indices.masked_fill(ignored, IGNORED)
     if not torch.compiler.is_compiling() and indices.numel():
-        # On a GPU an index out of range ends the process with a message that names nothing.
+        # On a GPU, an index out of range stops the process with an error that does not name the label.
         counted = indices if ignored is None else indices.masked_fill(ignored, 0)
         low, high = (int(v) for v in counted.aminmax())
         if low < 0 or high >= logits.shape[1]:

@@ -1,4 +1,4 @@
-"""The loss of U-Net: soft-max cross entropy weighted voxel by voxel, so that narrow gaps between objects count."""
+"""The loss of U-Net: softmax cross entropy with a weight for every voxel, higher in narrow gaps between objects."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class BorderWeightedCrossEntropyLoss(_Loss):
-    """``E = - sum_x w(x) log p_{l(x)}(x)`` with p the soft-max over the channels and l the true class.
+    """``E = - sum_x w(x) log p_{l(x)}(x)`` where p is the softmax over the channels and l the true class.
 
-    The weights w come with the data: `medseg.transforms.weights.BorderWeightMapd` makes them of a label map once,
-    before the random transforms, which then move image, label and weights together.
+    The weights w are part of the data: `medseg.transforms.BorderWeightMapd` computes them once from the label map,
+    before the random transforms, which then transform image, label and weights together.
 
     Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 1 (printed there without its sign).
 
     Args:
-        reduction: ``"sum"`` is the printed form, ``"mean"`` divides it by the number of voxels of the batch, so that
-            the learning rate does not depend on the tile's size, ``"none"`` returns ``[B, 1, *S]``.
+        reduction: ``"sum"`` is the published form, ``"mean"`` divides it by the number of voxels in the batch, so that
+            the learning rate does not depend on the size of the patches, ``"none"`` returns ``[B, 1, *S]``.
 
     Raises:
-        ValueError: for another reduction.
+        ValueError: for an unknown reduction.
 
     Example:
         >>> logits, target = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
@@ -48,13 +48,13 @@ class BorderWeightedCrossEntropyLoss(_Loss):
         Args:
             input: logits ``[B, C, *S]``, C at least 2.
             target: class indices ``[B, 1, *S]``.
-            weight: weights ``[B, 1, *S]``, from 0.
+            weight: weights ``[B, 1, *S]``, 0 or more.
 
         Returns:
             A scalar, or ``[B, 1, *S]`` without reduction.
 
         Raises:
-            ValueError: for shapes or labels that do not fit.
+            ValueError: for shapes that do not match, or labels that have no channel.
         """
         name = type(self).__name__
         indices = class_indices(name, input, target)

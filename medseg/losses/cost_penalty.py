@@ -1,4 +1,4 @@
-"""A penalty on the multiply-adds that adaptive convolutions spend, for networks that learn where to work."""
+"""A penalty on the multiply-adds of adaptive convolutions, for networks that learn which blocks to compute."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["ActiveMacs", "CostPenalty", "record_active_macs"]
 
 
 class ActiveMacs(NamedTuple):
-    """What one call of an adaptive convolution cost.
+    """Cost of one call of an adaptive convolution.
 
     Attributes:
-        active: scalar, multiply-adds of the root kernel and the active blocks; differentiable where the blocks are
-            learned.
+        active: scalar, multiply-adds of the root kernel and the active blocks; differentiable if the selection of
+            blocks is learned.
         dense: multiply-adds of the same rounds on the whole map.
 
     Example:
@@ -35,7 +35,7 @@ class ActiveMacs(NamedTuple):
 
 @contextmanager
 def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
-    """Notes the cost of every `QuadtreeConv` that runs inside the block, in the order of the calls.
+    """Records the cost of every `QuadtreeConv` that runs inside the ``with`` block, in the order of the calls.
 
         with record_active_macs(network) as costs:
             logits = network(image)
@@ -45,10 +45,10 @@ def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
         network: any module with `QuadtreeConv` layers.
 
     Yields:
-        The list that is filled.
+        The list that the costs are appended to.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if the network has no such layer.
 
     Example:
         >>> from medseg.layers import QuadtreeConv
@@ -88,19 +88,19 @@ def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
 
 
 class CostPenalty(_Loss):
-    """``weight (max(0, share - budget) / budget)^2`` with share the active multiply-adds over the dense ones.
+    """``weight (max(0, share - budget) / budget)^2``, where share is active over dense multiply-adds.
 
-    One budget for the network: the layers decide among themselves where to spend it. Use it with learned thresholds,
-    ``evaluator=("learned", {"select": "threshold"})``; where budgets fix the number of blocks the share cannot change.
-    A learned share counts blocks, so blocks that stick out of the image are counted whole. For a target share of every
-    round of every layer there is `LearnedEvaluator.cost_penalty`.
+    The budget is for the whole network; training decides how it is distributed over the layers. Use the penalty with
+    learned thresholds, ``evaluator=("learned", {"select": "threshold"})``: if budgets fix the number of blocks, the
+    share cannot change. A learned share counts blocks, so a block that extends beyond the image is counted in full. For
+    a target share of every round of every layer, use `LearnedEvaluator.cost_penalty`.
 
     Args:
-        budget: share of the dense cost that is free, above 0, at most 1.
-        weight: factor of the penalty, from 0.
+        budget: share of the dense cost that is not penalised, above 0, at most 1.
+        weight: factor of the penalty, 0 or more.
 
     Raises:
-        ValueError: for other values.
+        ValueError: for values out of range.
 
     Example:
         >>> penalty = CostPenalty(budget=0.5, weight=2.0)
@@ -122,13 +122,13 @@ class CostPenalty(_Loss):
         """The penalty of one call of the network.
 
         Args:
-            costs: what `record_active_macs` noted.
+            costs: the list that `record_active_macs` filled.
 
         Returns:
-            A scalar; 0 within the budget.
+            A scalar; 0 if the share is within the budget.
 
         Raises:
-            ValueError: if nothing was noted.
+            ValueError: if no cost was recorded.
         """
         if not costs:
             raise ValueError("CostPenalty: no costs; call the network inside record_active_macs(network)")

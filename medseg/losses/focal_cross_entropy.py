@@ -1,4 +1,4 @@
-"""Focal cross entropy: voxels that are already right count little."""
+"""Focal cross entropy: voxels that are classified correctly with confidence have little weight."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ __all__ = ["FocalCrossEntropyLoss"]
 
 
 class FocalCrossEntropyLoss(_Loss):
-    """``-alpha (1 - p)^gamma log p`` with p the soft-max of the true class, averaged over the voxels.
+    """``-alpha (1 - p)^gamma log p``, where p is the softmax of the true class, averaged over the voxels.
 
-    The terms are those of MONAI's `FocalLoss` with ``use_softmax=True``. Two things differ: MONAI divides by voxels
-    times classes, and gives a single alpha to the foreground and 1 - alpha to the background. Here gamma 0 and alpha 1
-    is the ordinary cross entropy, and a single alpha is a factor of all classes, as the formula has it.
+    The terms are those of MONAI's `FocalLoss` with ``use_softmax=True``. There are two differences: MONAI divides
+    by the number of voxels times the number of classes, and applies a single alpha to the foreground and 1 - alpha to
+    the background. Here, gamma 0 and alpha 1 give the ordinary cross entropy, and a single alpha is a factor of all
+    classes, as in the formula.
 
     Source: Liu et al., 3D Anisotropic Hybrid Network, 2018, after Lin et al., Focal Loss, 2017.
 
     Args:
-        gamma: exponent, from 0; the larger, the less easy voxels count.
-        alpha: factor of all classes, or one for every class.
+        gamma: exponent, 0 or more; the larger it is, the smaller is the weight of easy voxels.
+        alpha: factor of all classes, or one factor per class.
 
     Raises:
         ValueError: for negative numbers.
@@ -54,7 +55,8 @@ class FocalCrossEntropyLoss(_Loss):
             A scalar, in float32.
 
         Raises:
-            ValueError: for shapes or labels that do not fit, or an alpha of another number of classes.
+            ValueError: for shapes that do not match, labels that have no channel, or an alpha that does not have one
+                entry per class.
         """
         name, classes = type(self).__name__, input.shape[1]
         class_indices(name, input, target)

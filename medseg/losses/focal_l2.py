@@ -1,4 +1,4 @@
-"""Mean squared error, weighted by how large it already is."""
+"""Mean squared error with a weight that depends on the error itself."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _LEAST = 1e-6
 class FocalL2Loss(_Loss):
     """Focal loss of a regression: each sample's mean squared error D times a weight that depends on D.
 
-    ``hard`` is ``(D / D_max)^gamma D``: samples that are far off count most, which is what a focal loss is for.
-    ``printed`` is ``(ln D / ln D_max)^gamma D`` as the source prints it. It does the opposite of its stated purpose:
-    since ``ln D`` grows in size as D falls, it weighs *small* errors up (with D_max 0.9 and gamma 2 an error of 0.1
-    becomes 47.761, one of 0.8 becomes 3.588). It is here for comparison.
+    ``hard`` is ``(D / D_max)^gamma D``: samples with a large error have the highest weight, as in a focal loss.
+    ``printed`` is ``(ln D / ln D_max)^gamma D``, the formula in the source. It does the opposite of its stated purpose:
+    ``|ln D|`` grows as D decreases, so *small* errors get a higher weight (with D_max 0.9 and gamma 2, an error of 0.1
+    becomes 47.761, and one of 0.8 becomes 3.588). It is included for comparison.
 
-    D is limited to 1e-6 ... 1 - 1e-6; beyond these limits there is no gradient, so scale the targets to 0 ... 1.
+    D is clamped to 1e-6 ... 1 - 1e-6. Outside of this range the gradient is 0, so scale the targets to 0 ... 1.
 
     Source: Liu et al., 3D Anisotropic Hybrid Network, 2018; the form ``hard`` is medseg's.
 
     Args:
         form: ``"hard"`` or ``"printed"``.
-        gamma: exponent, from 0; with 0 both forms are the mean squared error.
+        gamma: exponent, 0 or more; with 0 both forms are the mean squared error.
         d_max: largest error expected, between 0 and 1.
 
     Raises:
-        ValueError: for other values.
+        ValueError: for values out of range.
 
     Example:
         >>> prediction, target = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.3]])
@@ -57,7 +57,7 @@ class FocalL2Loss(_Loss):
 
         Args:
             input: prediction ``[B, ...]``.
-            target: of the same shape.
+            target: values of the same shape.
 
         Returns:
             A scalar.

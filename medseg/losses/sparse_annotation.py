@@ -1,4 +1,4 @@
-"""Cross entropy for training from sparse annotation: voxels that nobody has labelled weigh nothing."""
+"""Cross entropy for training from sparse annotation: unlabelled voxels have weight 0."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["SparseAnnotationCrossEntropyLoss"]
 
 
 class SparseAnnotationCrossEntropyLoss(_Loss):
-    """Weighted soft-max cross entropy, averaged over the labelled voxels of the batch.
+    """Weighted softmax cross entropy, averaged over the labelled voxels of the batch.
 
-    A few annotated slices of a volume then train a dense segmentation. What is unlabelled is told by a value of the
-    target, by a mask (`medseg.transforms.weights.SparseAnnotationMaskd` makes one), or by both; logits there have no
-    influence and receive no gradient, whatever they are. A batch without any labelled voxel gives 0.
+    A few annotated slices of a volume are then enough to train a dense segmentation. Unlabelled voxels are marked by a
+    value of the target, by a mask (see `medseg.transforms.SparseAnnotationMaskd`), or by both. Logits of unlabelled
+    voxels have no influence and get no gradient, whatever their values. A batch without a labelled voxel gives 0.
 
-    Source: Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger, 3D U-Net, 2016: weight 0 on unlabelled voxels, less
-    weight on the frequent background.
+    Source: Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger, 3D U-Net, 2016: weight 0 for unlabelled voxels, a lower
+    weight for the frequent background.
 
     Args:
-        unlabelled: value of the target at unlabelled voxels, such as 255. None: the mask alone tells.
-        class_weights: one weight for every class, from 0; None: 1. The sum is divided by the weights it holds, as
-            torch's cross entropy does.
+        unlabelled: value of the target at unlabelled voxels, such as 255. None: only the mask marks them.
+        class_weights: one weight per class, 0 or more; None: 1 for all classes. The loss is divided by the sum of the
+            weights of all voxels, as in torch's cross entropy.
 
     Raises:
         ValueError: for negative weights.
@@ -56,13 +56,14 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
         Args:
             input: logits ``[B, C, *S]``, C at least 2.
             target: class indices ``[B, 1, *S]``.
-            mask: weights ``[B, 1, *S]`` from 0, bool or any number; 0 where nobody has labelled. None: 1.
+            mask: weights ``[B, 1, *S]``, bool or numbers of 0 or more; 0 at unlabelled voxels. None: 1 everywhere.
 
         Returns:
             A scalar.
 
         Raises:
-            ValueError: for shapes or labels that do not fit, or if neither value nor mask tells what is labelled.
+            ValueError: for shapes that do not match, labels that have no channel, or if neither a value nor a mask
+                marks the unlabelled voxels.
         """
         name = type(self).__name__
         if self.unlabelled is None and mask is None:
@@ -79,7 +80,7 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
             raise ValueError(
                 f"{name}: class_weights has {len(weights)} entries; expected {input.shape[1]}, one per class"
             )
-        # Filled before the soft-max: an infinite logit times weight 0 would be NaN in the gradient.
+        # Filled before the softmax: an infinite logit times weight 0 would make the gradient NaN.
         entropy = voxel_cross_entropy(input.masked_fill(ignored, 0), indices, weights)
         weight = (~ignored).to(entropy) if mask is None else (mask * ~ignored).to(entropy)
         counted = weight if weights is None else weight * weights.to(entropy)[indices.clamp(min=0)][:, None]

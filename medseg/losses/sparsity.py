@@ -1,4 +1,4 @@
-"""A loss that drives uninformative patches of a feature map to zero and leaves strong ones almost alone."""
+"""A loss that drives weak patches of a feature map to zero and changes strong patches very little."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from medseg.layers import SparseDownsample
 
 __all__ = ["SparsityLoss", "collect_patch_norms"]
 
-_LIMIT = 80.0  # exp of it still is a float32
+_LIMIT = 80.0  # exp(80) still fits in float32
 
 
 def collect_patch_norms(network: nn.Module) -> list[Tensor]:
-    """Patch norms of the last call of every `SparseDownsample` built with ``keep_norms``, in the order of the modules.
+    """Patch norms of the last call of every `SparseDownsample` that has ``keep_norms``, in the order of the modules.
 
     Args:
         network: a network after its forward pass.
 
     Returns:
-        Tensors ``[B, N]`` with their gradient.
+        Tensors ``[B, N]``, part of the graph for the gradient.
 
     Raises:
-        ValueError: if no layer keeps norms, or one has not run yet.
+        ValueError: if no layer keeps norms, or a layer has not run yet.
 
     Example:
         >>> from medseg.layers import SparseDownsample
@@ -44,22 +44,24 @@ def collect_patch_norms(network: nn.Module) -> list[Tensor]:
 
 
 class SparsityLoss(_Loss):
-    """Sparsity of patches by their L1 norms x_i.
+    """Sparsity of patches, computed from their L1 norms x_i.
 
-    With rectify(x) = 1 - x / eps below eps and -0.01 (x - eps) from eps on, "paper" is exp(-sum_i rectify(x_i)) per
-    sample (the exponent in float64, clamped to -80..80 so that float32 neither overflows nor vanishes; at the clamp the
-    gradient is 0), and "mean" is minus the mean of rectify(x_i): the same pull at any number of patches.
+    Let rectify(x) be 1 - x / eps for x below eps, and -0.01 (x - eps) otherwise. Reduction "paper" is
+    exp(-sum_i rectify(x_i)) per sample; the exponent is computed in float64 and clamped to -80..80, so that float32
+    neither overflows nor becomes 0, and beyond these limits the gradient is 0. Reduction "mean" is minus the mean of
+    rectify(x_i); its strength does not depend on the number of patches.
 
-    Use it with the literal surrogate (``SparseDownsample(evaluator="slots", surrogate="paper")``): weight 0.03, eps 0.6
-    and mean norms let that form train. With the softmax surrogate it did harm in trials; leave it out there.
+    Use the loss with the surrogate gradient of the paper (``SparseDownsample(evaluator="slots", surrogate="paper")``):
+    with weight 0.03, eps 0.6 and mean norms, that form can be trained. In our trials the loss made results with the
+    softmax surrogate worse; do not use it there.
 
     Args:
-        eps: norm below which a patch is pushed to zero, above 0, in the unit of the norms.
+        eps: patches with a smaller norm are driven to zero; above 0, in the unit of the norms.
         reduction: "mean" or "paper".
         weight: factor of the loss.
 
     Raises:
-        ValueError: for other values.
+        ValueError: for values out of range.
 
     Example:
         >>> SparsityLoss(eps=0.5, weight=1.0)(torch.tensor([[0.0, 0.5]]))
@@ -75,14 +77,14 @@ class SparsityLoss(_Loss):
         self.eps, self.reduction, self.weight = eps, reduction, weight
 
     def rectify(self, x: Tensor) -> Tensor:
-        """1 at 0, 0 at eps, then falling with slope 0.01."""
+        """1 at 0, 0 at eps, and from there decreasing with slope 0.01."""
         return torch.where(x < self.eps, 1 - x / self.eps, -0.01 * (x - self.eps))
 
     def forward(self, norms: Tensor | Sequence[Tensor]) -> Tensor:
         """Mean of the loss over layers and samples.
 
         Args:
-            norms: ``[B, N]`` of one layer, or a list of them (see `collect_patch_norms`).
+            norms: ``[B, N]`` of one layer, or a list of such tensors (see `collect_patch_norms`).
 
         Returns:
             A scalar.

@@ -1,4 +1,4 @@
-"""One loss until it stops falling, then another."""
+"""A loss that is replaced by another loss when it stops decreasing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
 
 class SwitchOnPlateau(_Loss):
-    """A loss that becomes another one, for good, once the value it is told stops falling.
+    """A loss that is replaced by another loss, permanently, when the reported values stop decreasing.
 
-    Call `step` once an epoch, with the training or validation loss; with ignite
-    ``trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: loss.step(engine.state.metrics["loss"]))``. What
-    it has seen is in the state dict, so a resumed training switches when the uninterrupted one would have.
+    Call `step` once per epoch with the training or validation loss. With ignite:
+    ``trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: loss.step(engine.state.metrics["loss"]))``. The
+    progress is in the state dict, so a resumed training switches in the same epoch as an uninterrupted one.
 
     Args:
-        first: loss at the start, any module or function of prediction and target.
+        first: loss before the switch, any module or function of prediction and target.
         then: loss after the switch.
-        patience: epochs without a new lowest value before the switch, at least 1.
-        least: share by which a value must lie below the lowest so far to count as a fall, 0 to 1.
+        patience: number of epochs without a new lowest value before the switch, at least 1.
+        least: a value is a new lowest one only if it is below the former by at least this share; 0 or more, below 1.
 
     Attributes:
         switched: whether ``then`` is in use.
 
     Raises:
-        ValueError: for other values.
+        ValueError: for values out of range.
 
     Example:
         >>> loss = SwitchOnPlateau(torch.nn.L1Loss(), torch.nn.MSELoss(), patience=2)
@@ -58,13 +58,13 @@ class SwitchOnPlateau(_Loss):
         return bool(self.done)
 
     def step(self, value: float | Tensor) -> bool:
-        """Tells the loss of an epoch.
+        """Report the loss of an epoch.
 
         Args:
-            value: a finite number from 0, as losses of squares are.
+            value: a finite number of 0 or more.
 
         Returns:
-            True if this call made the switch.
+            True if this call caused the switch.
 
         Raises:
             ValueError: for a value that is negative, infinite or NaN.
@@ -84,14 +84,14 @@ class SwitchOnPlateau(_Loss):
         return self.switched
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss in use, of a prediction and its target."""
+        """The loss in use for a prediction and its target."""
         return self.then(input, target) if self.switched else self.first(input, target)
 
 
 def switch_on_plateau(
     then: nn.Module, first: nn.Module | None = None, patience: int = 5, least: float = 1e-3
 ) -> SwitchOnPlateau:
-    """Starts a loss when a plain one has stopped falling.
+    """Use a plain loss first, and another loss when the plain one has stopped decreasing.
 
     Args:
         then: loss after the switch, such as `medseg.losses.FocalL2Loss`.
@@ -100,7 +100,7 @@ def switch_on_plateau(
         least: see `SwitchOnPlateau`.
 
     Returns:
-        The loss, to be told the epochs' values by ``step``.
+        The loss; report the value of every epoch with its ``step``.
 
     Raises:
         ValueError: see `SwitchOnPlateau`.

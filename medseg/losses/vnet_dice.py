@@ -1,4 +1,4 @@
-"""The Dice loss of V-Net, whose denominator holds squares."""
+"""The Dice loss of V-Net, which has squares in its denominator."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ __all__ = ["VNetDiceLoss"]
 class VNetDiceLoss(DiceLoss):
     """MONAI's `DiceLoss` with squared predictions: ``1 - 2 sum p g / (sum p^2 + sum g^2)``.
 
-    The formula is exactly MONAI's with ``squared_pred=True``; this class fixes that argument and passes all others on.
-    Its gradient by a voxel of p is minus ``2 [g_j (sum p^2 + sum g^2) - 2 p_j sum p g] / (sum p^2 + sum g^2)^2``.
+    The formula is exactly MONAI's with ``squared_pred=True``; this class sets that argument and passes on all others.
+    Its gradient with respect to voxel j of p is
+    ``-2 [g_j (sum p^2 + sum g^2) - 2 p_j sum p g] / (sum p^2 + sum g^2)^2``.
 
     Source: Milletari, Navab and Ahmadi, V-Net, 2016, section 3.
 
     Args:
-        **options: those of `monai.losses.DiceLoss`, such as ``softmax=True, to_onehot_y=True``. ``smooth_nr`` and
-            ``smooth_dr`` (1e-5) let an empty target with an empty prediction cost nothing; the paper has none.
+        **options: those of `monai.losses.DiceLoss`, such as ``softmax=True, to_onehot_y=True``. Because of
+            ``smooth_nr`` and ``smooth_dr`` (1e-5 each), an empty prediction of an empty target has loss 0; the paper
+            does not have these terms.
 
     Raises:
         ValueError: if ``squared_pred`` is given as False.
