@@ -1,4 +1,4 @@
-"""MONAI-style transforms: array and dictionary forms, MetaTensor in and out."""
+"""MONAI-style transforms in array and dictionary form; they take and return MetaTensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base of random dictionary transforms: one draw for all keys of a sample."""
+"""Base class of random dictionary transforms: one random draw for all keys of a sample."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["ArrayTransform", "SharedDraw"]
 
 
 class ArrayTransform(Protocol):
-    """A random array transform whose draw can be kept for a second image."""
+    """A random array transform whose last draw can be used again for another image."""
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         """Return the transformed image, with the last draw if ``randomize`` is False."""
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any:
-        """Seed the draws."""
+        """Set the seed of the random numbers."""
 
 
 class SharedDraw(Randomizable, MapTransform):
     """Draw once for every sample and apply the same parameters to all keys.
 
-    The random state is that of the array transform, so that both forms with the same seed give the same results.
+    The random state is that of the array transform, so both forms give the same results for the same seed.
 
     Args:
         keys: items to transform.
@@ -38,7 +38,7 @@ class SharedDraw(Randomizable, MapTransform):
         self.transform = transform
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> SharedDraw:
-        """Seed the array transform's draws and return this transform."""
+        """Set the seed of the array transform and return this transform."""
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self

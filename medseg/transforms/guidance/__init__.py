@@ -1,4 +1,4 @@
-"""Transforms that turn prompts into guides: simulated users, guide maps, patches around clicks, distances, dropout."""
+"""Transforms for prompts and guides: simulated prompts, guide maps, patches at clicks, distances, guide dropout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes drawn into voxel grids, each within its own window."""
+"""Shapes drawn into voxel grids, each only inside a window around it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw_gaussians(shape: tuple[int, ...], centre: Array, sigma: Array) -> Array
 
 
 def draw_discs(shape: tuple[int, ...], centre: Array, radius: Array) -> Array:
-    """1 within the ellipses of the given semi-axes, else 0."""
+    """1 inside the ellipses with the given semi-axes, else 0."""
 
     def disc(offsets: list[Array]) -> Array:
         return (reduce(np.add, [offset**2 for offset in offsets]) <= 1).astype(np.float64)
@@ -34,7 +34,7 @@ def draw_discs(shape: tuple[int, ...], centre: Array, radius: Array) -> Array:
 
 
 def draw_boxes(shape: tuple[int, ...], centre: Array, extent: Array) -> Array:
-    """1 within the boxes of the given half sides, else 0; a box of no extent is one voxel."""
+    """1 inside the boxes with the given half sides, else 0; a box without extent is one voxel."""
     voxel = np.maximum(extent, 0.5)
     return _draw(shape, centre, voxel, 1.0, lambda offsets: np.ones([offset.size for offset in offsets]))
 
@@ -56,13 +56,13 @@ def _draw(
 
 
 def nearest_voxel(points: Array) -> NDArray[np.int64]:
-    """The voxel that holds a point: voxel i reaches from i - ½ up to, not including, i + ½."""
+    """The voxel that contains a point: voxel i contains i - ½ <= x < i + ½."""
     voxels: NDArray[np.int64] = np.floor(points + 0.5).astype(np.int64)
     return voxels
 
 
 def seed_mask(shape: tuple[int, ...], points: Array) -> NDArray[np.bool_]:
-    """Mask of the voxels that hold a point; points outside of the grid are in no voxel."""
+    """Mask of the voxels that contain a point; points outside of the grid are ignored."""
     mask = np.zeros(shape, bool)
     voxels = nearest_voxel(points)
     inside = ((voxels >= 0) & (voxels < np.asarray(shape))).all(axis=1)

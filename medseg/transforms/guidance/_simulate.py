@@ -1,4 +1,4 @@
-"""How users are simulated: rules that draw prompts from a target mask, one function for each kind of prompt."""
+"""Simulated users: rules that draw prompts for a target mask, one function per kind of prompt."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["boxes", "clicks_deepigeos", "clicks_dins", "ellipse_mid_slice", "rob
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
 BALL_SIGMA = 0.5149
-"""Robust sigma of a filled ball per semi-axis; that of an ellipse is 0.5989."""
+"""Robust sigma of a solid ball divided by its radius; for an ellipse it is 0.5989."""
 _FAR = 1e6
 
 
 def robust_moments(mask: Mask) -> tuple[Array, Array]:
     """Median of the foreground along every axis, and 1.4826 times its median absolute deviation.
 
-    Voxels count as wide as they are, not as points, so that both are continuous in the shape: for a filled ellipse the
-    second is 0.5989 of its semi-axes, and not a multiple of half a voxel.
+    A voxel is treated as an interval of width 1, not as a point, so that both values are continuous: for a solid
+    ellipse the second one is 0.5989 of the semi-axes, and not a multiple of half a voxel.
     """
     moments = []
     for axis in range(mask.ndim):
@@ -50,7 +50,7 @@ def ellipse_mid_slice(
     sigma_jitter: float = 1.4,
     min_sigma: float = 2.0,
 ) -> Prompts:
-    """An ellipse for every object: its robust moments on its middle slice, and its range of slices.
+    """An ellipse for every object, from the robust moments of its middle slice and its range of slices.
 
     The centre moves by ``U(-centre_jitter, centre_jitter)`` sigmas and sigma is scaled by
     ``U(1 / sigma_jitter, sigma_jitter)`` along each axis, then raised to ``min_sigma`` voxels. The sigma across the
@@ -83,11 +83,12 @@ def clicks_dins(
     apart: float = 10.0,
     band: float = 40.0,
 ) -> Prompts:
-    """``U{1..most}`` clicks within the target, ``U{0..most}`` around it, distances in voxels within the slices.
+    """``U{1..most}`` clicks inside the target and ``U{0..most}`` around it; distances are in voxels in the slices.
 
-    Foreground clicks keep ``margin`` from the border (an object without such voxels offers its centre) and are at least
-    ``apart`` on one slice. Background clicks lie in a band of that width outside of the margin, drawn uniformly or, in
-    half of the calls, each as far as possible from those before.
+    Foreground clicks have a distance of ``margin`` from the border (in an object without such voxels, only the centre
+    can be clicked) and at least ``apart`` from each other in a slice. Background clicks are in a band of width ``band``
+    outside of the margin. They are drawn uniformly or, in half of the calls, each as far as possible from the previous
+    ones.
     """
     inside, outside = _slice_distance(~target, axis), _slice_distance(target, axis)
     candidates = inside > margin
@@ -105,10 +106,10 @@ def clicks_dins(
 def clicks_deepigeos(
     target: Mask, pred: Mask, axis: int, random: RandomState, *, least: int = 30, per_click: int = 100
 ) -> Prompts:
-    """Clicks on errors: ``ceil(N / per_click)`` random voxels of every wrong region of N voxels, none below ``least``.
+    """Clicks on errors: ``ceil(N / per_click)`` random voxels of every wrong region of N voxels, if N >= ``least``.
 
-    Missed target is clicked as foreground, false target as background. In 3-D the regions are those of three slices,
-    one across each axis: the ones with most errors. Without a prediction the whole target is missed.
+    False negative regions get foreground clicks, false positive regions background clicks. In 3-D, three slices are
+    clicked: for each axis, the slice with the most errors. Without a prediction the whole target is false negative.
     """
     found: list[NDArray[np.int64]] = []
     for wrong in (target & ~pred, pred & ~target):
@@ -124,7 +125,7 @@ def clicks_deepigeos(
 
 
 def boxes(target: Mask, pred: Mask, axis: int, random: RandomState, *, margin: int = 10) -> Prompts:
-    """The bounding box of every object, each side moved out by ``U{0..margin}`` voxels but not out of the image."""
+    """The bounding box of every object, each side moved outwards by ``U{0..margin}`` voxels, inside the image."""
     rows = []
     for box, _ in _objects(target):
         low = np.array([s.start for s in box]) - random.randint(0, margin + 1, target.ndim)
@@ -137,10 +138,10 @@ def boxes(target: Mask, pred: Mask, axis: int, random: RandomState, *, margin: i
 def scribbles(
     target: Mask, pred: Mask, axis: int, random: RandomState, *, length: float = 20.0, margin: float = 3.0
 ) -> Prompts:
-    """A foreground stroke along the skeleton of every object's middle slice, a background stroke beside the target.
+    """A foreground stroke along the skeleton of the middle slice of every object, and a background stroke near it.
 
-    A stroke holds the voxels of a curve within ``length / 2`` of a random one of them; the background's curve runs at
-    ``margin`` voxels from the target. Every voxel of a stroke is a row of the table.
+    A stroke consists of the voxels of a curve within ``length / 2`` of a random voxel of the curve. The curve of the
+    background is at ``margin`` voxels from the target. Every voxel of a stroke is one row of the table.
     """
     from skimage.morphology import skeletonize
 
@@ -164,7 +165,7 @@ def scribbles(
 
 
 def _objects(mask: Mask) -> Iterator[tuple[tuple[slice, ...], Mask]]:
-    """Bounding box and mask within it of every connected piece (8 or 26 neighbours)."""
+    """Bounding box of every connected component (8 or 26 neighbours), and its mask in the box."""
     from skimage.measure import label, regionprops
 
     numbered = label(mask, connectivity=mask.ndim)
@@ -173,7 +174,7 @@ def _objects(mask: Mask) -> Iterator[tuple[tuple[slice, ...], Mask]]:
 
 
 def _slice_distance(mask: Mask, axis: int | None) -> Array:
-    """Distance in voxels to the nearest True of the same slice across ``axis``; large where the slice has none."""
+    """Distance in voxels to the nearest True in the same slice across ``axis``; very large if there is none."""
     from scipy.ndimage import distance_transform_edt
 
     if not mask.any():
@@ -184,7 +185,7 @@ def _slice_distance(mask: Mask, axis: int | None) -> Array:
 
 
 def _central_voxel(mask: Mask) -> tuple[int, ...]:
-    """The foreground voxel that is nearest to the median of all of them."""
+    """The foreground voxel that is nearest to the median of all foreground voxels."""
     points = np.argwhere(mask)
     middle = nearest_voxel(np.median(points, axis=0))
     chosen = points[np.argmin(((points - middle) ** 2).sum(axis=1))]
@@ -197,7 +198,7 @@ def _uniform(points: NDArray[np.int64], count: int, random: RandomState) -> NDAr
 
 
 def _farthest(points: NDArray[np.int64], count: int, random: RandomState) -> NDArray[np.int64]:
-    """A random point, then always the one that is farthest from those chosen."""
+    """A random point, then repeatedly the point that is farthest from all chosen points."""
     if not len(points) or count == 0:
         return points[:0]
     chosen = [int(random.randint(len(points)))]
@@ -211,7 +212,7 @@ def _farthest(points: NDArray[np.int64], count: int, random: RandomState) -> NDA
 def _apart(
     points: NDArray[np.int64], count: int, apart: float, axis: int | None, random: RandomState
 ) -> NDArray[np.int64]:
-    """Random points of which no two on one slice across ``axis`` are nearer than ``apart``."""
+    """Random points; two points in the same slice across ``axis`` are at least ``apart`` from each other."""
     chosen, left = [points[:0]], points
     while len(left) and len(chosen) <= count:
         new = left[random.randint(len(left))]
@@ -224,7 +225,7 @@ def _apart(
 
 
 def _worst_slices(wrong: Mask) -> Iterator[tuple[slice | int, ...]]:
-    """In 3-D the slice across every axis that holds most errors; in 2-D the image."""
+    """In 3-D, for every axis the slice with the most errors; in 2-D the image."""
     whole = (slice(None),) * wrong.ndim
     if wrong.ndim == 2:
         yield whole
@@ -235,7 +236,7 @@ def _worst_slices(wrong: Mask) -> Iterator[tuple[slice | int, ...]]:
 
 
 def _into_volume(points: NDArray[np.int64], cut: tuple[slice | int, ...]) -> NDArray[np.int64]:
-    """Points of a slice with the coordinate that the cut fixes put back."""
+    """Points of a slice with the coordinate of the slice added."""
     for axis, at in enumerate(cut):
         if isinstance(at, int):
             points = np.insert(points, axis, at, axis=1)

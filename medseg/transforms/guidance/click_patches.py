@@ -1,4 +1,4 @@
-"""What the image looks like around a user's clicks, near and far, as small patches of one size."""
+"""Patches of the image around clicks, at several scales, resampled to one size."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["ClickPatches", "ClickPatchesd"]
 class ClickPatches(Transform):
     """Squares (3-D: cubes) around the foreground clicks, each averaged down to the same number of voxels.
 
-    A square of ``side`` voxels has the click in its middle (of an even side the voxel after the middle); beyond the
-    image its border voxels are repeated. Several clicks give the mean of their patches, none gives zeros, which
-    :meth:`with_validity` tells from a dark image. Ellipses and boxes count as clicks at their centres.
+    A square of ``side`` voxels has the click in its middle (for an even side, at the voxel after the middle). Beyond
+    the image, its border voxels are repeated. Several clicks give the mean of their patches. No click gives zeros;
+    :meth:`with_validity` distinguishes this from a dark image. Ellipses and boxes are used as clicks at their centres.
 
-    They are the input of `medseg.layers.guidance.PatchModulator`.
+    The patches are the input of `medseg.layers.guidance.PatchModulator`.
 
     Args:
-        sides: of the squares, in voxels.
-        size: side of every patch in the result, at most the least of ``sides``.
-        frame: where the prompts are, see :class:`GuideMap`.
+        sides: sides of the squares in voxels.
+        size: side of every patch in the result, at most the smallest of ``sides``.
+        frame: frame of the prompts, see :class:`GuideMap`.
 
     Raises:
-        ValueError: for an unknown frame, or sides and a size that do not go together.
+        ValueError: for an unknown frame, or a size that is larger than a side.
 
     Example:
         >>> image = np.random.normal(0, 100, (1, 200, 200))
@@ -52,19 +52,19 @@ class ClickPatches(Transform):
         self.sides, self.size, self.frame = tuple(int(s) for s in sides), int(size), frame
 
     def __call__(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Return patches ``(len(sides) * C, size, ...)``, all channels of a side before the next side, as float32.
+        """Return patches ``(len(sides) * C, size, ...)`` as float32; all channels of the first side come first.
 
         Args:
             img: ``(C, *spatial)`` with two or three spatial axes.
             prompts: table ``(N, 1 + 2 d)``, see :class:`Prompts`.
 
         Raises:
-            ValueError: for shapes that do not fit, or a world frame and an image without an affine.
+            ValueError: for shapes that do not match, or a world frame and an image without an affine.
         """
         return self.with_validity(img, prompts)[0]
 
     def with_validity(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> tuple[NdarrayOrTensor, Tensor]:
-        """Return the patches as a call does, and whether there was a foreground click, a bool of no axes.
+        """Return the patches as a call does, and whether there is a foreground click (a bool tensor without axes).
 
         Args:
             img: as in a call.
@@ -92,15 +92,15 @@ class ClickPatches(Transform):
 class ClickPatchesd(AddsBeside):
     """Dictionary form of :class:`ClickPatches`: the patches of ``key`` become ``key + postfix``.
 
-    Whether there was a click becomes the item ``key + postfix + "_valid"``: the ``guided`` of a network.
+    The item ``key + postfix + "_valid"`` says whether there is a click; networks take it as ``guided``.
 
     Args:
-        keys: the images, which stay as they are.
-        prompts_key: item with the table of prompts.
+        keys: the images; they do not change.
+        prompts_key: item of the table of prompts.
         sides: see :class:`ClickPatches`.
         size: see :class:`ClickPatches`.
         frame: see :class:`ClickPatches`.
-        postfix: appended to a key to name its patches.
+        postfix: appended to the key to form the name of the patches.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -131,6 +131,6 @@ class ClickPatchesd(AddsBeside):
         super().__init__(keys, ClickPatches(sides, size, frame), postfix, prompts_key, allow_missing_keys)
 
     def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
-        """The patches, and whether there was a click."""
+        """The patches, and whether there is a click."""
         found: tuple[Any, ...] = self.transform.with_validity(image, *second)
         return found

@@ -1,4 +1,4 @@
-"""Geodesic distance of every voxel to a set of seeds."""
+"""Geodesic distance of every voxel to the nearest seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Unit = Literal["mm", "voxel"]
 
 
 def image_spacing(image: NdarrayOrTensor, unit: Unit, what: str = "image") -> tuple[float, ...]:
-    """Voxel side along every spatial axis of a channel-first image: of its affine in mm, or 1 in voxels.
+    """Voxel size along every spatial axis of a channel-first image: from its affine for mm, 1 for voxels.
 
     Raises:
         ValueError: for "mm" and an image without an affine.
@@ -39,17 +39,17 @@ def image_spacing(image: NdarrayOrTensor, unit: Unit, what: str = "image") -> tu
 
 
 class GeodesicDistance(Transform):
-    """Length of the shortest path from a voxel to the nearest seed, where intensity edges are long steps.
+    """Length of the shortest path from a voxel to the nearest seed; steps across intensity edges are long.
 
-    A wrapper of :func:`medseg.ops.geodesic_distance`, which states the two costs. The scale of the intensities sets the
-    distances: normalise the image first. Without seeds the map is ``max_distance`` everywhere.
+    A wrapper of :func:`medseg.ops.geodesic_distance`, which defines the two costs. The distances depend on the scale of
+    the intensities, so normalise the image first. Without seeds the map is ``max_distance`` everywhere.
 
     Args:
-        weight: λ of the intensities, 0 (length of the way) to 1 (intensities alone).
+        weight: weight λ of the intensities, from 0 (only path length) to 1 (only intensities).
         cost: "additive" (as FastGeodis) or "harmonic" (as GeodisTK, DeepIGeoS).
-        sweeps: raster sweeps over all axes, or None for the exact map.
-        max_distance: longer distances are cut, so that the map is finite.
-        unit: "mm" for path lengths by the spacing of the image's affine, or "voxel".
+        sweeps: number of raster sweeps over all axes, or None for the exact map.
+        max_distance: longer distances are set to this value, so that the map is finite.
+        unit: unit of path lengths, "mm" according to the affine of the image, or "voxel".
 
     Raises:
         ValueError: for an unknown choice or a number out of its range.
@@ -74,7 +74,7 @@ class GeodesicDistance(Transform):
         unit: Unit = "mm",
     ) -> None:
         if not 0 <= weight <= 1:
-            raise ValueError(f"weight is {weight}, expected 0 (way) to 1 (intensities)")
+            raise ValueError(f"weight is {weight}, expected 0 (path length) to 1 (intensities)")
         for name, value, allowed in (("cost", cost, COSTS), ("unit", unit, ("mm", "voxel"))):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected {allowed[0]!r} or {allowed[1]!r}")
@@ -89,11 +89,11 @@ class GeodesicDistance(Transform):
         """Return the distances ``(K, *spatial)`` as float32.
 
         Args:
-            img: image ``(C, *spatial)`` with two or three spatial axes; the norms of steps run over its channels.
+            img: image ``(C, *spatial)`` with two or three spatial axes; the norm of a step is taken over its channels.
             seeds: ``(K, *spatial)``, K sets of seeds; every value that is not 0 is a seed.
 
         Raises:
-            ValueError: for shapes that do not fit, or ``unit="mm"`` with an image that has no affine.
+            ValueError: for shapes that do not match, or ``unit="mm"`` and an image without an affine.
         """
         tensor = convert_to_tensor(img, track_meta=get_track_meta())
         marked = convert_to_tensor(seeds, track_meta=False)
@@ -120,14 +120,14 @@ class GeodesicDistanced(MapTransform):
     """Dictionary form of :class:`GeodesicDistance`: the map of ``key`` becomes the item ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
-        seeds_key: item with the sets of seeds ``(K, *spatial)``.
+        keys: the images; they do not change.
+        seeds_key: item of the sets of seeds ``(K, *spatial)``.
         weight: see :class:`GeodesicDistance`.
         cost: see :class:`GeodesicDistance`.
         sweeps: see :class:`GeodesicDistance`.
         max_distance: see :class:`GeodesicDistance`.
         unit: see :class:`GeodesicDistance`.
-        postfix: appended to a key to name its map.
+        postfix: appended to the key to form the name of the map.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -163,14 +163,14 @@ class GeodesicDistanced(MapTransform):
         """Return a copy of ``data`` with the maps added.
 
         Raises:
-            KeyError: without the item of the seeds.
-            ValueError: if an item of the output's name is there already.
+            KeyError: if the item of the seeds is missing.
+            ValueError: if an item with the name of the output exists already.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             name = f"{key}{self.postfix}"
             if name in data:
-                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+                raise ValueError(f"item {name!r} exists already, expected a new name; choose another postfix")
             if self.seeds_key not in data:
                 raise KeyError(f"no item {self.seeds_key!r} with the seeds; found {sorted(map(str, data))}")
             result[name] = self.distance(data[key], data[self.seeds_key])

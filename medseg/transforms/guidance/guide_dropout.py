@@ -1,4 +1,4 @@
-"""Guides left out at random, so that a network also works without them."""
+"""Random removal of guides, so that a network also works without them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["RandGuideDropout", "RandGuideDropoutd"]
 
 
 class RandGuideDropout(Randomizable, Transform):
-    """Replace a guide, all its channels together, by its null value.
+    """Replace all channels of a guide by its null value with a given probability.
 
     Args:
         prob: probability that all guides of a sample are dropped.
-        prob_each: probability that one guide is dropped on its own, given that not all are.
-        null: the value of a guide that says nothing: that of :class:`GuideMap` without prompts, or of a density vector
+        prob_each: probability that a single guide is dropped if not all are dropped.
+        null: value of a guide without information, i.e. of a :class:`GuideMap` without prompts, or of a density vector
             without a region.
 
     Raises:
@@ -46,24 +46,24 @@ class RandGuideDropout(Randomizable, Transform):
         self.dropped_all = self.dropped = False
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether all guides of a sample are dropped, and whether this one is."""
+        """Draw whether all guides of a sample are dropped, and whether this guide is dropped."""
         self.dropped_all = bool(self.R.random_sample() < self.prob)
         self.randomize_one()
 
     def randomize_one(self) -> None:
-        """Draw for a further guide of the same sample."""
+        """Draw for another guide of the same sample."""
         self.dropped = bool(self.R.random_sample() < self.prob_each) or self.dropped_all
 
     def __call__(self, guide: NdarrayOrTensor, randomize: bool = True, null: float | None = None) -> NdarrayOrTensor:
-        """Return the guide in its own shape and type, or as much of its null value.
+        """Return the guide, or a tensor of its shape and type that is filled with the null value.
 
         Args:
-            guide: any array of floating values.
-            randomize: whether to draw; otherwise the last draw is used again.
-            null: null value in place of the constructor's.
+            guide: array of any shape and a floating type.
+            randomize: True draws again; False uses the last draw again.
+            null: null value to use instead of that of the constructor.
 
         Raises:
-            ValueError: for an array of whole numbers, which need not hold the null value.
+            ValueError: for an array of an integer type, which may not be able to hold the null value.
         """
         tensor = convert_to_tensor(guide, track_meta=get_track_meta())
         if not torch.is_floating_point(tensor):
@@ -77,19 +77,19 @@ class RandGuideDropout(Randomizable, Transform):
 
 
 class RandGuideDropoutd(Randomizable, MapTransform):
-    """Dictionary form of :class:`RandGuideDropout`: guide maps and the density vector of a sample fall together.
+    """Dictionary form of :class:`RandGuideDropout`: the guides of a sample are dropped together.
 
     Args:
-        keys: all guides of a sample: maps, vectors.
+        keys: all guides of a sample, such as maps and vectors.
         prob: probability that all of them are dropped.
         prob_each: probability that one is dropped on its own, given that not all are.
-        null: null value, or one for every key.
-        guided_key: item that is set to True where at least one guide is left, else False; None for none. A network
-            with a learned null vector needs it, as a null guide may also be a true one.
+        null: null value, one for all keys or one per key.
+        guided_key: item that is set to True if at least one guide is kept, else to False; None for no item. A network
+            with a learned null vector needs it, because a real guide can be equal to the null value.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
-        ValueError: for probabilities outside 0 to 1, or not one null value for every key.
+        ValueError: for probabilities outside 0 to 1, or a number of null values that is not one or one per key.
 
     Example:
         >>> drop = RandGuideDropoutd(["map", "vector"], prob=0.5, guided_key="guided").set_random_state(0)
@@ -119,20 +119,20 @@ class RandGuideDropoutd(Randomizable, MapTransform):
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> RandGuideDropoutd:
-        """Seed the draws and return this transform."""
+        """Set the seed of the random numbers and return this transform."""
         super().set_random_state(seed, state)
         self.dropout.set_random_state(seed, state)
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with the guides kept or dropped by one draw.
+        """Return a copy of ``data`` in which the guides are kept or dropped.
 
         Raises:
-            ValueError: if the item of ``guided_key`` is there already.
+            ValueError: if the item ``guided_key`` exists already.
         """
         result, first, left = dict(data), True, False
         if self.guided_key is not None and self.guided_key in data:
-            raise ValueError(f"item {self.guided_key!r} is there already, expected a new name for guided_key")
+            raise ValueError(f"item {self.guided_key!r} exists already, expected a new name for guided_key")
         for key, null in self.key_iterator(result, self.null):
             self.dropout.randomize() if first else self.dropout.randomize_one()
             result[key] = self.dropout(result[key], randomize=False, null=null)

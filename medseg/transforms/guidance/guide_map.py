@@ -1,4 +1,4 @@
-"""Guide maps: prompts drawn as channels that a network can read."""
+"""Guide maps: prompts drawn as input channels of a network."""
 
 from __future__ import annotations
 
@@ -26,37 +26,38 @@ _CLASSES = {"fg": 1, "bg": 0}
 
 
 class GuideMap(Transform):
-    """Draw prompts as one map per class; several prompts combine by the maximum (of distances: the minimum).
+    """Draw prompts as one map per class; several prompts are combined by the maximum (distances: the minimum).
 
-    With c the centre of a prompt and x a voxel the map g is
+    Let c be the centre of a prompt and x a voxel. The map g is
 
     - ``gauss``: ``exp(-½ Σ ((x - c) / sigma)²)``, the same sigma for all prompts;
-    - ``ellipse``: the same with the prompt's own extents as sigma, at least ``min_sigma``;
+    - ``ellipse``: the same with the extents of the prompt as sigma, at least ``min_sigma``;
     - ``disc``: 1 where ``Σ ((x - c) / sigma)² <= 1``, else 0;
-    - ``box``: 1 within the prompt's extents, else 0;
-    - ``edt``: Euclidean distance to the nearest prompt's voxel, cut at ``max_distance`` and divided by it;
+    - ``box``: 1 inside the extents of the prompt, else 0;
+    - ``edt``: Euclidean distance to the voxel of the nearest prompt, limited to ``max_distance`` and divided by it;
     - ``geodesic``: the same with the geodesic distance in the image, see :class:`GeodesicDistance`;
     - ``exp_geodesic``: ``exp(-distance / sigma)`` of the geodesic distance.
 
-    Gaussians are drawn to 5.3 sigmas, where they are below 1e-6. The result is ``low + (high - low) g`` with
-    ``value_range = (low, high)``; a class without prompts gives exactly ``low`` everywhere (``high`` for the two
-    distances: as far as can be). Prompts may lie outside of the image, as after a crop: their Gaussians, discs and
-    boxes reach into it, and they are no seeds of distances.
+    Gaussians are drawn up to 5.3 sigmas, where they are below 1e-6. The result is ``low + (high - low) g`` with
+    ``value_range = (low, high)``. A class without prompts gives ``low`` everywhere (``high`` for ``edt`` and
+    ``geodesic``: the largest distance). Prompts may be outside of the image, e.g. after a crop: their Gaussians, discs
+    and boxes can extend into the image, and they are not seeds of distances.
 
     Args:
         kind: see above.
         sigma: sigma of ``gauss``, radius of ``disc`` (one number, or one per spatial axis), scale of ``exp_geodesic``.
-        unit: of ``sigma``, ``min_sigma``, ``max_distance`` and path lengths: "voxel", or "mm" by the spacing of the
-            image's affine, along its axes: of an affine that shears them the shapes are sheared too.
-        frame: where the prompts are: "voxel" indices of this very image, or world mm in "RAS" or "LPS". World prompts
-            are brought to the image by its *present* affine, so this transform belongs after those that move the grid.
-        channels: the classes that the channels show, of "fg" and "bg"; prompts of another class are not drawn.
+        unit: unit of ``sigma``, ``min_sigma``, ``max_distance`` and path lengths: "voxel", or "mm" according to the
+            spacing in the affine of the image, along its axes (with a sheared affine, the shapes are sheared too).
+        frame: frame of the prompts: "voxel" indices of this image, or world coordinates in mm, "RAS" or "LPS". World
+            prompts are mapped with the *current* affine of the image, so use this transform after all transforms that
+            change the grid.
+        channels: the classes of the channels, "fg" and "bg"; prompts of other classes are not drawn.
         value_range: see above.
-        min_sigma: least sigma of ``ellipse``.
-        max_distance: where ``edt`` and ``geodesic`` are cut.
-        weight: λ of the intensities in geodesic distances, 0 to 1.
+        min_sigma: smallest sigma of ``ellipse``.
+        max_distance: upper limit of ``edt`` and ``geodesic``.
+        weight: weight λ of the intensities in geodesic distances, 0 to 1.
         cost: see :func:`medseg.ops.geodesic_distance`.
-        sweeps: raster sweeps of geodesic distances, or None for exact ones.
+        sweeps: number of raster sweeps of geodesic distances, or None for exact distances.
 
     Raises:
         ValueError: for an unknown choice, or a number that is missing or out of its range.
@@ -107,11 +108,11 @@ class GuideMap(Transform):
         """Return the map ``(len(channels), *spatial)`` as float32.
 
         Args:
-            img: image ``(C, *spatial)`` whose grid is meant; geodesic kinds read its intensities.
+            img: image ``(C, *spatial)`` that defines the grid; the geodesic kinds also use its intensities.
             prompts: table ``(N, 1 + 2 d)``: class (1 foreground, 0 background), centre and extents along the axes.
 
         Raises:
-            ValueError: for shapes that do not fit, or an image without an affine where one is needed.
+            ValueError: for shapes that do not match, or an image without an affine if an affine is needed.
         """
         tensor = convert_to_tensor(img, track_meta=get_track_meta())
         if tensor.ndim not in (3, 4):
@@ -149,7 +150,7 @@ class GuideMap(Transform):
         return np.where(distance < self.geodesic.max_distance, np.exp(-distance / self._sigmas(1)[0]), 0.0)
 
     def _sigmas(self, axes: int) -> NDArray[np.float64]:
-        assert self.sigma is not None  # the constructor refused
+        assert self.sigma is not None  # the constructor checks this
         if len(self.sigma) not in (1, axes):
             raise ValueError(f"sigma has {len(self.sigma)} numbers, expected 1 or one for each of {axes} spatial axes")
         return self.sigma
@@ -167,8 +168,8 @@ class GuideMapd(MapTransform):
     """Dictionary form of :class:`GuideMap`: the map on the grid of ``key`` becomes the item ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
-        prompts_key: item with the table of prompts.
+        keys: the images; they do not change.
+        prompts_key: item of the table of prompts.
         kind: see :class:`GuideMap`.
         sigma: see :class:`GuideMap`.
         unit: see :class:`GuideMap`.
@@ -180,7 +181,7 @@ class GuideMapd(MapTransform):
         weight: see :class:`GuideMap`.
         cost: see :class:`GuideMap`.
         sweeps: see :class:`GuideMap`.
-        postfix: appended to a key to name its map.
+        postfix: appended to the key to form the name of the map.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -224,14 +225,14 @@ class GuideMapd(MapTransform):
         """Return a copy of ``data`` with the maps added.
 
         Raises:
-            KeyError: without the item of the prompts.
-            ValueError: if an item of the output's name is there already.
+            KeyError: if the item of the prompts is missing.
+            ValueError: if an item with the name of the output exists already.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             name = f"{key}{self.postfix}"
             if name in data:
-                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+                raise ValueError(f"item {name!r} exists already, expected a new name; choose another postfix")
             if self.prompts_key not in data:
                 raise KeyError(f"no item {self.prompts_key!r} with the prompts; found {sorted(map(str, data))}")
             result[name] = self.guide(data[key], data[self.prompts_key])

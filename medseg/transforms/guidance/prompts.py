@@ -1,4 +1,4 @@
-"""The table of prompts that simulated and real users give, and its way between the world and a grid."""
+"""The table of prompts of simulated and real users, and its mapping between world coordinates and a grid."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from medseg.transforms.spatial.points import affine_of
 __all__ = ["PromptFrame", "Prompts", "check_frame", "move_prompts", "read_prompts"]
 
 PromptFrame = Literal["voxel", "RAS", "LPS"]
-"""Where prompts are: voxel indices of the image, or world mm in one of the two frames."""
+"""Frame of prompts: voxel indices of the image, or world coordinates in mm, RAS or LPS."""
 
 
 class Prompts(NamedTuple):
-    """Prompts as arrays; the table of an item has one row ``[class, centre.., extent..]`` per prompt.
+    """Prompts as arrays; their table has one row ``[class, centre.., extent..]`` per prompt.
 
     Attributes:
         kind: ``(N,)``, 1 for foreground and 0 for background.
         centre: ``(N, d)``.
-        extent: ``(N, d)`` along the axes: standard deviations of an ellipse, half sides of a box, 0 for a click or for
+        extent: ``(N, d)`` along the axes: standard deviations of an ellipse, half sides of a box, 0 for a click and for
             a voxel of a scribble.
 
     Example:
@@ -53,7 +53,7 @@ def read_prompts(table: NdarrayOrTensor, axes: int) -> Prompts:
 
     Args:
         table: ``(N, 1 + 2 d)``, see :class:`Prompts`.
-        axes: d, the spatial axes of the image.
+        axes: d, the number of spatial axes of the image.
 
     Raises:
         ValueError: for another shape, a class other than 0 and 1, or values that are not finite.
@@ -80,10 +80,10 @@ def read_prompts(table: NdarrayOrTensor, axes: int) -> Prompts:
 
 
 def move_prompts(prompts: Prompts, image: NdarrayOrTensor, frame: PromptFrame, to_world: bool) -> Prompts:
-    """Take prompts from the voxels of an image to the world (``to_world``), or back, by its present affine.
+    """Map prompts from the voxels of an image to world coordinates (``to_world``) or back, with its current affine.
 
-    An extent along the axes becomes ``sqrt(sum_j (M_ij extent_j)^2)``: the standard deviation of the mapped Gaussian
-    along the new axes; exact in every sense where M only swaps, flips and scales axes.
+    An extent along the axes becomes ``sqrt(sum_j (M_ij extent_j)^2)``, the standard deviation of the mapped Gaussian
+    along the new axes. This is exact for all kinds of prompts if M only permutes, flips and scales axes.
 
     Raises:
         ValueError: for an image without an affine, or a 2-D image whose affine mixes the third axis with the plane.

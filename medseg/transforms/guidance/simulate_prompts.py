@@ -1,4 +1,4 @@
-"""Prompts that a user might give, drawn from a label."""
+"""Simulated prompts of a user, drawn for the objects of a label map."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ _LEAST = {"sigma_jitter": 1, "most": 1, "per_click": 1}
 
 
 class SimulatePrompts(Randomizable, Transform):
-    """Draw prompts for the objects of a label, as a table that :class:`GuideMap` draws.
+    """Draw random prompts for the objects of a label map; :class:`GuideMap` makes maps of the resulting table.
 
-    - ``ellipse_mid_slice``: for every object an ellipse about its middle slice (options ``centre_jitter``,
+    - ``ellipse_mid_slice``: for every object an ellipse at its middle slice (options ``centre_jitter``,
       ``sigma_jitter``, ``min_sigma``; G-Net);
     - ``clicks_dins``: clicks in the target and in a band around it (``most``, ``margin``, ``apart``, ``band``; DINs,
       Zhang et al., 2021);
     - ``clicks_deepigeos``: clicks on the errors of a prediction (``least``, ``per_click``; DeepIGeoS, Wang et al.,
       2019);
-    - ``boxes``: the bounding box of every object, loosened (``margin``; BIFSeg, Wang et al., 2018);
-    - ``scribbles``: strokes along objects and beside them (``length``, ``margin``).
+    - ``boxes``: the bounding box of every object with a random margin (``margin``; BIFSeg, Wang et al., 2018);
+    - ``scribbles``: strokes inside the objects and near them (``length``, ``margin``).
 
-    Lengths in options are voxels; :mod:`medseg.transforms.guidance` states the rules. A label without a target gives a
-    table without rows, but for false-target clicks. An object is a connected piece of the target.
+    Lengths in options are in voxels. An object is a connected component of the target. A label without a target gives a
+    table without rows, except for clicks on false positives of a prediction.
 
     Args:
         kind: see above.
-        frame: of the result: "voxel" indices of the label, or world mm in "RAS" or "LPS" by its present affine. World
-            prompts stay right when the image is resampled, turned or cropped afterwards; an elastic deformation does
-            not move them, so it belongs before this transform.
-        target: label values that count as target; None for all but 0.
-        slice_axis: spatial axis across the slices that a user looks at (3-D only); MONAI's axial images have the last.
-        options: numbers of the rule, see above.
+        frame: frame of the result: "voxel" indices of the label, or world coordinates in mm, "RAS" or "LPS", from its
+            current affine. World prompts stay correct if the image is resampled, rotated or cropped afterwards. An
+            elastic deformation does not move them, so deform before this transform.
+        target: label values of the target; None for all values except 0.
+        slice_axis: spatial axis perpendicular to the slices that the user sees (3-D only); for axial slices of images
+            loaded by MONAI it is the last one.
+        options: options of the kind, see above.
 
     Raises:
-        ValueError: for an unknown kind, frame or option, or a number below its least value.
+        ValueError: for an unknown kind, frame or option, or a number that is too small.
 
     Example:
         >>> label = np.zeros((1, 32, 32), np.uint8)
@@ -103,11 +104,11 @@ class SimulatePrompts(Randomizable, Transform):
 
         Args:
             label: label map ``(1, *spatial)`` with two or three spatial axes.
-            pred: predicted label map of the same shape for ``clicks_deepigeos``; None for nothing found yet.
-            randomize: whether to draw; otherwise the last draw is used again.
+            pred: predicted label map of the same shape for ``clicks_deepigeos``; None for an empty prediction.
+            randomize: True draws again; False uses the last draw again.
 
         Raises:
-            ValueError: for other shapes, or a world frame with a label that has no affine.
+            ValueError: for other shapes, or a world frame and a label without an affine.
         """
         tensor = convert_to_tensor(label, track_meta=get_track_meta())
         if tensor.ndim not in (3, 4) or tensor.shape[0] != 1:
@@ -123,7 +124,7 @@ class SimulatePrompts(Randomizable, Transform):
         moved = move_prompts(self.prompts, label, self.frame, to_world=True)
         result: NdarrayOrTensor = convert_to_dst_type(moved.table().astype(np.float32), tensor, dtype=torch.float32)[0]
         if isinstance(result, MetaTensor):
-            result.clear_pending_operations()  # a table is not resampled with the label that it came from
+            result.clear_pending_operations()  # pending transforms of the label do not apply to the table
         return result
 
     def _mask(self, label: NdarrayOrTensor) -> NDArray[np.bool_]:
@@ -135,14 +136,14 @@ class SimulatePromptsd(Randomizable, MapTransform):
     """Dictionary form of :class:`SimulatePrompts`: the prompts of a label become the item ``key + postfix``.
 
     Args:
-        keys: the labels, which stay as they are; each has its own draw.
+        keys: the labels; they do not change. Prompts are drawn for each of them independently.
         kind: see :class:`SimulatePrompts`.
         frame: see :class:`SimulatePrompts`.
         target: see :class:`SimulatePrompts`.
         slice_axis: see :class:`SimulatePrompts`.
         options: see :class:`SimulatePrompts`.
-        pred_key: item with the prediction, None for none.
-        postfix: appended to a key to name its prompts.
+        pred_key: item of the prediction; None for no prediction.
+        postfix: appended to the key to form the name of the prompts.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -177,7 +178,7 @@ class SimulatePromptsd(Randomizable, MapTransform):
         self.simulate = SimulatePrompts(kind, frame, target, slice_axis, options)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> SimulatePromptsd:
-        """Seed the draws and return this transform."""
+        """Set the seed of the random numbers and return this transform."""
         super().set_random_state(seed, state)
         self.simulate.set_random_state(seed, state)
         return self
@@ -186,14 +187,14 @@ class SimulatePromptsd(Randomizable, MapTransform):
         """Return a copy of ``data`` with the prompts added.
 
         Raises:
-            KeyError: without the item of the prediction.
-            ValueError: if an item of the output's name is there already.
+            KeyError: if the item of the prediction is missing.
+            ValueError: if an item with the name of the output exists already.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             name = f"{key}{self.postfix}"
             if name in data:
-                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+                raise ValueError(f"item {name!r} exists already, expected a new name; choose another postfix")
             if self.pred_key is not None and self.pred_key not in data:
                 raise KeyError(f"no item {self.pred_key!r} with the prediction; found {sorted(map(str, data))}")
             result[name] = self.simulate(data[key], None if self.pred_key is None else data[self.pred_key])

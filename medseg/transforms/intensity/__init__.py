@@ -1,4 +1,4 @@
-"""Transforms of image values."""
+"""Transforms of intensities and labels."""
 
 from __future__ import annotations
 

@@ -19,20 +19,21 @@ from medseg.transforms._shared_draw import SharedDraw
 __all__ = ["RandHistogramMatch", "RandHistogramMatchd"]
 
 REFERENCE_VALUES = 65536
-"""Values kept of a reference's channel: enough to place every one of its quantiles within 1 / 65536."""
+"""Number of values that are kept per channel of a reference: quantiles are accurate to 1 / 65536."""
 
 
 class RandHistogramMatch(RandomizableTransform):
-    """Give an image the distribution of values of a randomly drawn reference scan, channel by channel.
+    """Match the histogram of an image to that of a randomly chosen reference scan, channel by channel.
 
-    The augmentation of V-Net (Milletari et al., 2016, section 3.1): the network sees the same anatomy as other scanners
-    and protocols would show it. The mapping is monotone, computed by scikit-image's ``match_histograms``.
+    The augmentation of V-Net (Milletari et al., 2016, section 3.1): the network sees the same anatomy with the
+    intensities of other scanners and protocols. The mapping is monotone and computed by scikit-image's
+    ``match_histograms``.
 
-    Image and references must be on one scale (all raw HU, or all windowed), and should show comparable regions: a crop
-    of the liver matched to a whole abdomen takes over the abdomen's share of air and bone.
+    Image and references must use the same scale (all in HU, or all windowed) and should show comparable regions: a crop
+    of the liver that is matched to a whole abdomen gets the abdomen's share of air and bone.
 
-    Of a reference only its quantiles are kept (:data:`REFERENCE_VALUES` a channel), so many scans cost little memory;
-    a file is read when it is drawn first.
+    Only the quantiles of a reference are kept in memory (:data:`REFERENCE_VALUES` per channel). A file is read when it
+    is chosen for the first time.
 
     Args:
         references: files that MONAI's ``LoadImage`` reads, or channel-first arrays ``(C, *spatial)``; at least one.
@@ -76,10 +77,10 @@ class RandHistogramMatch(RandomizableTransform):
             self.chosen = int(self.R.randint(len(self.references)))
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        """Return the matched image, or the image as it is if nothing was drawn.
+        """Return the matched image, or the unchanged image if the draw says so.
 
         Args:
-            img: channel-first ``(C, *spatial)`` with as many channels as the reference; left as it is.
+            img: channel-first ``(C, *spatial)`` with as many channels as the reference; it is not modified.
             randomize: whether a new reference is drawn; otherwise the last one is used again.
 
         Raises:
@@ -104,7 +105,7 @@ class RandHistogramMatch(RandomizableTransform):
             )
         if not np.all(np.isfinite(image)):
             raise ValueError("image holds values that are not finite, expected numbers; clip or replace them first")
-        # Whole numbers would be matched to whole numbers, so the image is matched as float64.
+        # Integers would be matched to integers, so the image is matched as float64.
         template = reference.reshape(*reference.shape, *[1] * (image.ndim - 2)).astype(np.float64)
         matched: NDArray[np.float64] = match_histograms(image.astype(np.float64), template, channel_axis=0)
         return matched

@@ -1,4 +1,4 @@
-"""HU windowing: map one window of the Hounsfield scale, fixed or drawn at random, to a fixed range."""
+"""HU windowing: map a window of the Hounsfield scale, fixed or random, to a fixed range."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["HUWindow", "HUWindowd", "RandHUWindow", "RandHUWindowd"]
 
 
 class HUWindow(Transform):
-    """Map a window of the Hounsfield scale linearly to ``[out_min, out_max]``, clipping what lies outside.
+    """Map a window of the Hounsfield scale linearly to ``[out_min, out_max]`` and clip values outside of it.
 
-    The window ``(centre, width)`` covers ``centre - width / 2`` to ``centre + width / 2``. The work is done by MONAI's
+    The window ``(centre, width)`` covers ``centre - width / 2`` to ``centre + width / 2``. It is computed by MONAI's
     ``ScaleIntensityRange``.
 
     Args:
         window: a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
-        out_min: output value at the window's lower edge.
-        out_max: output value at the window's upper edge, above ``out_min``.
+        out_min: output value at the lower edge of the window.
+        out_max: output value at the upper edge of the window, above ``out_min``.
         clip: whether values outside the window are clipped to the output range.
         dtype: output type.
 
     Raises:
-        ValueError: for an unknown or impossible window, or ``out_min >= out_max``.
+        ValueError: for an unknown or invalid window, or ``out_min >= out_max``.
 
     Example:
         >>> ct = np.array([[-500.0, -40.0, 60.0, 110.0, 900.0]])
@@ -57,7 +57,7 @@ class HUWindow(Transform):
         self.scale = ScaleIntensityRange(lower, upper, out_min, out_max, clip=clip, dtype=dtype)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Return the windowed image; ``img`` holds HU in any shape and is left as it is."""
+        """Return the windowed image; ``img`` is in HU, of any shape, and is not modified."""
         return self.scale(img)
 
 
@@ -105,21 +105,21 @@ class HUWindowd(MapTransform):
 class RandHUWindow(RandomizableTransform):
     """:class:`HUWindow` with a randomly shifted centre and scaled width.
 
-    An image for which the jitter is not drawn is mapped with the nominal window, so the output range is always the
-    same: training sees windows around the one that :class:`HUWindow` uses for validation.
+    With probability ``1 - prob`` the nominal window is used. The output range is always the same. Use
+    :class:`HUWindow` with the nominal window for validation.
 
     Args:
         window: nominal window, a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
-        centre_shift: range in HU of the shift of the centre, or one number for both sides.
-        width_scale: range of the factor on the width.
-        prob: probability of the jitter.
-        out_min: output value at the window's lower edge.
-        out_max: output value at the window's upper edge, above ``out_min``.
+        centre_shift: range ``(lowest, highest)`` of the shift of the centre in HU, or one number for both directions.
+        width_scale: range ``(lowest, highest)`` of the factor of the width.
+        prob: probability of a random window.
+        out_min: output value at the lower edge of the window.
+        out_max: output value at the upper edge of the window, above ``out_min``.
         clip: whether values outside the window are clipped to the output range.
         dtype: output type.
 
     Raises:
-        ValueError: for an impossible window or range.
+        ValueError: for an invalid window or range.
 
     Example:
         >>> ct = np.array([[-40.0, 60.0, 160.0]])
@@ -148,10 +148,10 @@ class RandHUWindow(RandomizableTransform):
         self.jitter = WindowJitter(centre_shift, width_scale)
         self.drawn = NO_JITTER
         self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
-        HUWindow(self.window, **self.output)  # refuses a wrong output range now
+        HUWindow(self.window, **self.output)  # raises now if the output range is wrong
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether the window is jittered, and by how much."""
+        """Draw whether the window is changed, and by how much."""
         super().randomize(None)
         self.drawn = self.jitter.draw(self.R) if self._do_transform else NO_JITTER
 
@@ -159,8 +159,8 @@ class RandHUWindow(RandomizableTransform):
         """Return the windowed image.
 
         Args:
-            img: HU in any shape; left as it is.
-            randomize: whether a new window is drawn; otherwise the last one is used again.
+            img: HU in any shape; it is not modified.
+            randomize: True draws a new window; False uses the last one again.
         """
         if randomize:
             self.randomize()

@@ -1,4 +1,4 @@
-"""Map label values, refusing values that the map does not name."""
+"""Map label values; values that the mapping does not contain are an error."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["MapLabels", "MapLabelsd"]
 
 
 class MapLabels(Transform):
-    """Replace label values by a map that must name every value that occurs.
+    """Replace label values by a mapping that must contain every value that occurs.
 
-    MONAI's ``MapLabelValue`` does the replacing, but lets values pass that it does not know; a label map of another
-    convention would then train or score the wrong structure without a word.
+    MONAI's ``MapLabelValue`` does the replacement, but it keeps values that it does not know. With a label map of
+    another convention, a network would then be trained or evaluated on the wrong structure without a warning.
 
     Args:
-        mapping: new value by old value; keys may be strings, as JSON has no other.
+        mapping: new value by old value; keys may be strings, because keys are strings in JSON.
 
     Raises:
-        ValueError: if the map is empty.
+        ValueError: if the mapping is empty.
 
     Example:
         >>> label = np.array([[0, 1, 2, 2]])
@@ -47,7 +47,7 @@ class MapLabels(Transform):
             img: label map of any shape.
 
         Raises:
-            ValueError: one line naming the file (if known) and the values that the map does not name.
+            ValueError: for values that the mapping does not contain, with the file if it is known.
         """
         unknown = sorted(set(np.unique(np.asarray(img)).tolist()) - set(self.mapping))
         if unknown:

@@ -1,4 +1,4 @@
-"""Several HU windows of one image as channels, fixed or drawn at random."""
+"""Several HU windows of one image as channels, fixed or random."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["MultiWindow", "MultiWindowd", "RandMultiWindow", "RandMultiWindowd"]
 class MultiWindow(Transform):
     """Map several windows of the Hounsfield scale, each to ``[out_min, out_max]``, and stack them as channels.
 
-    A network sees fine contrast in each of them, where a single wide window would spend its range on bone and air.
+    Each channel has a high contrast in its window; a single wide window would use most of its range for bone and air.
 
     Args:
         windows: names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
-        out_min: output value at a window's lower edge.
-        out_max: output value at a window's upper edge, above ``out_min``.
+        out_min: output value at the lower edge of a window.
+        out_max: output value at the upper edge of a window, above ``out_min``.
         clip: whether values outside a window are clipped to the output range.
         dtype: output type.
 
     Raises:
-        ValueError: for no windows, an unknown or impossible window, or ``out_min >= out_max``.
+        ValueError: for no windows, an unknown or invalid window, or ``out_min >= out_max``.
 
     Example:
         >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
@@ -105,22 +105,22 @@ class MultiWindowd(MapTransform):
 
 
 class RandMultiWindow(RandomizableTransform):
-    """:class:`MultiWindow` with a shift of the centre and a scaling of the width drawn for every window of its own.
+    """:class:`MultiWindow` with a random shift of the centre and scaling of the width for each window.
 
-    An image for which the jitter is not drawn is mapped with the nominal windows.
+    With probability ``1 - prob`` the nominal windows are used.
 
     Args:
         windows: nominal windows, names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
-        centre_shift: range in HU of the shift of a centre, or one number for both sides.
-        width_scale: range of the factor on a width.
-        prob: probability of the jitter.
-        out_min: output value at a window's lower edge.
-        out_max: output value at a window's upper edge, above ``out_min``.
+        centre_shift: range ``(lowest, highest)`` of the shift of a centre in HU, or one number for both directions.
+        width_scale: range ``(lowest, highest)`` of the factor of a width.
+        prob: probability of random windows.
+        out_min: output value at the lower edge of a window.
+        out_max: output value at the upper edge of a window, above ``out_min``.
         clip: whether values outside a window are clipped to the output range.
         dtype: output type.
 
     Raises:
-        ValueError: for no windows, or an impossible window or range.
+        ValueError: for no windows, or an invalid window or range.
 
     Example:
         >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
@@ -146,10 +146,10 @@ class RandMultiWindow(RandomizableTransform):
         self.jitter = WindowJitter(centre_shift, width_scale)
         self.drawn = [NO_JITTER] * len(self.windows)
         self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
-        MultiWindow(self.windows, **self.output)  # refuses a wrong output range now
+        MultiWindow(self.windows, **self.output)  # raises now if the output range is wrong
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether the windows are jittered, and by how much each."""
+        """Draw whether the windows are changed, and each of them by how much."""
         super().randomize(None)
         self.drawn = [self.jitter.draw(self.R) if self._do_transform else NO_JITTER for _ in self.windows]
 
@@ -157,8 +157,8 @@ class RandMultiWindow(RandomizableTransform):
         """Return the windows as channels, as :class:`MultiWindow` does.
 
         Args:
-            img: HU, channel-first ``(C, *spatial)``; left as it is.
-            randomize: whether new windows are drawn; otherwise the last ones are used again.
+            img: HU, channel-first ``(C, *spatial)``; it is not modified.
+            randomize: True draws new windows; False uses the last ones again.
         """
         if randomize:
             self.randomize()
@@ -210,7 +210,7 @@ def check_windows(windows: Sequence[Window]) -> list[tuple[float, float]]:
     """Return ``(centre, width)`` in HU of every window.
 
     Raises:
-        ValueError: for a single name or pair where several windows are expected, no windows, or an impossible one.
+        ValueError: for a single name or pair where several windows are expected, no windows, or an invalid window.
     """
     if isinstance(windows, str) or not len(windows) or isinstance(windows[0], int | float):
         raise ValueError(f"windows is {windows!r}, expected a sequence of windows such as ('lung', (40, 400))")

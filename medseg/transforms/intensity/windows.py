@@ -1,4 +1,4 @@
-"""Windows of the Hounsfield scale: presets by name, checks, and random jitter of centre and width."""
+"""Windows of the Hounsfield scale: named presets, checks, and random changes of centre and width."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def resolve_window(window: Window) -> tuple[float, float]:
 
 
 class WindowJitter:
-    """How far a window's centre and width may be drawn from their nominal values.
+    """Random change of the centre and width of a window.
 
     Args:
-        centre_shift: range ``(lowest, highest)`` in HU of what is added to the centre, or one number for
-            ``(-number, number)``; drawn uniformly.
-        width_scale: range of the factor on the width, positive; drawn uniformly.
+        centre_shift: range ``(lowest, highest)`` in HU of the number that is added to the centre, or one number for
+            ``(-number, number)``; uniform distribution.
+        width_scale: range ``(lowest, highest)`` of the factor of the width, positive; uniform distribution.
 
     Raises:
         ValueError: for a range that is not finite and ascending, or a factor that is not positive.
@@ -73,7 +73,7 @@ class WindowJitter:
 
 
 NO_JITTER = (0.0, 1.0)
-"""The shift in HU and the factor that leave a window as it is."""
+"""The shift in HU and the factor that do not change a window."""
 
 
 def jittered(window: Window, shift_and_scale: tuple[float, float]) -> tuple[float, float]:

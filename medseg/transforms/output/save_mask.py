@@ -33,13 +33,13 @@ def case_name(path: str | Path) -> str:
 class SaveMask(Transform):
     """Save a label map as NIfTI with exactly the geometry of the NIfTI file that its image was loaded from.
 
-    Shape, affine, sform and qform codes and units are copied bit for bit from that file, which MONAI's ``SaveImage``
-    does not do (it sets its own codes and, after a resampling was inverted, a rounded affine). Files appear whole or
-    not at all.
+    Shape, affine, sform and qform codes and units are copied bit for bit from that file. MONAI's ``SaveImage`` does not
+    do this: it sets its own codes and, after the inverse of a resampling, writes a rounded affine. Files are written
+    atomically: an incomplete file never appears.
 
     Args:
-        output_dir: folder for the files, made if missing.
-        output_name: file name without suffix; ``{case}`` stands for the source file's name.
+        output_dir: folder for the files; it is created if it does not exist.
+        output_name: file name without suffix; ``{case}`` is replaced by the name of the source file.
         overwrite: whether an existing file may be replaced.
 
     Example:
@@ -71,7 +71,7 @@ class SaveMask(Transform):
                 ``meta["filename_or_obj"]`` names the source file.
 
         Returns:
-            ``img`` as it is.
+            ``img``, unchanged.
 
         Raises:
             ValueError: if the mask is not on the source file's grid, has no source file, holds other values, or the
@@ -83,7 +83,7 @@ class SaveMask(Transform):
         array = img.detach().cpu().numpy()
         if array.ndim != 4 or array.shape[0] != 1:
             raise ValueError(f"{source}: mask has shape {array.shape}, expected one channel (1, i, j, k)")
-        with np.errstate(invalid="ignore"):  # what the cast cannot hold is refused in the next line
+        with np.errstate(invalid="ignore"):  # values that do not fit are an error in the next line
             labels = array[0].astype(np.uint8)
         if not np.array_equal(labels, array[0]):
             raise ValueError(f"{source}: mask holds values other than whole numbers 0 to 255; apply AsDiscreted first")
@@ -100,13 +100,13 @@ class SaveMask(Transform):
 
 
 class SaveMaskd(MapTransform):
-    """Dictionary form of `SaveMask`; the data are passed on unchanged.
+    """Dictionary form of `SaveMask`; the data are returned unchanged.
 
     Args:
-        keys: items to save, each as `SaveMask` takes it.
-        output_dir: as `SaveMask`.
-        output_name: as `SaveMask`.
-        overwrite: as `SaveMask`.
+        keys: items to save, see `SaveMask`.
+        output_dir: see `SaveMask`.
+        output_name: see `SaveMask`.
+        overwrite: see `SaveMask`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -130,7 +130,7 @@ class SaveMaskd(MapTransform):
         return self.saver.target_of(source)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write every key's mask; the data are passed on unchanged."""
+        """Write the mask of every key and return the data unchanged."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.saver(result[key])

@@ -1,4 +1,4 @@
-"""Transforms of grids, and of points between the world and a grid."""
+"""Transforms of grids, and of points between world coordinates and a grid."""
 
 from __future__ import annotations
 

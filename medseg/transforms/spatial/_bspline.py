@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 # Bezier points of one cell from its four B-spline coefficients (Boehm's knot insertion), and of its derivative, raised
-# to the same degree 3. Rows are convex combinations, so values between lie within the hull of the points.
+# to the same degree 3. Rows are convex combinations, so all values are in the convex hull of the points.
 _VALUES = np.array([[1, 4, 1, 0], [0, 4, 2, 0], [0, 2, 4, 0], [0, 1, 4, 1]]) / 6
 _QUADRATIC = 3 * np.diff(_VALUES, axis=0)
 _SLOPES = np.array([[3, 0, 0], [1, 2, 0], [0, 2, 1], [0, 0, 3]]) / 3 @ _QUADRATIC
@@ -50,8 +50,8 @@ def _cells(points: int, table: Array) -> Array:
 def contraction_bound(control: Array, spacing: Array) -> float:
     """Upper bound over all positions of the largest row sum of ``|du_a / dp_b|``.
 
-    The derivative's matrix is a convex combination of its Bezier coefficients, all of degree 3, so no norm of it
-    exceeds the largest norm among them. Works through one layer of cells after the other to bound the memory.
+    The matrix of the derivative is a convex combination of its Bezier coefficients, all of degree 3, so its norm is at
+    most the largest norm among them. One layer of cells is processed at a time to limit the memory.
 
     Args:
         control: ``(d, *grid)``, in the unit of ``spacing``.
@@ -67,7 +67,8 @@ def contraction_bound(control: Array, spacing: Array) -> float:
             part = np.tensordot(control, (slopes if by == 0 else values)[0][layer], ((1,), (1,)))
             for axis in range(1, d):
                 matrix = (slopes if by == axis else values)[axis].reshape(-1, grid[axis])
-                part = np.tensordot(part, matrix, ((1,), (1,)))  # the contracted axis goes last: the next is at 1 again
+                # The contracted axis becomes the last one, so the next axis is axis 1 again.
+                part = np.tensordot(part, matrix, ((1,), (1,)))
             total = total + np.abs(part)
         largest = max(largest, float(np.max(total)))
     return largest

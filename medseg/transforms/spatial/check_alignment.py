@@ -1,4 +1,4 @@
-"""Check that a label lies on its image's grid, with a stated policy for labels that do not."""
+"""Check that a label is on the grid of its image, with a policy for labels that are not."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from medseg.transforms.spatial.points import affine_of
 __all__ = ["AlignmentPolicy", "CheckAlignment", "CheckAlignmentd"]
 
 AlignmentPolicy = Literal["raise", "reorder", "resample", "copy_from_image"]
-"""What to do with a label that is not on its image's grid:
+"""What to do with a label that is not on the grid of its image:
 
-* "raise": refuse it;
-* "reorder": trust the headers where they describe the same physical grid in another axis order, and permute and flip
-  the label's array without interpolation; refuse the rest;
-* "resample": trust the headers; re-order where that suffices, otherwise take the nearest label voxel (0 outside);
-* "copy_from_image": trust the arrays, index by index, and give the label the image's affine.
+* "raise": raise an error;
+* "reorder": trust the headers if they describe the same physical grid in another order of the axes, and permute and
+  flip the array of the label without interpolation; raise an error otherwise;
+* "resample": trust the headers; reorder if this is sufficient, otherwise use the nearest label voxel (0 outside);
+* "copy_from_image": trust the arrays, index by index, and give the label the affine of the image.
 """
 
-_CLEARLY = 0.05  # difference of Dice from which the contents speak against a policy
+_CLEARLY = 0.05  # a larger difference of Dice scores contradicts a policy
 _FIX = (
     "choose policy 'reorder' or 'resample' if the label's header is right, 'copy_from_image' if the arrays belong "
     "together index by index"
@@ -38,19 +38,19 @@ _FIX = (
 
 
 class CheckAlignment(Transform):
-    """Return the label if it is on the image's grid; otherwise act by the policy, never in silence.
+    """Return the label if it is on the grid of the image; otherwise apply the policy, with a warning or an error.
 
-    Transforms that work from the headers (``Orientation``, ``Spacing``) move a label whose header contradicts its
-    image's apart from the image, without a word. Headers alone cannot say which of two contradicting ones is right;
-    with ``prior_hu`` the contents are asked: the overlap (Dice) of the label with the voxels of plausible intensity is
-    computed index by index and by the headers, named in the message, and a policy that it clearly contradicts (by more
-    than 0.05) is refused.
+    If the headers of a label and its image contradict each other, transforms that use the headers (``Orientation``,
+    ``Spacing``) displace the label relative to the image without a warning. The headers alone cannot show which one is
+    right. With ``prior_hu`` the intensities are used as well: the overlap (Dice) of the label with the voxels of
+    plausible intensity is computed index by index and according to the headers. Both values are in the message, and a
+    policy that they clearly contradict (by more than 0.05) is an error.
 
     Args:
         policy: see :data:`AlignmentPolicy`.
-        tolerance_mm: largest displacement of a corner voxel that counts as rounding.
-        prior_hu: lowest and highest intensity that the labelled structure plausibly has, e.g. ``(40, 180)`` for the
-            liver in contrast-enhanced CT, with the image in HU; None asks the headers only.
+        tolerance_mm: displacements of the corner voxels up to this length are regarded as rounding errors.
+        prior_hu: lowest and highest plausible intensity of the labelled structure, e.g. ``(40, 180)`` for the liver in
+            contrast-enhanced CT; the image must be in HU. None uses only the headers.
 
     Raises:
         ValueError: for an unknown policy, a negative tolerance or an empty range.
@@ -87,14 +87,15 @@ class CheckAlignment(Transform):
         self.prior_hu = None if prior_hu is None else (float(prior_hu[0]), float(prior_hu[1]))
 
     def __call__(self, label: MetaTensor, image: MetaTensor) -> MetaTensor:
-        """Return the label on the image's grid: itself if it is there already, otherwise a new one and a warning.
+        """Return the label on the grid of the image: the label itself if it is on it, else a new one, with a warning.
 
         Args:
             label: label map ``(C, i, j, k)``.
             image: its image ``(C, i, j, k)``.
 
         Raises:
-            ValueError: one line naming the label's file (if known), the difference and the ways out.
+            ValueError: for a label that the policy does not accept, with its file (if known), the difference and the
+                possible policies.
         """
         _check_volume(label, "label")
         _check_volume(image, "image")
@@ -113,7 +114,7 @@ class CheckAlignment(Transform):
         return _with_affine_of(image, label, fixed)
 
     def _fix(self, label: MetaTensor, image: MetaTensor, found: Alignment, finding: str) -> NDArray[Any] | None:
-        """The label's array on the image's grid, or None where the policy refuses."""
+        """The array of the label on the grid of the image, or None if the policy does not allow it."""
         array = label.detach().cpu().numpy()
         if self.policy == "copy_from_image":
             if label.shape[1:] != image.shape[1:]:
@@ -132,7 +133,7 @@ class CheckAlignment(Transform):
         return moved
 
     def _ask_contents(self, label: MetaTensor, image: MetaTensor, found: Alignment, finding: str) -> None:
-        """Refuse what the intensities under the label contradict."""
+        """Raises ValueError if the intensities contradict the policy."""
         if self.prior_hu is None:
             return
         low, high = self.prior_hu
@@ -164,7 +165,7 @@ def _check_volume(volume: Any, what: str) -> None:
 
 
 def _by_headers(label: MetaTensor, image: MetaTensor, found: Alignment) -> NDArray[Any]:
-    """The label's array on the image's grid as the two affines say."""
+    """The array of the label on the grid of the image, according to the two affines."""
     from scipy.ndimage import affine_transform
 
     array = label.detach().cpu().numpy()
@@ -188,11 +189,12 @@ def _with_affine_of(image: MetaTensor, label: MetaTensor, array: NDArray[Any]) -
 
 
 class CheckAlignmentd(MapTransform):
-    """Dictionary form of :class:`CheckAlignment`: place it right after loading, before any transform by headers.
+    """Dictionary form of :class:`CheckAlignment`: use it right after loading, before transforms
+    that use the headers.
 
     Args:
         keys: the label maps to check.
-        image_key: the image that they belong to.
+        image_key: item of the image that they belong to.
         policy: see :class:`CheckAlignment`.
         tolerance_mm: see :class:`CheckAlignment`.
         prior_hu: see :class:`CheckAlignment`.
@@ -222,7 +224,7 @@ class CheckAlignmentd(MapTransform):
         self.check = CheckAlignment(policy, tolerance_mm, prior_hu)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which every key's label is on the image's grid."""
+        """Return a copy of ``data`` in which the label of every key is on the grid of the image."""
         result = dict(data)
         for key in self.key_iterator(result):
             if self.image_key not in result:

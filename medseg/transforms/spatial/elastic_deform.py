@@ -1,4 +1,4 @@
-"""Elastic deformation of images, labels and points by one given field, with an approximate inverse."""
+"""Elastic deformation of images, labels and points by a given field, with an approximate inverse."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _OURS = ("ElasticDeform", "ElasticDeformd", "RandElasticDeform", "RandElasticDef
 
 
 class Sampling:
-    """How a deformed image is read.
+    """Interpolation and padding of a deformed image.
 
     Args:
-        mode: "bilinear" (trilinear in 3-D) for images, "nearest" for labels, whose values and type are kept.
-        padding_mode: outside of the image "border" repeats its edge, "constant" stands for ``fill``.
-        fill: value outside for "constant".
+        mode: "bilinear" (trilinear in 3-D) for images; "nearest" for labels, which keeps their values and type.
+        padding_mode: outside of the image, "border" repeats the border voxels and "constant" pads with ``fill``.
+        fill: value outside of the image for "constant".
 
     Raises:
         ValueError: for an unknown mode.
@@ -65,12 +65,12 @@ def warp_image(img: NdarrayOrTensor, elastic: ElasticField, sampling: Sampling) 
     """Return the deformed image as a tensor of the same type; metadata are kept.
 
     Args:
-        img: channel-first ``(C, *spatial)``, left as it is.
+        img: channel-first ``(C, *spatial)``; it is not modified.
         elastic: the field.
-        sampling: how it is read.
+        sampling: interpolation and padding.
 
     Raises:
-        ValueError: for a shape or type that does not fit, or axes of other directions than the field's.
+        ValueError: for another shape or type, or axes with other directions than those of the field.
     """
     tensor = convert_to_tensor(img, track_meta=get_track_meta())
     d = elastic.spatial_dims
@@ -94,16 +94,17 @@ def warp_image(img: NdarrayOrTensor, elastic: ElasticField, sampling: Sampling) 
 def move_points(
     points: NdarrayOrTensor, elastic: ElasticField, affine: np.ndarray, inverse: bool = False
 ) -> tuple[torch.Tensor, float]:
-    """Points of an image moved with what they mark.
+    """Points of an image, moved together with the structures at their positions.
 
     Args:
-        points: voxel positions ``(N, d)`` or ``(C, N, d)``, fractional ones too.
+        points: voxel positions ``(N, d)`` or ``(C, N, d)``; fractions are allowed.
         elastic: the field.
         affine: affine of the image.
-        inverse: back from the deformed image.
+        inverse: from the deformed image back to the original.
 
     Returns:
-        Points of the same shape (float32 unless they were float64), and the error in mm that the iteration left.
+        Points of the same shape (float64 if they were float64, else float32), and the remaining error of the iteration
+        in mm.
     """
     tensor = convert_to_tensor(points, track_meta=get_track_meta())
     if tensor.ndim not in (2, 3) or tensor.shape[-1] != elastic.spatial_dims:
@@ -123,7 +124,7 @@ def move_points(
 
 
 def as_tensor_of(data: Any) -> torch.Tensor:
-    """A copy of numbers as the tensor that transforms give: with metadata while they are tracked."""
+    """A copy of an array as a tensor; a MetaTensor if metadata are tracked."""
     plain = data if isinstance(data, torch.Tensor) else torch.as_tensor(np.asarray(data))
     return convert_to_tensor(plain, track_meta=get_track_meta()).clone()
 
@@ -131,7 +132,7 @@ def as_tensor_of(data: Any) -> torch.Tensor:
 def push_field(
     transform: InvertibleTransform, data: Any, elastic: ElasticField | None, affine: np.ndarray, sampling: Sampling
 ) -> None:
-    """Write what the inverse needs into the trace of a MetaTensor."""
+    """Record what the inverse needs in the trace of a MetaTensor."""
     if not (isinstance(data, MetaTensor) and get_track_meta()):
         return
     info: dict[str, Any] = {"mode": sampling.mode, "padding_mode": sampling.padding_mode, "fill": sampling.fill}
@@ -143,11 +144,12 @@ def push_field(
 
 
 def pop_field(transform: InvertibleTransform, data: Any) -> tuple[ElasticField | None, np.ndarray, Sampling]:
-    """Read and remove it: the field (None if nothing was deformed), the image's affine and the sampling."""
+    """Read and remove the record: the field (None if nothing was deformed), the affine of the image, the sampling."""
     last = transform.get_most_recent_transform(data, check=False)[TraceKeys.CLASS_NAME]
     if last not in _OURS:
         raise ValueError(f"the last transform of the data is {last}, expected an elastic deformation; undo it first")
-    info = transform.pop_transform(data, check=False)[TraceKeys.EXTRA_INFO]  # a copy of the transform may undo it
+    # Not checked: a copy of the transform may also invert it.
+    info = transform.pop_transform(data, check=False)[TraceKeys.EXTRA_INFO]
     sampling = Sampling(info["mode"], info["padding_mode"], info["fill"])
     if "control_mm" not in info:
         return None, np.eye(4), sampling
@@ -158,8 +160,8 @@ def pop_field(transform: InvertibleTransform, data: Any) -> tuple[ElasticField |
 
 
 def unwarp_image(transform: InvertibleTransform, data: torch.Tensor) -> torch.Tensor:
-    """Undo the last deformation of an image approximately; its error goes to ``meta["elastic_inverse_error_mm"]``."""
-    data = data.clone()  # the trace is taken from the copy
+    """Approximate inverse of the last deformation; its error is in ``meta["elastic_inverse_error_mm"]``."""
+    data = data.clone()  # the trace of the copy is changed
     elastic, affine, sampling = pop_field(transform, data)
     if elastic is None:
         return data
@@ -171,7 +173,7 @@ def unwarp_image(transform: InvertibleTransform, data: torch.Tensor) -> torch.Te
 
 
 def unmove_points(transform: InvertibleTransform, points: torch.Tensor) -> torch.Tensor:
-    """Undo the last deformation of points."""
+    """Inverse of the last deformation of points."""
     points = points.clone()
     elastic, affine, _ = pop_field(transform, points)
     return points if elastic is None else move_points(points, elastic, affine, inverse=True)[0]
@@ -180,18 +182,18 @@ def unmove_points(transform: InvertibleTransform, points: torch.Tensor) -> torch
 class ElasticDeform(InvertibleTransform):
     """Deform an image or a label map by a given field.
 
-    The deformed image at position p shows the original at ``p + u(p)``. The field is in mm and can be used again: on a
-    label, on another image of the same patient with another spacing, and on points (:meth:`points`). It is evaluated
-    while sampling (:func:`medseg.ops.bspline_warp`), never stored densely. The inverse deforms back by an approximate
-    inverse field: smooth images return up to interpolation, and values that left the image are lost; the field's
-    error in mm is in ``meta["elastic_inverse_error_mm"]``.
+    The deformed image at position p shows the original at ``p + u(p)``. The field is in mm and can be applied to other
+    data: to a label, to another image of the same patient with another spacing, and to points (:meth:`points`). It is
+    evaluated during sampling (:func:`medseg.ops.bspline_warp`) and never stored for all voxels. The inverse uses an
+    approximate inverse field. It restores smooth images except for interpolation errors; values that were moved out of
+    the image are lost. The error of the inverse field in mm is in ``meta["elastic_inverse_error_mm"]``.
 
     Args:
-        field: the displacement; one whose bound does not exclude folding (``field.contraction`` from 1) is refused.
-        mode: "bilinear" for images, "nearest" for labels, whose values and type are kept.
-        padding_mode: outside of the image "border" repeats its edge, "constant" stands for ``fill``.
-        fill: value outside for "constant".
-        allow_folding: whether a field that may fold is taken all the same.
+        field: the displacement field; a field that may fold (``field.contraction`` of 1 or more) is an error.
+        mode: "bilinear" for images; "nearest" for labels, which keeps their values and type.
+        padding_mode: outside of the image, "border" repeats the border voxels and "constant" pads with ``fill``.
+        fill: value outside of the image for "constant".
+        allow_folding: whether a field that may fold is accepted.
 
     Raises:
         ValueError: for an unknown mode, or a field that may fold.
@@ -224,7 +226,7 @@ class ElasticDeform(InvertibleTransform):
         self.sampling = Sampling(mode, padding_mode, fill)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Return the deformed image ``(C, *spatial)``; the input is left as it is."""
+        """Return the deformed image ``(C, *spatial)``; the input is not modified."""
         result = warp_image(img, self.field, self.sampling)
         push_field(self, result, self.field, image_affine(img), self.sampling)
         return result
@@ -234,7 +236,7 @@ class ElasticDeform(InvertibleTransform):
 
         Args:
             points: voxel positions ``(N, d)`` or ``(C, N, d)`` in ``image``.
-            image: the image or its grid's 4 x 4 affine as a MetaTensor carries it; arrays have voxels of 1 mm.
+            image: the image, whose affine is used if it is a MetaTensor; other arrays have voxels of 1 mm.
 
         Returns:
             Their positions in the deformed image, and the error in mm.
@@ -242,20 +244,20 @@ class ElasticDeform(InvertibleTransform):
         return move_points(points, self.field, image_affine(image))
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
-        """Undo the last deformation of a MetaTensor approximately."""
+        """Approximate inverse of the last deformation of a MetaTensor."""
         return unwarp_image(self, data)
 
 
 class ElasticDeformd(MapTransform, InvertibleTransform):
-    """Dictionary form of :class:`ElasticDeform`: images, labels and points are moved together.
+    """Dictionary form of :class:`ElasticDeform`: images, labels and points are deformed together.
 
     Args:
         keys: images and labels.
         field: see :class:`ElasticDeform`.
-        mode: see :class:`ElasticDeform`; one for all keys or one for each.
-        padding_mode: see :class:`ElasticDeform`; one for all keys or one for each.
-        fill: see :class:`ElasticDeform`; one for all keys or one for each.
-        point_keys: items with points or clicks, voxel positions in the first of ``keys``.
+        mode: see :class:`ElasticDeform`; one for all keys or one per key.
+        padding_mode: see :class:`ElasticDeform`; one for all keys or one per key.
+        fill: see :class:`ElasticDeform`; one for all keys or one per key.
+        point_keys: items of points or clicks, given as voxel positions in the image of the first of ``keys``.
         allow_folding: see :class:`ElasticDeform`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
@@ -292,7 +294,7 @@ class ElasticDeformd(MapTransform, InvertibleTransform):
         return deform_items(self, self.transform.field, data, self.samplings, self.point_keys)
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which every key's last deformation is undone approximately."""
+        """Return a copy of ``data`` with the approximate inverse of the last deformation of every key."""
         return undeform_items(self, data, self.point_keys)
 
 
@@ -310,7 +312,7 @@ def deform_items(
     samplings: Mapping[Hashable, Sampling],
     point_keys: Sequence[Hashable],
 ) -> dict[Hashable, Any]:
-    """Deform images, labels and points of a sample; without a field they only become tensors."""
+    """Deform images, labels and points of a sample; without a field, only convert them to tensors."""
     result, image = dict(data), None
     for key in transform.key_iterator(data):
         image = data[key] if image is None else image
@@ -331,7 +333,7 @@ def deform_items(
 
 
 def undeform_items(transform: Any, data: Mapping[Hashable, Any], point_keys: Sequence[Hashable]) -> dict[Hashable, Any]:
-    """Undo :func:`deform_items` approximately."""
+    """Approximate inverse of :func:`deform_items`."""
     result = dict(data)
     for key in transform.key_iterator(data):
         result[key] = unwarp_image(transform, data[key])

@@ -18,12 +18,12 @@ __all__ = ["ElasticField", "FieldInverse", "GridField"]
 Array = NDArray[np.float64]
 
 _SAME_DIRECTION = 1e-4
-_OVERHANG = 3  # control points beyond the image, so that its edge lies inside the spline
+_OVERHANG = 3  # control points beyond the image, so that its border is inside the spline
 _REFINE = 4
 
 
 class GridField(NamedTuple):
-    """A field in the voxels of one image, as :func:`medseg.ops.bspline_warp` takes it."""
+    """A field in the voxel units of one image, as :func:`medseg.ops.bspline_warp` expects it."""
 
     control: Array
     spacing: tuple[float, ...]
@@ -31,7 +31,7 @@ class GridField(NamedTuple):
 
 
 class FieldInverse(NamedTuple):
-    """An approximate inverse field, and the largest distance in mm by which both together miss the identity."""
+    """An approximate inverse field, and the largest deviation in mm of the composition from the identity."""
 
     field: ElasticField
     error_mm: float
@@ -41,20 +41,20 @@ class FieldInverse(NamedTuple):
 class ElasticField:
     """Displacement ``u``: the deformed image at position p shows the original at ``p + u(p)``.
 
-    Positions and displacements are in mm along the axes of a reference grid, from the centre of its first voxel. One
-    field can therefore be applied to images of any spacing on axes of the same direction, and to points.
+    Positions and displacements are in mm along the axes of a reference grid, relative to the centre of its first voxel.
+    A field can therefore be applied to images with any spacing and the same directions of the axes, and to points.
 
     Args:
-        control_mm: displacement ``(d, *grid)`` in mm of every control point, d = 2 or 3; beyond the grid the points at
-            its edge are repeated. These are coefficients: the B-spline passes them closely, not through them
-            (see :meth:`through`).
-        spacing_mm: mm between control points along every axis, above 0.
+        control_mm: displacement ``(d, *grid)`` in mm of every control point, d = 2 or 3; beyond the grid, the outermost
+            points are repeated. These are coefficients: the B-spline approximates them; see :meth:`through` for
+            interpolation.
+        spacing_mm: distance in mm between control points along every axis, above 0.
         origin_mm: position of the first control point in mm.
         affine: 4 x 4 affine of the reference grid, voxel to RAS mm; the identity for arrays without an affine.
-        scale: factor by which a drawn field was reduced to keep it from folding, for the record.
+        scale: factor by which a random field was reduced to avoid folding; for information.
 
     Raises:
-        ValueError: for arrays of shapes that do not fit, or values that are not finite.
+        ValueError: for shapes that do not match, or values that are not finite.
 
     Example:
         >>> shift = np.zeros((2, 4, 4))
@@ -91,7 +91,7 @@ class ElasticField:
     def through(
         cls, values_mm: ArrayLike, spacing_mm: ArrayLike, origin_mm: ArrayLike, affine: ArrayLike | None = None
     ) -> ElasticField:
-        """The field whose displacement *is* the given one at every control point (cubic interpolation).
+        """The field that has exactly the given displacement at every control point (cubic interpolation).
 
         Args:
             values_mm: displacement ``(d, *grid)`` in mm.
@@ -110,35 +110,36 @@ class ElasticField:
 
     @cached_property
     def contraction(self) -> float:
-        """Upper bound of the field's derivative anywhere (largest row sum of ``|du/dp|``, no unit).
+        """Upper bound of the derivative of the field at all positions (largest row sum of ``|du/dp|``, no unit).
 
-        It is exact for the B-spline's Bezier form: below 1 the deformation is one-to-one (no folding), and the
-        iteration of :meth:`inverse_points` converges at least at this rate.
+        It is computed from the Bezier coefficients of the B-spline. If it is below 1, the deformation is one-to-one
+        (no folding), and the error of :meth:`inverse_points` decreases by at least this factor per iteration.
         """
         return contraction_bound(self.control_mm, self.spacing_mm)
 
     @property
     def jacobian_bounds(self) -> tuple[float, float]:
-        """Guaranteed range of the Jacobian determinant (1: volumes are kept); the lower bound is 0 if folding cannot be
-        excluded.
+        """Guaranteed range of the Jacobian determinant (1: volumes do not change).
+
+        The lower bound is 0 if the field may fold.
         """
         d = self.spatial_dims
         return max(0.0, 1 - self.contraction) ** d, (1 + self.contraction) ** d
 
     @property
     def largest_mm(self) -> float:
-        """Length in mm of the longest control vector, which no displacement exceeds."""
+        """Length in mm of the longest control vector, an upper bound of the displacement."""
         return float(np.sqrt((self.control_mm**2).sum(0)).max())
 
     def limited(self, contraction: float) -> ElasticField:
-        """This field, or a weaker one whose :attr:`contraction` is at most the given number."""
+        """This field, scaled down if necessary so that its :attr:`contraction` is at most the given number."""
         if self.contraction <= contraction:
             return self
         factor = contraction / self.contraction
         return replace(self, control_mm=self.control_mm * factor, scale=self.scale * factor)
 
     def displacement(self, points_mm: ArrayLike) -> Array:
-        """Displacement in mm at positions ``(N, d)`` in mm along the axes, the same shape."""
+        """Displacement ``(N, d)`` in mm at positions ``(N, d)`` in mm along the axes."""
         points = np.asarray(points_mm, dtype=np.float64)
         t = (points - self.origin_mm) / self.spacing_mm
         first, weights = np.floor(t).astype(np.int64) - 1, cubic_weights(t - np.floor(t))
@@ -150,15 +151,15 @@ class ElasticField:
         return total
 
     def inverse_points(self, points_mm: ArrayLike, tolerance_mm: float = 1e-6, most: int = 500) -> tuple[Array, float]:
-        """Where points of the original lie in the deformed image: p with ``p + u(p) = q``, by fixed-point iteration.
+        """Positions of points of the original in the deformed image: p with ``p + u(p) = q``, by fixed-point iteration.
 
         Args:
             points_mm: positions q ``(N, d)`` in mm along the axes.
-            tolerance_mm: error at which the iteration ends.
-            most: iterations at most.
+            tolerance_mm: the iteration ends at this error.
+            most: largest number of iterations.
 
         Returns:
-            positions p, and the error that remains, the largest ``|p + u(p) - q|`` in mm.
+            positions p, and the remaining error, the largest ``|p + u(p) - q|`` in mm.
         """
         target = np.asarray(points_mm, dtype=np.float64)
         if not len(target):
@@ -174,14 +175,14 @@ class ElasticField:
         return found, float(np.sqrt((rest**2).sum(1)).max())
 
     def inverse(self, size: Sequence[int], affine: ArrayLike | None = None) -> FieldInverse:
-        """An approximate inverse over an image, again as a B-spline, on a grid four times as fine.
+        """An approximate inverse field for an image, as a B-spline on a grid with a quarter of the spacing.
 
         Args:
             size: voxels of the image along every axis.
-            affine: its affine; the reference grid's unless given.
+            affine: its affine; by default that of the reference grid.
 
         Returns:
-            The field and its error, measured between its control points, where it is largest.
+            The field and its error, measured midway between its control points, where it is largest.
         """
         grid = self.on_grid(self.affine if affine is None else affine)
         voxel_mm = self.spacing_mm / np.array(grid.spacing)
@@ -201,10 +202,10 @@ class ElasticField:
         return FieldInverse(found, float(np.sqrt((rest**2).sum(1)).max()))
 
     def on_grid(self, affine: ArrayLike) -> GridField:
-        """The field in voxels of an image.
+        """The field in voxel units of an image.
 
         Raises:
-            ValueError: if the image's axes have other directions than the reference grid's.
+            ValueError: if the axes of the image have other directions than those of the reference grid.
         """
         scale, start = self._relative(affine)
         voxel_mm = scale * self._reference_spacing()

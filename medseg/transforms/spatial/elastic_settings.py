@@ -1,4 +1,4 @@
-"""How random elastic fields are drawn: the coarse grids of well-known papers, and one's own."""
+"""Settings of random elastic fields: those of well-known papers, and user-defined ones."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ __all__ = ["ELASTIC_PRESETS", "ElasticSettings"]
 
 @dataclass(frozen=True)
 class ElasticSettings:
-    """Grid and size of random displacements; every control point's are independent and normally distributed.
+    """Grid and size of random displacements; those of the control points are independent and normally distributed.
 
     Args:
-        std: standard deviation of a control point's displacement along every axis, in ``units``, from 0.
-        points: control points along every axis, the first and last on the image's first and last voxel; or None.
-        spacing: distance of control points in ``units``, with one beyond the image on every side; or None. Exactly one
-            of ``points`` and ``spacing`` is given.
-        units: "mm", or "voxel" of the image the field is drawn for.
-        interpolate: whether the drawn values are those of the field at the control points (bicubic / tricubic
-            interpolation), or B-spline coefficients, which give a smoother and weaker field.
+        std: standard deviation of the displacement of a control point along every axis, in ``units``, 0 or more.
+        points: number of control points along every axis; the first and last one are at the first and last voxel of
+            the image. Or None.
+        spacing: distance of control points in ``units``, with one control point beyond the image on every side. Or
+            None. Give exactly one of ``points`` and ``spacing``.
+        units: "mm", or "voxel" of the image that the field is drawn for.
+        interpolate: True: the random values are displacements at the control points (bicubic / tricubic interpolation).
+            False: they are B-spline coefficients, which give a smoother and weaker field.
 
     Raises:
-        ValueError: for a setting that makes no grid.
+        ValueError: for settings that do not define a grid.
 
     Example:
         >>> settings = ElasticSettings(std=4.0, spacing=32.0, units="voxel")
@@ -60,7 +61,7 @@ class ElasticSettings:
         """A random field for an image.
 
         Args:
-            random: where the numbers come from.
+            random: source of the random numbers.
             size: voxels along its 2 or 3 axes.
             affine: 4 x 4, voxel to RAS mm.
         """
@@ -93,7 +94,7 @@ ELASTIC_PRESETS: Mapping[str, ElasticSettings] = MappingProxyType(
 * "unet3d": a B-spline grid of 32 voxels, 4 voxels (Cicek et al. 2016);
 * "vnet": 2 x 2 x 2 control points of a B-spline (Milletari et al. 2016; the paper names no size, 15 mm is chosen here).
 
-The grids of "unet" and "vnet" span the image whatever its size, so on small images the same displacements bend more: at
-the papers' sizes no draw comes near folding, but at 96 x 96 most draws of "unet" are weakened by the ``fold_limit`` of
-:class:`medseg.transforms.RandElasticDeform`; ``field.scale`` says by how much.
+The grids of "unet" and "vnet" cover the image whatever its size, so the same displacements deform small images more
+strongly. At the image sizes of the papers no field is close to folding, but at 96 x 96 most fields of "unet" are scaled
+down because of the ``fold_limit`` of :class:`medseg.transforms.RandElasticDeform`; ``field.scale`` is the factor.
 """

@@ -1,4 +1,4 @@
-"""Points between patient millimetres and the voxels of an image, wherever spatial transforms have moved its grid."""
+"""Points in world coordinates (mm) and in voxels of an image, also after spatial transforms of the image."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ _COUPLING = 1e-6
 
 
 def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False) -> NDArray[np.float64]:
-    """The 4 x 4 affine, voxel to RAS mm, of a MetaTensor; or a matrix.
+    """The 4 x 4 affine, voxel to RAS mm, of a MetaTensor; a 4 x 4 matrix is returned as it is.
 
     Args:
         image: an image, or the affine itself as a 4 x 4 array or tensor.
         what: name for the message.
-        pending: the affine that the image will have once lazy transforms are applied that are still pending, instead
-            of that of the voxels at hand.
+        pending: True for the affine after all pending lazy transforms, False for the affine of the current voxels.
 
     Raises:
         ValueError: for an image without an affine.
@@ -45,26 +44,26 @@ def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False
 
 
 class _MapPoints(InvertibleTransform):
-    """Map points by a matrix made of an image's affine; the inverse uses the matrix that was applied."""
+    """Map points with a matrix computed from an affine; the inverse uses the matrix that was applied."""
 
     backend = [TransformBackends.NUMPY]
 
     def __init__(self, frame: WorldFrame, dtype: DtypeLike = np.float32) -> None:
-        world_affine(np.eye(4), frame)  # refuses an unknown frame now
+        world_affine(np.eye(4), frame)  # raises now if the frame is unknown
         self.frame = frame
         self.dtype = dtype
 
     @abstractmethod
     def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The 4 x 4 matrix applied to the points for an image's affine."""
+        """The 4 x 4 matrix that is applied to the points, for the affine of an image."""
 
     def __call__(self, points: NdarrayOrTensor, image: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the mapped points; the computation is in float64.
 
         Args:
-            points: ``(N, 3)`` or ``(C, N, 3)``, left as they are. Also ``(..., 2)`` for two-dimensional images, whose
-                affine must not mix the third axis with the first two.
-            image: the image whose grid is meant, a MetaTensor with its present affine, or a 4 x 4 affine to RAS mm.
+            points: ``(N, 3)`` or ``(C, N, 3)``; they are not modified. Also ``(..., 2)`` for 2-D images, whose affine
+                must not mix the third axis with the first two.
+            image: the image that defines the grid, a MetaTensor with its current affine, or a 4 x 4 affine to RAS mm.
 
         Returns:
             Points of the same shape in ``dtype``.
@@ -79,7 +78,7 @@ class _MapPoints(InvertibleTransform):
         return result
 
     def inverse(self, points: torch.Tensor) -> torch.Tensor:
-        """Undo the last mapping of the points, a MetaTensor that carries its trace."""
+        """Inverse of the last mapping of the points, which must be a MetaTensor with its trace."""
         trace = self.pop_transform(points)
         return self._apply(points, np.linalg.inv(trace[TraceKeys.EXTRA_INFO]["matrix"].numpy()))
 
@@ -108,9 +107,9 @@ def _apply_2d(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArr
 class WorldToVoxel(_MapPoints):
     """Map world points in mm to fractional voxel indices of an image.
 
-    The image's *present* affine is used, so the points land on the right voxels also after MONAI's ``Orientation``,
-    ``Spacing``, crops, flips and random affines, pending lazy ones included. Unlike MONAI's ``ApplyTransformToPoints``
-    the frame of the points must be said, and whatever affine the points themselves carry has no influence.
+    The *current* affine of the image is used, so the points are also correct after MONAI's ``Orientation``,
+    ``Spacing``, crops, flips and random affines, including pending lazy ones. Unlike in MONAI's
+    ``ApplyTransformToPoints``, the frame of the points must be given, and an affine of the points is not used.
 
     Args:
         frame: frame of the points: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
@@ -164,7 +163,7 @@ class _MapPointsd(MapTransform, InvertibleTransform):
         self.points = points
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which every key's points are mapped."""
+        """Return a copy of ``data`` in which the points of every key are mapped."""
         result = dict(data)
         for key in self.key_iterator(result):
             if self.image_key not in result:
@@ -173,7 +172,7 @@ class _MapPointsd(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which every key's last mapping is undone."""
+        """Return a copy of ``data`` with the inverse of the last mapping of every key."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.points.inverse(result[key])
@@ -184,8 +183,8 @@ class WorldToVoxeld(_MapPointsd):
     """Dictionary form of :class:`WorldToVoxel`.
 
     Args:
-        keys: items with world points in mm.
-        image_key: the image whose grid is meant; place this transform after those that change the grid.
+        keys: items of points in world coordinates, mm.
+        image_key: item of the image that defines the grid; use this transform after those that change the grid.
         frame: see :class:`WorldToVoxel`.
         dtype: see :class:`WorldToVoxel`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
@@ -211,8 +210,8 @@ class VoxelToWorldd(_MapPointsd):
     """Dictionary form of :class:`VoxelToWorld`.
 
     Args:
-        keys: items with voxel points.
-        image_key: the image whose grid they are on.
+        keys: items of points in voxels.
+        image_key: item of the image that defines the grid.
         frame: see :class:`VoxelToWorld`.
         dtype: see :class:`VoxelToWorld`.
         allow_missing_keys: whether a missing key is skipped instead of raising.

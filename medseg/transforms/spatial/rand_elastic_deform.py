@@ -1,4 +1,4 @@
-"""Random elastic deformation of images, labels and points by one common field."""
+"""Random elastic deformation of images, labels and points with the same field."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["RandElasticDeform", "RandElasticDeformd"]
 
 
 class RandElasticDeform(RandomizableTransform, InvertibleTransform):
-    """Deform an image by a random field (see :class:`ElasticDeform`).
+    """Deform an image with a random field (see :class:`ElasticDeform`).
 
-    The field that was drawn last is :attr:`field` (None if the transform was not applied): use it again through
-    :class:`ElasticDeform`, and read ``field.contraction``, ``field.jacobian_bounds``, ``field.largest_mm`` and
-    ``field.scale``, the factor by which a draw was reduced to keep it from folding.
+    The last field is :attr:`field` (None if the image was not deformed). It can be used again with
+    :class:`ElasticDeform`. Its size is described by ``field.contraction``, ``field.jacobian_bounds`` and
+    ``field.largest_mm``; ``field.scale`` is the factor by which it was reduced to avoid folding.
 
     Args:
-        settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or settings of one's own.
+        settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or :class:`ElasticSettings`.
         prob: probability of a deformation.
         mode: "bilinear" for images, "nearest" for labels.
-        padding_mode: outside of the image "border" repeats its edge, "constant" stands for ``fill``.
-        fill: value outside for "constant".
-        fold_limit: a draw whose contraction bound exceeds this is reduced to it, so that the image cannot fold and
-            points can be moved; above 0 and below 1. None leaves draws as they are.
+        padding_mode: outside of the image, "border" repeats the border voxels and "constant" pads with ``fill``.
+        fill: value outside of the image for "constant".
+        fold_limit: fields with a larger ``contraction`` are scaled down to this value, so that the image cannot fold
+            and points can be moved; above 0 and below 1. None does not scale fields.
 
     Raises:
         ValueError: for an unknown preset, mode or limit.
@@ -84,7 +84,7 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
         """Draw whether the image is deformed, and the field.
 
         Args:
-            data: the channel-first image whose grid the field is for.
+            data: the channel-first image that the field is drawn for.
         """
         super().randomize(None)
         self.field = None
@@ -96,8 +96,8 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
         """Return the deformed image as a tensor of the same type.
 
         Args:
-            img: channel-first ``(C, *spatial)`` with 2 or 3 spatial axes; left as it is.
-            randomize: whether a new field is drawn; otherwise the last one is used again.
+            img: channel-first ``(C, *spatial)`` with 2 or 3 spatial axes; it is not modified.
+            randomize: True draws a new field; False uses the last one again.
         """
         check_image(img)
         if randomize:
@@ -107,22 +107,23 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: torch.Tensor) -> torch.Tensor:
-        """Undo the last deformation of a MetaTensor approximately, as :class:`ElasticDeform` does."""
+        """Approximate inverse of the last deformation of a MetaTensor, see :class:`ElasticDeform`."""
         return unwarp_image(self, data)
 
 
 class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
-    """Dictionary form of :class:`RandElasticDeform`: one field is drawn, for the grid of the first key, for all keys.
+    """Dictionary form of :class:`RandElasticDeform`: all keys are deformed with the same
+    field, which is drawn for the grid of the first key.
 
     Args:
         keys: images and labels.
         settings: see :class:`RandElasticDeform`.
         prob: see :class:`RandElasticDeform`.
-        mode: "bilinear" or "nearest", one for all keys or one for each.
-        padding_mode: "border" or "constant", one for all keys or one for each.
+        mode: "bilinear" or "nearest", one for all keys or one per key.
+        padding_mode: "border" or "constant", one for all keys or one per key.
         fill: value outside for "constant", one for all keys or one for each.
         fold_limit: see :class:`RandElasticDeform`.
-        point_keys: items with points or clicks, voxel positions in the first of ``keys``.
+        point_keys: items of points or clicks, given as voxel positions in the image of the first of ``keys``.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -154,7 +155,7 @@ class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> RandElasticDeformd:
-        """Seed the draws and return this transform."""
+        """Set the seed of the random numbers and return this transform."""
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self
@@ -164,7 +165,7 @@ class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
         self.transform.randomize(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which all keys are deformed by one common draw."""
+        """Return a copy of ``data`` in which all keys are deformed with the same field."""
         first = next(iter(self.key_iterator(data)), None)
         if first is None:
             return dict(data)
@@ -173,7 +174,7 @@ class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
         return deform_items(self, self.transform.field, data, self.samplings, self.point_keys)
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` in which every key's last deformation is undone approximately."""
+        """Return a copy of ``data`` with the approximate inverse of the last deformation of every key."""
         return undeform_items(self, data, self.point_keys)
 
 

@@ -1,4 +1,4 @@
-"""Transforms that describe texture and the distribution of values, as maps or as one vector a region."""
+"""Transforms that describe texture and intensity distributions, as maps or as one vector per region."""
 
 from __future__ import annotations
 

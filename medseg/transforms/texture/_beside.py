@@ -1,4 +1,4 @@
-"""What the texture transforms share: images as floating tensors, masks, and dictionary forms that add an item."""
+"""Shared parts of the texture transforms: conversion of images and masks, and dictionary forms that add an item."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def as_mask(mask: NdarrayOrTensor | None, image: Tensor) -> Tensor | None:
 
 
 def check_alike(img: Any, regions: Any) -> None:
-    """Raises ValueError if lazy transforms are pending for an image and not for its regions, or the other way round.
+    """Raises ValueError if an image and its regions do not have the same number of pending lazy transforms.
 
-    The voxels of the two then no longer lie on each other, whatever their shapes.
+    Their voxels then do not correspond to each other, whatever their shapes.
     """
     if not (isinstance(img, MetaTensor) and isinstance(regions, MetaTensor)):
         return
@@ -65,7 +65,7 @@ def check_alike(img: Any, regions: Any) -> None:
 
 
 def as_vectors(values: Tensor, tracked: Any, dtype: torch.dtype) -> NdarrayOrTensor:
-    """Numbers that describe an image, in its type; nothing that was or will be done to its voxels applies to them."""
+    """Numbers that describe an image, as a tensor of the same kind, without its applied and pending transforms."""
     found: NdarrayOrTensor = convert_to_dst_type(values, tracked, dtype=dtype)[0]
     if isinstance(found, MetaTensor):
         found.clear_pending_operations()
@@ -74,7 +74,7 @@ def as_vectors(values: Tensor, tracked: Any, dtype: torch.dtype) -> NdarrayOrTen
 
 
 def spacing_in(unit: str, img: NdarrayOrTensor, dims: int) -> list[float]:
-    """Sides of a voxel in the unit of length: 1 for "voxel", the affine's spacing for "mm".
+    """Size of a voxel along each axis in the given unit: 1 for "voxel", the spacing in the affine for "mm".
 
     Raises:
         ValueError: for "mm" and an image without an affine.
@@ -87,15 +87,15 @@ def spacing_in(unit: str, img: NdarrayOrTensor, dims: int) -> list[float]:
 
 
 class AddsBeside(MapTransform):
-    """Dictionary form of a transform of an image and, if named, a second item: the result becomes ``key + postfix``.
+    """Dictionary form of a transform of an image and optionally a second item; the result is ``key + postfix``.
 
-    A subclass that adds more items names their endings in ``further`` and returns them from ``derive`` as well.
+    A subclass that adds more items lists their endings in ``further`` and also returns them from ``derive``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         transform: the array form.
-        postfix: appended to a key to name its result.
-        second_key: the mask or the regions, the array form's second argument; None for none.
+        postfix: appended to the key to form the name of the result.
+        second_key: item of the mask or regions, the second argument of the array form; None for none.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -117,18 +117,18 @@ class AddsBeside(MapTransform):
 
         Raises:
             KeyError: if the second item is missing.
-            ValueError: if an item of the output's name is there already.
+            ValueError: if an item with the name of the output exists already.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             names = [f"{key}{self.postfix}{ending}" for ending in ("", *self.further)]
             for name in names:
                 if name in data:
-                    raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+                    raise ValueError(f"item {name!r} exists already, expected a new name; choose another postfix")
             second = () if self.second_key is None else (result[self.second_key],)
             result.update(zip(names, self.derive(result[key], *second), strict=True))
         return result
 
     def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
-        """The result for one image, then the further items."""
+        """The result for one image, and then the further items."""
         return (self.transform(image, *second),)

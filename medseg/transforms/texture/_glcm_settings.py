@@ -1,4 +1,4 @@
-"""Grey levels and offsets of co-occurrence matrices, as maps and regions take them."""
+"""Grey levels and offsets of co-occurrence matrices, for maps and regions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Unit = Literal["voxel", "mm"]
 def glcm_offsets(
     distances: Sequence[float], spacing: Sequence[float], skip_axis: int | None = None
 ) -> list[tuple[int, ...]]:
-    """Offsets in voxels for distances along all directions between neighbours, 4 in two dimensions and 13 in three.
+    """Offsets in voxels for distances along all directions between neighbours: 4 in 2-D and 13 in 3-D.
 
-    Of two opposite directions one is taken, as the matrix is symmetric. ``distance / spacing`` along the direction is
-    rounded to whole voxels, as in scikit-image's ``graycomatrix`` for a spacing of 1; offsets that are equal after that
-    come once.
+    Only one of two opposite directions is used, because the matrix is symmetric. ``distance / spacing`` along the
+    direction is rounded to whole voxels, as in scikit-image's ``graycomatrix`` for a spacing of 1. Offsets that are
+    equal after rounding are returned once.
 
     Args:
         distances: lengths in the unit of the spacing.
-        spacing: side of a voxel along each axis.
-        skip_axis: axis without a step, such as that of thick slices.
+        spacing: size of a voxel along each axis.
+        skip_axis: axis along which no offset steps, e.g. that of thick slices.
 
     Raises:
-        ValueError: for a distance that rounds to no step at all, or an axis that is not there.
+        ValueError: for a distance that is rounded to 0 in all directions, or an axis that does not exist.
 
     Example:
         >>> glcm_offsets([1], (1.0, 1.0))
@@ -66,19 +66,19 @@ def glcm_offsets(
 
 
 class GlcmSettings:
-    """Levels, offsets and features, checked.
+    """Checked levels, offsets and features.
 
     Args:
         levels: number of grey levels.
-        value_range: intensities of the lower end of the first level and the upper end of the last.
+        value_range: intensities at the lower end of the first level and at the upper end of the last level.
         distances: lengths of the offsets.
-        unit: "voxel", or "mm" by the spacing of the image's affine.
+        unit: "voxel", or "mm" according to the spacing in the affine of the image.
         features: names of features.
-        quantise: whole levels, or positions on their axis.
-        skip_axis: axis without a step.
+        quantise: True for whole levels, False for positions between them.
+        skip_axis: axis along which no offset steps.
 
     Raises:
-        ValueError: for a value that cannot be.
+        ValueError: for an invalid value.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class GlcmSettings:
         return glcm_offsets(self.distances, spacing_in(self.unit, img, img.ndim - 1), self.skip_axis)
 
     def to_levels(self, image: Tensor) -> Tensor:
-        """Grey levels: level k is the k-th bin of the range, and without quantising the centre of that bin is k."""
+        """Grey levels: level k is the k-th bin of the range; without quantisation, k is the centre of that bin."""
         position = bin_position(image, self.levels, self.low, self.high)
         if self.quantise:
             return position.floor().clamp(0, self.levels - 1).to(image.dtype)

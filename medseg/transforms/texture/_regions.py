@@ -1,4 +1,4 @@
-"""Regions of an image, as a label map with chosen labels or as one mask a region."""
+"""Regions of an image, given as a label map with selected labels or as one mask per region."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_labels(labels: Labels) -> tuple[tuple[int, ...], ...] | None:
     """The labels of every region as tuples.
 
     Raises:
-        ValueError: unless there is at least one region, each of one label or several.
+        ValueError: if there is no region, or a region without a label.
     """
     if labels is None:
         return None
@@ -31,7 +31,7 @@ def check_labels(labels: Labels) -> tuple[tuple[int, ...], ...] | None:
 
 
 def region_masks(regions: NdarrayOrTensor, image: Tensor, labels: tuple[tuple[int, ...], ...] | None) -> Tensor:
-    """One mask a region, bool ``[R, *spatial]``, on the device of the image.
+    """One mask per region, bool ``[R, *spatial]``, on the device of the image.
 
     Args:
         regions: a label map ``(1, *spatial)`` if labels are given, else masks ``(R, *spatial)`` of 0 and 1.

@@ -1,4 +1,4 @@
-"""Slices of an image for the filters that work in the plane: two-dimensional images, or volumes along a named axis."""
+"""Slices of an image for 2-D filters: a 2-D image, or a volume along a given axis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def to_slices(image: Tensor, slice_axis: int | None) -> Tensor:
     """The slices ``[C, N, H, W]`` of ``(C, H, W)`` (N = 1) or of ``(C, *spatial)`` along a spatial axis.
 
     Raises:
-        ValueError: for a volume without a slice axis, a flat image with one, or an axis that is not there.
+        ValueError: for a volume without a slice axis, a 2-D image with one, or an axis that does not exist.
     """
     if image.ndim == 3:
         if slice_axis is not None:

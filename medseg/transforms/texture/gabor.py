@@ -1,4 +1,4 @@
-"""Gabor filters: the strength of waves of chosen frequencies and orientations around every voxel."""
+"""Gabor filters: the strength of waves of given frequencies and orientations around every voxel."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ GaborOutput = Literal["magnitude", "real", "imag"]
 
 
 class Gabor(Transform):
-    """Responses to scikit-image's ``gabor_kernel`` with a round Gaussian, by convolution; a volume slice by slice.
+    """Responses to scikit-image's ``gabor_kernel`` with an isotropic Gaussian; a volume is filtered slice by slice.
 
-    Every kernel is a plane wave under a Gaussian, so it is the product of one vector an axis and is applied as such.
-    Beyond the border of the image the nearest voxel is read, as ``skimage.filters.gabor(mode="nearest")`` does.
-    Outside of the mask too the nearest voxel of the mask in the slice is read, so that no edge arises where the mask
-    ends; the maps are 0 there. A voxel that is not finite does not count. Differentiable in the image.
+    A kernel is a plane wave times a Gaussian. It is separable and is applied as two 1-D convolutions. Beyond the border
+    of the image the nearest voxel is used, as in ``skimage.filters.gabor(mode="nearest")``. Voxels outside of the mask
+    are replaced by the nearest voxel of the mask in the slice, so that the border of the mask is not an edge; the maps
+    are 0 there. Voxels that are not finite are treated as outside of the mask. Differentiable with respect to the
+    image.
 
     Args:
-        frequencies: cycles per unit, each up to half a cycle a voxel.
-        orientations: number of directions, evenly over 180 degrees from 0 on, or the directions in degrees. At 0 the
-            wave runs along the last axis of the slice, at 90 along the first, as in scikit-image.
-        unit: of the frequencies: "voxel", or "mm" by the spacing of the image's affine, which must be the same along
-            both axes of the slice.
-        outputs: of every filter, some of "magnitude", "real" and "imag"; their order is that of the channels.
-        bandwidth: width of the filters in octaves; the sigma of the Gaussian is 0.56 wavelengths at 1.
-        slice_axis: for a volume, the spatial axis (0 is the first after the channel) along which the slices lie; None
-            for an image of two spatial axes.
+        frequencies: cycles per unit, each at most half a cycle per voxel.
+        orientations: number of directions, evenly distributed over 180 degrees from 0, or the directions in degrees.
+            At 0 the wave runs along the last axis of the slice, at 90 along the first, as in scikit-image.
+        unit: unit of the frequencies, cycles per "voxel" or per "mm"; "mm" uses the spacing in the affine of the image,
+            which must be the same along both axes of the slice.
+        outputs: outputs of every filter, from "magnitude", "real" and "imag", in the order of the channels.
+        bandwidth: bandwidth of the filters in octaves; for 1, the sigma of the Gaussian is 0.56 wavelengths.
+        slice_axis: for a volume, the spatial axis (0 is the first after the channel) perpendicular to the slices; None
+            for an image with two spatial axes.
 
     Raises:
-        ValueError: for a value that cannot be.
+        ValueError: for an invalid value.
 
     Example:
         >>> image = np.tile(np.sin(2 * np.pi * 0.2 * np.arange(64)), (1, 64, 1))
@@ -80,7 +81,7 @@ class Gabor(Transform):
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """What the channels of the result are, for one channel of the image."""
+        """Names of the channels of the result for one channel of the image."""
         return tuple(
             f"{output} {f:g} cycles/{self.unit} {a:g} deg"
             for f in self.frequencies
@@ -89,16 +90,16 @@ class Gabor(Transform):
         )
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
-        """Return the maps ``(C * frequencies * orientations * outputs, *spatial)``, the first channel's first.
+        """Return the maps ``(C * frequencies * orientations * outputs, *spatial)``.
 
-        Within a channel the first frequency comes first, within it the first orientation; see ``channel_names``.
+        The order is by channel, then frequency, orientation and output; see ``channel_names``.
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
-            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
+            mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes or a slice axis that do not fit, a frequency above half a cycle a voxel, or
+            ValueError: for shapes or a slice axis that do not match, a frequency above half a cycle per voxel, or
                 ``unit="mm"`` and an image without an affine or with voxels that are not square in the slice.
         """
         tracked, image = as_image(img)
@@ -107,14 +108,14 @@ class Gabor(Transform):
         slices, counted = to_slices(image, self.slice_axis), to_slices(valid, self.slice_axis)
         side = self._side(img)
         filled = _fill_nearest(slices, counted)
-        # Channels and slices are the batch; every filter makes two maps of each.
+        # Channels and slices form the batch; every filter gives two maps for each of them.
         waves = [self._apply(filled, f, a, side) for f in self.frequencies for a in self.angles]
         maps = torch.stack([part for wave in waves for part in self._parts(wave)], dim=1)
         maps = torch.where(counted[:, None], maps, 0.0).flatten(0, 1)
         return convert_to_dst_type(from_slices(maps, self.slice_axis), tracked, dtype=image.dtype)[0]
 
     def _side(self, img: NdarrayOrTensor) -> float:
-        """Side of a voxel in the plane, in the unit."""
+        """Size of a voxel in the slice, in the unit of the frequencies."""
         sides = spacing_in(self.unit, img, img.ndim - 1)
         if self.slice_axis is not None:
             del sides[self.slice_axis]
@@ -132,7 +133,7 @@ class Gabor(Transform):
         return sides[0]
 
     def _apply(self, slices: Tensor, frequency: float, angle: float, side: float) -> Tensor:
-        """The complex response ``[C, N, H, W]`` as its real and imaginary part in front."""
+        """The complex response ``[2, C, N, H, W]``: real part, imaginary part."""
         first, last = _kernel_vectors(frequency * side, angle, self.bandwidth)
         rows, columns = len(first) // 2, len(last) // 2
         flat = slices.flatten(0, 1)[:, None]
@@ -144,7 +145,7 @@ class Gabor(Transform):
         return found.movedim(1, 0).unflatten(1, slices.shape[:2])
 
     def _parts(self, wave: Tensor) -> list[Tensor]:
-        # The modulus of a complex number has the gradient 0 at 0; a square root of squares would have none.
+        # In torch, the absolute value of a complex number has gradient 0 at 0; a square root of squares has NaN.
         found = {"real": wave[0], "imag": wave[1]}
         if "magnitude" in self.outputs:
             found["magnitude"] = torch.complex(wave[0], wave[1]).abs()
@@ -155,15 +156,15 @@ class Gabord(AddsBeside):
     """Dictionary form of :class:`Gabor`: the maps of ``key`` become ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         frequencies: see :class:`Gabor`.
         orientations: see :class:`Gabor`.
         unit: see :class:`Gabor`.
         outputs: see :class:`Gabor`.
         bandwidth: see :class:`Gabor`.
         slice_axis: see :class:`Gabor`.
-        mask_key: the item with the voxels that count; None for all.
-        postfix: appended to a key to name its maps.
+        mask_key: item of the mask; None to use all voxels.
+        postfix: appended to the key to form the name of the maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -203,7 +204,7 @@ def _angles(orientations: int | Sequence[float]) -> tuple[float, ...]:
 def _kernel_vectors(
     frequency: float, angle: float, bandwidth: float
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """The vectors along the first and the last axis whose outer product is the kernel, mirrored: torch correlates."""
+    """Vectors along the first and last axis whose outer product is the kernel; mirrored, because torch correlates."""
     from skimage.filters import gabor_kernel
 
     kernel = gabor_kernel(frequency, math.radians(angle), bandwidth)[::-1, ::-1]
@@ -212,7 +213,7 @@ def _kernel_vectors(
 
 
 def _fill_nearest(slices: Tensor, valid: Tensor) -> Tensor:
-    """The slices with the value of the nearest voxel that counts in place of those that do not; 0 if none does."""
+    """The slices with every invalid voxel replaced by the nearest valid one; 0 if no voxel is valid."""
     from scipy.ndimage import distance_transform_edt
 
     if bool(valid.all()):

@@ -1,4 +1,4 @@
-"""Local binary patterns: which of a circle's points around every voxel are at least as bright as the voxel."""
+"""Local binary patterns: which points on a circle around a voxel are at least as bright as the voxel."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ NO_CODE = -1.0
 
 
 class LBP(Transform):
-    """Codes of the local binary pattern, by scikit-image's ``local_binary_pattern``; a volume slice by slice.
+    """Codes of scikit-image's ``local_binary_pattern``; a volume is processed slice by slice.
 
-    Points on a circle around a voxel are read bilinearly and compared with it. A voxel has a code only if all that its
-    points read lies in the image and in the mask and is finite: elsewhere the map is -1, which a
-    :class:`RegionHistogram` of ``codes`` bins over ``value_range=(-0.5, codes - 0.5)`` leaves out. (scikit-image
-    itself reads 0 beyond the border, which is no neutral value in HU.)
+    Points on a circle around a voxel are interpolated bilinearly and compared with the voxel. A voxel has a code only
+    if all voxels that are used for this are finite, inside the image and inside the mask. Elsewhere the map is -1, and
+    a :class:`RegionHistogram` with ``codes`` bins and ``value_range=(-0.5, codes - 0.5)`` does not count it.
+    (scikit-image itself uses 0 beyond the border, which is not a neutral value in HU.)
 
-    Codes do not change with brightness or contrast, but in flat regions they see the last digit of the intensities:
-    take whole HU where you can, as scikit-image advises by a warning. Not differentiable. Source: Ojala, Pietikäinen
-    and Mäenpää, IEEE TPAMI 24, 2002.
+    Codes do not depend on brightness or contrast. In homogeneous regions they depend on the last digit of the
+    intensities, so use whole HU if possible; scikit-image warns about this. Not differentiable. Source: Ojala,
+    Pietikäinen and Mäenpää, IEEE TPAMI 24, 2002.
 
     Args:
-        points: points on the circle, 1 to 24.
-        radius: radius of the circle in voxels, above 0; in-plane voxels are taken as square.
-        method: "default" for the pattern itself, "ror" for its smallest rotation, "uniform" for the number of points of
-            rotation-invariant uniform patterns, "nri_uniform" for uniform patterns with their rotation, "var" for the
-            variance of the points (no code; 0 where they are all equal, where scikit-image gives NaN).
-        slice_axis: for a volume, the spatial axis (0 is the first after the channel) along which the slices lie; None
-            for an image of two spatial axes.
+        points: number of points on the circle, 1 to 24.
+        radius: radius of the circle in voxels, above 0; voxels are assumed to be square in the slice.
+        method: "default" for the pattern itself, "ror" for its smallest rotation, "uniform" for rotation-invariant
+            uniform patterns (the number of brighter points), "nri_uniform" for uniform patterns that are not
+            rotation-invariant, "var" for the variance of the points (not a code; 0 where all points are equal, while
+            scikit-image gives NaN).
+        slice_axis: for a volume, the spatial axis (0 is the first after the channel) perpendicular to the slices; None
+            for an image with two spatial axes.
 
     Raises:
-        ValueError: for points, a radius or a method that cannot be.
+        ValueError: for an invalid number of points, radius or method.
 
     Example:
         >>> image = np.arange(25).reshape(1, 5, 5)
@@ -70,19 +71,19 @@ class LBP(Transform):
 
     @property
     def codes(self) -> int | None:
-        """Number of codes, which are 0 to ``codes - 1``; None for "var", whose values are not codes."""
+        """Number of codes; the codes are 0 to ``codes - 1``. None for "var", which does not give codes."""
         count = self.points
         return {"uniform": count + 2, "nri_uniform": count * (count - 1) + 3, "var": None}.get(self.method, 2**count)
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
-        """Return the codes ``(C, *spatial)``, one map a channel in the image's order, -1 where there is none.
+        """Return the codes ``(C, *spatial)``, one map per channel of the image; -1 where there is no code.
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
-            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
+            mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes that do not fit, or a slice axis that does not.
+            ValueError: for shapes or a slice axis that do not match.
         """
         tracked, image = as_image(img)
         inside = as_mask(mask, image)
@@ -96,7 +97,7 @@ class LBP(Transform):
         from skimage.feature import local_binary_pattern
 
         whole = np.rint(slices)
-        # scikit-image warns of floating types, which is needless where the values are whole.
+        # scikit-image warns about floating types; this is not needed if all values are whole numbers.
         planes: NDArray[Any] = whole.astype(np.int64) if np.array_equal(whole, slices) else slices
         found = np.zeros(slices.shape)
         for place in np.ndindex(slices.shape[:2]):
@@ -104,7 +105,7 @@ class LBP(Transform):
         return np.maximum(np.nan_to_num(found, copy=False), 0.0)
 
     def _readable(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where the voxel and all voxels that its points read count."""
+        """Where the voxel, and all voxels that are interpolated for its points, are valid."""
         footprint = _footprint(self.points, self.radius)
         reach, (height, width) = len(footprint) // 2, valid.shape[2:]
         padded = np.pad(valid, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
@@ -118,13 +119,13 @@ class LBPd(AddsBeside):
     """Dictionary form of :class:`LBP`: the codes of ``key`` become ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         points: see :class:`LBP`.
         radius: see :class:`LBP`.
         method: see :class:`LBP`.
         slice_axis: see :class:`LBP`.
-        mask_key: the item with the voxels that count; None for all.
-        postfix: appended to a key to name its codes.
+        mask_key: item of the mask; None to use all voxels.
+        postfix: appended to the key to form the name of the codes.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -149,9 +150,9 @@ class LBPd(AddsBeside):
 
 
 def _footprint(points: int, radius: float) -> NDArray[np.bool_]:
-    """The voxels around a voxel, and itself, that bilinear reading of the circle's points takes with a weight above 0.
+    """The voxels, relative to the centre, that have a weight above 0 in the bilinear interpolation of the points.
 
-    The points run from the last axis against the first, rounded to five digits as scikit-image's are.
+    The points start at the last axis and turn against the first; they are rounded to five digits as in scikit-image.
     """
     angles = 2 * np.pi * np.arange(points) / points
     reach = math.ceil(round(radius, 5))

@@ -1,4 +1,4 @@
-"""Texture maps: features of the grey-level co-occurrence matrix of the window around every voxel."""
+"""Texture maps: features of the grey-level co-occurrence matrix in a window around every voxel."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ class LocalGLCM(Transform):
     """Maps of contrast, homogeneity, entropy and other texture features; see :func:`medseg.ops.local_glcm`.
 
     The features, in the order of the channels: contrast, dissimilarity, homogeneity, asm, energy, entropy,
-    correlation, cluster_shade, cluster_prominence, max_probability. Pairs of voxels along all directions between
-    neighbours (4 in two dimensions, 13 in three) count where both lie in the window, the image and the mask, and the
-    maps are means over the directions and distances.
+    correlation, cluster_shade, cluster_prominence, max_probability. Pairs of voxels are formed along all directions
+    between neighbours (4 in 2-D, 13 in 3-D). A pair is counted if both voxels are in the window, the image and the
+    mask. The maps are means over the directions and distances.
 
     Args:
-        window: odd side of the window in voxels, for all axes or for each.
-        levels: grey levels that the range is divided into, 2 to 1024; intensities beyond it are in the end levels.
-        value_range: intensities at the lower end of the first level and the upper end of the last.
-        distances: distances of the pairs.
-        unit: of the distances: "voxel", or "mm" by the spacing of the image's affine (rounded to whole voxels).
-        features: names of the features wanted.
-        quantise: whole levels for all features. Without it contrast, dissimilarity, homogeneity, correlation,
-            cluster shade and prominence take intensities in units of a level and are differentiable in the image.
-        skip_axis: spatial axis along which no pair steps, such as that of thick slices; None for none.
+        window: size of the window in voxels, odd, one number for all axes or one per axis.
+        levels: number of grey levels in the range, 2 to 1024; intensities outside of it are in the first or last level.
+        value_range: intensities at the lower end of the first level and at the upper end of the last level.
+        distances: distances between the two voxels of a pair.
+        unit: unit of the distances, "voxel", or "mm" according to the affine of the image (rounded to whole voxels).
+        features: names of the features.
+        quantise: True for whole levels. With False, contrast, dissimilarity, homogeneity, correlation, cluster shade
+            and cluster prominence use intensities in units of a level, without rounding, and are differentiable with
+            respect to the image.
+        skip_axis: spatial axis along which no pair steps, e.g. that of thick slices; None for none.
 
     Raises:
-        ValueError: for a value that cannot be.
+        ValueError: for an invalid value.
 
     Example:
         >>> stripes = np.tile(np.array([-150.0, 100.0, -150.0, 100.0]), (1, 3, 1))
@@ -64,14 +65,14 @@ class LocalGLCM(Transform):
         self.window = window
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
-        """Return the maps ``(C * F, *spatial)``, the features of the first channel first.
+        """Return the maps ``(C * F, *spatial)``; all features of the first channel come first.
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
-            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
+            mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes that do not fit, an offset that is longer than the window, or ``unit="mm"`` and an
+            ValueError: for shapes that do not match, an offset that is longer than the window, or ``unit="mm"`` and an
                 image without an affine.
         """
         tracked, image = as_image(img)
@@ -86,7 +87,7 @@ class LocalGLCMd(AddsBeside):
     """Dictionary form of :class:`LocalGLCM`: the maps of ``key`` become ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         window: see :class:`LocalGLCM`.
         levels: see :class:`LocalGLCM`.
         value_range: see :class:`LocalGLCM`.
@@ -95,8 +96,8 @@ class LocalGLCMd(AddsBeside):
         features: see :class:`LocalGLCM`.
         quantise: see :class:`LocalGLCM`.
         skip_axis: see :class:`LocalGLCM`.
-        mask_key: the item with the voxels that count; None for all.
-        postfix: appended to a key to name its maps.
+        mask_key: item of the mask; None to use all voxels.
+        postfix: appended to the key to form the name of the maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:

@@ -1,4 +1,4 @@
-"""Maps of the local histogram: around every voxel, the shares of a window's voxels in bins of intensity."""
+"""Maps of the local histogram: the fractions of the voxels in a window that are in each bin of intensity."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ __all__ = ["LocalHistogram", "LocalHistogramd"]
 
 
 class LocalHistogram(Transform):
-    """Shares of the voxels of a window in every bin, as channels; see :func:`medseg.ops.local_histogram`.
+    """Fraction of the voxels of a window in every bin, as channels; see :func:`medseg.ops.local_histogram`.
 
-    The window is cut at the border of the image. The shares of a window sum to 1, or are 0 if it counts no voxel.
+    At the border of the image, the part of the window inside the image is used. The fractions of a window sum to 1;
+    they are all 0 if no voxel is counted.
 
     Args:
-        window: odd side of the window in voxels, for all axes or for each.
+        window: size of the window in voxels, odd, one number for all axes or one per axis.
         bins: number of bins, at least 1 (``soft``: at least 2).
         value_range: lower and upper end of the bins.
-        soft: linear instead of hard bins, differentiable in the image.
-        outside: "drop" leaves out voxels that are not in the range, "clip" counts them in the end bins.
+        soft: linear instead of hard bins; differentiable with respect to the image.
+        outside: "drop" does not count voxels outside of the range, "clip" counts them in the first or last bin.
 
     Raises:
-        ValueError: for bins, a range or a choice that cannot be.
+        ValueError: for invalid bins, an invalid range or an unknown choice.
 
     Example:
         >>> image = np.array([[[-150.0, 0.0, 0.0, 0.0, 150.0]]])
@@ -52,14 +53,14 @@ class LocalHistogram(Transform):
         self.window, self.soft, self.outside = window, soft, outside
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
-        """Return the maps ``(C * bins, *spatial)``, the bins of the first channel first.
+        """Return the maps ``(C * bins, *spatial)``; all bins of the first channel come first.
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
-            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
+            mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes or a window that do not fit.
+            ValueError: for shapes or a window that do not match.
         """
         tracked, image = as_image(img)
         inside = as_mask(mask, image)
@@ -81,14 +82,14 @@ class LocalHistogramd(AddsBeside):
     """Dictionary form of :class:`LocalHistogram`: the maps of ``key`` become ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         window: see :class:`LocalHistogram`.
         bins: see :class:`LocalHistogram`.
         value_range: see :class:`LocalHistogram`.
         soft: see :class:`LocalHistogram`.
         outside: see :class:`LocalHistogram`.
-        mask_key: the item with the voxels that count; None for all.
-        postfix: appended to a key to name its maps.
+        mask_key: item of the mask; None to use all voxels.
+        postfix: appended to the key to form the name of the maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:

@@ -1,4 +1,4 @@
-"""Maps of local statistics: mean, spread and shape of the values in the window around every voxel."""
+"""Maps of local statistics of the intensities in a window around every voxel."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ STATISTICS = ("mean", "std", "skewness", "kurtosis")
 
 
 class LocalStatistics(Transform):
-    """Mean, standard deviation, skewness and excess kurtosis of a window's voxels, all biased (divided by their count).
+    """Mean, standard deviation, skewness and excess kurtosis of the voxels in a window (biased, divided by the count).
 
-    The window is cut at the border of the image; without a voxel that counts all are 0, and of a constant window the
-    last three. Differentiable in the image.
+    At the border of the image, the part of the window inside the image is used. All statistics are 0 if no voxel is in
+    the window, and the last three are 0 in a constant window. Differentiable with respect to the image.
 
     Args:
-        window: odd side of the window in voxels, for all axes or for each.
-        statistics: names of the statistics wanted, which is also their order.
+        window: size of the window in voxels, odd, one number for all axes or one per axis.
+        statistics: names of the statistics, in the order of the channels.
 
     Raises:
         ValueError: for an unknown statistic, or none.
@@ -46,14 +46,14 @@ class LocalStatistics(Transform):
         self.window, self.statistics = window, tuple(statistics)
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
-        """Return the maps ``(C * statistics, *spatial)``, the statistics of the first channel first.
+        """Return the maps ``(C * statistics, *spatial)``; all statistics of the first channel come first.
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
-            mask: the voxels that count, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
+            mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes or a window that do not fit.
+            ValueError: for shapes or a window that do not match.
         """
         tracked, image = as_image(img)
         inside = as_mask(mask, image)
@@ -64,7 +64,7 @@ class LocalStatistics(Transform):
 
     def _maps(self, image: Tensor, valid: Tensor, spans: list[tuple[int, int]]) -> Tensor:
         values = torch.where(valid, image.double(), 0.0)
-        # Moments about the mean of the image lose fewer digits than those about 0.
+        # Moments about the mean of the image are more accurate than moments about 0.
         middle = values.detach().sum() / valid.sum().clamp(min=1)
         values = torch.where(valid, values - middle, 0.0)
         count = window_sum(valid.double(), spans)
@@ -77,7 +77,7 @@ class LocalStatistics(Transform):
 
 
 def _statistics(moments: Tensor, present: Tensor, middle: Tensor) -> dict[str, Tensor]:
-    """The statistics that these first moments about the middle give, 0 where they are not defined."""
+    """The statistics from the first moments about the middle; 0 where they are not defined."""
     m1 = moments[0]
     found = {"mean": torch.where(present, m1 + middle, 0.0)}
     if len(moments) > 1:
@@ -99,11 +99,11 @@ class LocalStatisticsd(AddsBeside):
     """Dictionary form of :class:`LocalStatistics`: the maps of ``key`` become ``key + postfix``.
 
     Args:
-        keys: the images, which stay as they are.
+        keys: the images; they do not change.
         window: see :class:`LocalStatistics`.
         statistics: see :class:`LocalStatistics`.
-        mask_key: the item with the voxels that count; None for all.
-        postfix: appended to a key to name its maps.
+        mask_key: item of the mask; None to use all voxels.
+        postfix: appended to the key to form the name of the maps.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:

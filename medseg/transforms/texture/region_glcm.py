@@ -1,4 +1,4 @@
-"""Texture of regions: features of the grey-level co-occurrence matrix of the voxel pairs within a region."""
+"""Texture of regions: features of the grey-level co-occurrence matrix of the voxel pairs inside a region."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ["RegionGLCM", "RegionGLCMd"]
 
 
 class RegionGLCM(Transform):
-    """A vector of texture features for every region: of the pairs whose two voxels both lie in the region.
+    """A vector of texture features for every region, from the pairs with both voxels in the region.
 
-    Unlike the matrix of a region's bounding box, it does not see what surrounds the region. Features, levels, distances
-    and quantising are those of :class:`LocalGLCM`. A region without a pair (a single voxel, or none) is all zero,
-    which :meth:`with_validity` tells from a texture without contrast.
+    Voxels around the region have no influence, unlike in a matrix of its bounding box. Features, levels, distances and
+    quantisation are those of :class:`LocalGLCM`. The vector of a region without a pair (a single voxel, or none) is all
+    zero; :meth:`with_validity` distinguishes it from a texture without contrast.
 
     Args:
         levels: see :class:`LocalGLCM`.
         value_range: see :class:`LocalGLCM`.
         distances: see :class:`LocalGLCM`.
         unit: see :class:`LocalGLCM`.
-        labels: for a label map: the label of every region, or several for one region; None: the regions come as masks.
+        labels: for a label map: one label, or a list of labels, per region. None: the regions are given as masks.
         features: see :class:`LocalGLCM`.
-        mean: the mean over those offsets that have a pair, or the features of every offset.
+        mean: True for the mean over the offsets that have a pair, False for the features of every offset.
         quantise: see :class:`LocalGLCM`.
         skip_axis: see :class:`LocalGLCM`.
 
     Raises:
-        ValueError: for a value that cannot be.
+        ValueError: for an invalid value.
 
     Example:
         >>> stripes = np.tile(np.array([-150.0, 100.0, -150.0, 100.0]), (1, 3, 1))
@@ -67,20 +67,20 @@ class RegionGLCM(Transform):
         self.labels, self.mean = check_labels(labels), mean
 
     def __call__(self, img: NdarrayOrTensor, regions: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Return vectors ``(R, C * A * F)``, channel before offset before feature (A = 1 with ``mean``).
+        """Return vectors ``(R, C * A * F)``, ordered by channel, offset and feature (A = 1 with ``mean``).
 
         Args:
-            img: ``(C, *spatial)`` with two or three spatial axes; left as it is.
+            img: ``(C, *spatial)`` with two or three spatial axes; it is not modified.
             regions: label map ``(1, *spatial)`` if the transform has labels, else masks ``(R, *spatial)``.
 
         Raises:
-            ValueError: for shapes that do not fit, ``unit="mm"`` and an image without an affine, or lazy transforms
-                that are pending for one of the two alone.
+            ValueError: for shapes that do not match, ``unit="mm"`` and an image without an affine, or lazy transforms
+                that are pending for only one of the two.
         """
         return self.with_validity(img, regions)[0]
 
     def with_validity(self, img: NdarrayOrTensor, regions: NdarrayOrTensor) -> tuple[NdarrayOrTensor, Tensor]:
-        """Return the vectors as a call does, and which of them come from any pair, bool ``(R, C * A)``.
+        """Return the vectors as a call does, and bool ``(R, C * A)``: whether there is at least one pair.
 
         Args:
             img: as in a call.
@@ -98,7 +98,7 @@ class RegionGLCM(Transform):
         return as_vectors(vectors, tracked, image.dtype), rows[..., -1].flatten(1) > 0
 
     def _rows(self, levels: Tensor, mask: Tensor, offsets: list[tuple[int, ...]]) -> Tensor:
-        """Features of one region ``[C, A, F + 1]``, the last of them 1 with a pair and 0 without."""
+        """Features of one region ``[C, A, F + 1]``; the last one is 1 if there is a pair, else 0."""
         valid = levels.isfinite() & mask
         rows = torch.stack(
             [torch.stack([self._features(c, v, o) for o in offsets]) for c, v in zip(levels, valid, strict=True)]
@@ -106,7 +106,7 @@ class RegionGLCM(Transform):
         return rows.sum(1, keepdim=True) / rows[..., -1:].sum(1, keepdim=True).clamp(min=1) if self.mean else rows
 
     def _features(self, levels: Tensor, valid: Tensor, offset: tuple[int, ...]) -> Tensor:
-        """Features of one channel and offset, then 1 if there is a pair and 0 if not, in float64."""
+        """Features of one channel and offset, then 1 if there is a pair, else 0; float64."""
         sizes = list(zip(offset, levels.shape, strict=True))
         first = tuple(slice(max(0, -v), max(0, s - max(0, v))) for v, s in sizes)
         second = tuple(slice(max(0, v), max(0, s - max(0, -v))) for v, s in sizes)
@@ -134,8 +134,8 @@ class RegionGLCMd(AddsBeside):
     The flags of :meth:`RegionGLCM.with_validity` become the item ``key + postfix + "_valid"``.
 
     Args:
-        keys: the images, which stay as they are.
-        region_key: the label map or the masks of the regions.
+        keys: the images; they do not change.
+        region_key: item of the label map or of the masks of the regions.
         levels: see :class:`LocalGLCM`.
         value_range: see :class:`LocalGLCM`.
         distances: see :class:`LocalGLCM`.
@@ -145,7 +145,7 @@ class RegionGLCMd(AddsBeside):
         mean: see :class:`RegionGLCM`.
         quantise: see :class:`LocalGLCM`.
         skip_axis: see :class:`LocalGLCM`.
-        postfix: appended to a key to name its vectors.
+        postfix: appended to the key to form the name of the vectors.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -178,6 +178,6 @@ class RegionGLCMd(AddsBeside):
         super().__init__(keys, transform, postfix, region_key, allow_missing_keys)
 
     def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
-        """The vectors and which of them come from any pair."""
+        """The vectors, and whether there is at least one pair for them."""
         found: tuple[Any, ...] = self.transform.with_validity(image, *second)
         return found

@@ -1,4 +1,4 @@
-"""Histograms of an image's values within regions: the density vector of an organ and of a lesion in it."""
+"""Histograms of the intensities in regions, e.g. the density vectors of an organ and of a lesion in it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ Outside = Literal["drop", "clip"]
 
 
 class RegionHistogram(Transform):
-    """Share of a region's voxels in every bin of intensity, for one region or several and every channel.
+    """Fraction of the voxels of a region in every bin of intensity, for one or several regions and every channel.
 
-    Bins are of equal width from ``value_range[0]`` to ``value_range[1]``: HU for CT, 0 to 255 for a photograph with its
-    three channels, anything else for other images. A histogram sums to 1, whatever the size of the region, and is
-    all zero for a region without a voxel in range, which :func:`region_valid` tells from an empty bin.
+    Bins have equal width from ``value_range[0]`` to ``value_range[1]``, in the unit of the image: HU for CT, 0 to 255
+    for a colour photograph. A histogram sums to 1, whatever the size of the region. For a region without a voxel in the
+    range it is all zero; :func:`region_valid` recognises this case.
 
-    With ``soft`` a voxel is shared linearly between the two bins whose centres are nearest, so that the histogram is
-    continuous in the image and differentiable through it; within half a bin of the ends it belongs to the end bin.
+    With ``soft``, a voxel is divided linearly between the two bins with the nearest centres, so that the histogram is
+    continuous and differentiable with respect to the image. Within half a bin of the ends of the range, a voxel belongs
+    to the first or last bin alone.
 
     Args:
         bins: number of bins, at least 1 (``soft``: at least 2).
         value_range: lower and upper end of the bins; the upper end belongs to the last bin.
-        labels: for a label map: the label of every region, or several for one region, such as ``[(1, 2), 2]`` for the
-            liver with its tumours and the tumours. None: the regions come as masks.
+        labels: for a label map: one label, or several labels, per region, e.g. ``[(1, 2), 2]`` for the liver with its
+            tumours, and the tumours. None: the regions are given as masks.
         soft: linear instead of hard bins.
-        outside: "drop" leaves out voxels that are not in the range, "clip" counts them in the end bins.
-        slice_axis: spatial axis (0 is the first after the channel) whose every slice gets histograms of its own; None
-            for one histogram of the whole region.
+        outside: "drop" does not count voxels outside of the range, "clip" counts them in the first or last bin.
+        slice_axis: spatial axis (0 is the first after the channel) for one histogram per slice along it; None for one
+            histogram of the whole region.
 
     Raises:
-        ValueError: for bins, a range, labels or a choice that cannot be.
+        ValueError: for invalid bins, range or labels, or an unknown choice.
 
     Example:
         >>> image = np.array([[[-150.0, 0.0, 100.0, 100.0]]])
@@ -79,8 +80,8 @@ class RegionHistogram(Transform):
             regions: label map ``(1, *spatial)`` if the transform has labels, else masks ``(R, *spatial)``.
 
         Raises:
-            ValueError: for shapes that do not fit, masks with values other than 0 and 1, or lazy transforms that are
-                pending for one of the two alone.
+            ValueError: for shapes that do not match, masks with values other than 0 and 1, or lazy transforms that are
+                pending for only one of the two.
         """
         check_alike(img, regions)
         tensor = convert_to_tensor(img, track_meta=get_track_meta())
@@ -115,7 +116,7 @@ class RegionHistogram(Transform):
         return sums / counts.clamp(min=1)
 
     def _shares(self, values: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The bins that values fall into, with the share of each."""
+        """The bins that the values belong to, and the fraction of each."""
         if not self.soft:
             return [(hard_bin(values, self.bins, self.low, self.high), torch.ones_like(values, dtype=torch.float64))]
         lower, share = soft_bin(values, self.bins, self.low, self.high)
@@ -128,15 +129,15 @@ class RegionHistogramd(AddsBeside):
     The flags of :func:`region_valid` become the item ``key + postfix + "_valid"``.
 
     Args:
-        keys: the images, which stay as they are.
-        region_key: the label map or the masks of the regions.
+        keys: the images; they do not change.
+        region_key: item of the label map or of the masks of the regions.
         bins: see :class:`RegionHistogram`.
         value_range: see :class:`RegionHistogram`.
         labels: see :class:`RegionHistogram`.
         soft: see :class:`RegionHistogram`.
         outside: see :class:`RegionHistogram`.
         slice_axis: see :class:`RegionHistogram`.
-        postfix: appended to a key to name its histograms.
+        postfix: appended to the key to form the name of the histograms.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -171,15 +172,15 @@ class RegionHistogramd(AddsBeside):
         super().__init__(keys, transform, postfix, region_key, allow_missing_keys)
 
     def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
-        """The histograms and which of them hold anything."""
+        """The histograms, and whether each of them has a voxel."""
         histograms = self.transform(image, *second)
         return histograms, region_valid(histograms)
 
 
 def region_valid(histograms: NdarrayOrTensor) -> Tensor:
-    """Which histograms hold anything, bool ``(..., R, C)`` of histograms ``(..., R, C, bins)``.
+    """Whether a histogram has at least one voxel: bool ``(..., R, C)`` of histograms ``(..., R, C, bins)``.
 
-    A region without a voxel in range has no histogram, which a network must be able to tell from any true one.
+    A region without a voxel in the range has no histogram; a network must be able to recognise this.
 
     Example:
         >>> region_valid(torch.tensor([[[0.5, 0.5]], [[0.0, 0.0]]])).tolist()
@@ -190,7 +191,7 @@ def region_valid(histograms: NdarrayOrTensor) -> Tensor:
 
 
 def check_bins(bins: int, value_range: Sequence[float], soft: bool) -> tuple[int, tuple[float, float]]:
-    """The number of bins and their range, or a ValueError that says what is wrong with them."""
+    """The checked number of bins and their range; ValueError if they are invalid."""
     least = 2 if soft else 1
     if bins != int(bins) or bins < least:
         raise ValueError(f"bins is {bins}, expected a whole number from {least}")

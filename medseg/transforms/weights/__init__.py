@@ -1,4 +1,4 @@
-"""Transforms that make per-voxel loss weights from labels."""
+"""Transforms that compute loss weights per voxel from labels."""
 
 from __future__ import annotations
 

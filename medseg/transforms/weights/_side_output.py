@@ -1,4 +1,4 @@
-"""Base of dictionary transforms that put a map derived from a label beside it."""
+"""Base class of dictionary transforms that add a map computed from a label."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["SideOutput"]
 
 
 class SideOutput(MapTransform):
-    """Add ``key + postfix`` for every key and leave the key itself as it is.
+    """Add the item ``key + postfix`` for every key; the item of the key itself does not change.
 
     Args:
         keys: the label maps.
-        postfix: appended to a key to name its output.
+        postfix: appended to the key to form the name of the output.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Raises:
@@ -37,16 +37,16 @@ class SideOutput(MapTransform):
         """The map of one label; ``first`` is True for the sample's first key."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of ``data`` with the derived maps added.
+        """Return a copy of ``data`` with the maps added.
 
         Raises:
-            ValueError: if an item of the output's name is there already.
+            ValueError: if an item with the name of the output exists already.
         """
         result, first = dict(data), True
         for key in self.key_iterator(result):
             name = f"{key}{self.postfix}"
             if name in data:
-                raise ValueError(f"item {name!r} is there already, expected a new name; choose another postfix")
+                raise ValueError(f"item {name!r} exists already, expected a new name; choose another postfix")
             result[name] = self.derive(result[key], first)
             first = False
         return result

@@ -1,4 +1,4 @@
-"""Per-voxel loss weights that balance the classes and stress the gaps between neighbouring objects."""
+"""Loss weights per voxel that balance the classes and are high in gaps between neighbouring objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medseg.transforms.weights._side_output import SideOutput
 __all__ = ["BorderWeightMap", "BorderWeightMapd"]
 
 _REACH_SIGMAS = 6.1
-"""exp(-6.1^2 / 2) is below 1e-8: objects farther apart than this many sigmas add nothing that float32 could hold."""
+"""exp(-6.1^2 / 2) is below 1e-8: objects farther away than this many sigmas do not change a float32 weight."""
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 
@@ -28,20 +28,20 @@ ClassWeights = Literal["balanced"] | Sequence[float] | None
 class BorderWeightMap(Transform):
     """The weight map of U-Net: ``w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2))``.
 
-    ``d1`` and ``d2`` are the distances of a voxel to the nearest and the second nearest object (0 within an object), so
-    the second term is large in narrow gaps and along touching borders; with fewer than two objects it is 0. ``w_c`` is
-    the weight of the voxel's class. Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 2.
+    ``d1`` and ``d2`` are the distances of a voxel to the nearest and the second nearest object (0 inside an object).
+    The second term is therefore large in narrow gaps and along touching borders; with fewer than two objects it is 0.
+    ``w_c`` is the weight of the class of the voxel. Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 2.
 
     Args:
         w0: height of the border term.
-        sigma: its reach, in voxels, or in mm with ``unit="mm"``.
-        class_weights: None for 1 everywhere; "balanced" for ``N / (K n_c)`` with N voxels, K classes present and n_c
-            voxels of the class (the mean of w_c is then 1; for a target of a few voxels its weight is accordingly
-            huge); or one weight for every class 0, 1, 2, ...
-        objects: "components": the label holds classes, and every connected piece of one class (8 or 26 neighbours) is
-            an object; "instances": every value above 0 is an object of its own, and the classes are 0 and 1.
-        background_only: whether the border term is left out within objects.
-        unit: "voxel", or "mm" for distances by the spacing of the label's affine.
+        sigma: width of the border term, in voxels, or in mm with ``unit="mm"``.
+        class_weights: None for 1 everywhere; "balanced" for ``N / (K n_c)`` with N voxels, K classes in the label and
+            n_c voxels of the class (the mean of w_c is then 1, and the weight of a target of few voxels is very
+            large); or one weight per class 0, 1, 2, ...
+        objects: "components": the label contains classes, and every connected component of a class (8 or 26
+            neighbours) is an object; "instances": every value above 0 is one object, and the classes are 0 and 1.
+        background_only: True sets the border term to 0 inside objects.
+        unit: unit of the distances, "voxel", or "mm" according to the spacing in the affine of the label.
 
     Raises:
         ValueError: for a negative ``w0``, a ``sigma`` that is not positive, or an unknown choice.
@@ -84,8 +84,8 @@ class BorderWeightMap(Transform):
             label: label map ``(1, *spatial)`` of whole numbers from 0, two or three spatial axes.
 
         Raises:
-            ValueError: for another shape, values that are no labels, a class without weight, or ``unit="mm"`` with a
-                label that has no affine.
+            ValueError: for another shape, values that are not labels, a class without a weight, or ``unit="mm"`` and a
+                label without an affine.
         """
         tensor = convert_to_tensor(label, track_meta=get_track_meta())
         values = _label_values(convert_data_type(tensor, output_type=np.ndarray)[0])
@@ -123,7 +123,7 @@ class BorderWeightMap(Transform):
         return np.where(values > 0, 0.0, term) if self.background_only else term
 
     def _objects(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Objects numbered from 1 without gaps."""
+        """Objects with consecutive numbers from 1."""
         from skimage.measure import label as connected
         from skimage.segmentation import relabel_sequential
 
@@ -139,14 +139,14 @@ class BorderWeightMapd(SideOutput):
     """Dictionary form of :class:`BorderWeightMap`: the weights of ``key`` become the item ``key + postfix``.
 
     Args:
-        keys: the label maps, which stay as they are.
+        keys: the label maps; they do not change.
         w0: see :class:`BorderWeightMap`.
         sigma: see :class:`BorderWeightMap`.
         class_weights: see :class:`BorderWeightMap`.
         objects: see :class:`BorderWeightMap`.
         background_only: see :class:`BorderWeightMap`.
         unit: see :class:`BorderWeightMap`.
-        postfix: appended to a key to name its weights.
+        postfix: appended to the key to form the name of the weights.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -191,7 +191,7 @@ def _check_class_weights(weights: ClassWeights) -> ClassWeights:
 def _label_values(array: NDArray[Any]) -> NDArray[np.int64]:
     if array.ndim not in (3, 4) or array.shape[0] != 1:
         raise ValueError(f"label has shape {array.shape}, expected one channel (1, *spatial) with 2 or 3 spatial axes")
-    with np.errstate(invalid="ignore"):  # what the cast cannot hold is refused in the next line
+    with np.errstate(invalid="ignore"):  # values that do not fit are an error in the next line
         values = array[0].astype(np.int64)
     if not np.array_equal(values, array[0]) or values.min(initial=0) < 0:
         raise ValueError(
@@ -203,10 +203,10 @@ def _label_values(array: NDArray[Any]) -> NDArray[np.int64]:
 def _two_nearest(
     objects: NDArray[np.int64], spacing: NDArray[np.float64], reach: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Distances to the nearest and the second nearest object, exact up to ``reach`` and infinite beyond.
+    """Distances to the nearest and the second nearest object, exact up to ``reach``, infinite beyond.
 
-    The distance transform of every object runs on its bounding box widened by the reach, so the cost grows with the
-    objects' surroundings and not with their number times the volume.
+    The distance transform of an object is computed in its bounding box, extended by the reach, not in the whole volume.
+    This is much faster if there are many small objects.
     """
     from scipy.ndimage import distance_transform_edt, find_objects
 

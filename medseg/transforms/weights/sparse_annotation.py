@@ -1,4 +1,4 @@
-"""Masks of the voxels that are annotated, for training from a few annotated slices."""
+"""Masks of the annotated voxels, for training from a few annotated slices."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ Slices = Mapping[int, Sequence[int]]
 
 
 class SparseAnnotationMask(Transform):
-    """1 where a label map is annotated, 0 elsewhere: the weights of training from sparse annotation.
+    """1 where a label map is annotated, 0 elsewhere: the loss weights for training from sparse annotation.
 
-    A loss multiplied by this mask learns nothing from voxels nobody has looked at. Source: Cicek et al., 3D U-Net,
-    2016: a few annotated slices of a volume suffice, all other voxels get weight 0.
+    With a loss that is multiplied by this mask, unlabelled voxels do not influence the training. Source: Cicek et al.,
+    3D U-Net, 2016: a few annotated slices of a volume are enough; all other voxels get weight 0.
 
-    Give either the value that marks unlabelled voxels or the annotated slices, or both (a voxel then has to lie on such
-    a slice *and* be labelled). The label is not changed: unlabelled values that a one-hot coding would not take are
-    replaced by :class:`medseg.transforms.MapLabels`.
+    Give the value that marks unlabelled voxels, or the annotated slices, or both (a voxel must then be on such a slice
+    *and* be labelled). The label itself is not changed. If its unlabelled value is not a valid class for a one-hot
+    encoding, replace it with :class:`medseg.transforms.MapLabels`.
 
     Args:
-        unlabelled: value of the voxels that nobody has labelled, e.g. 255.
-        slices: annotated slice indices by spatial axis, e.g. ``{2: [10, 40], 0: [128]}``; a voxel on any of them
-            counts as annotated. Negative indices count from the end.
+        unlabelled: value of the unlabelled voxels, e.g. 255.
+        slices: indices of the annotated slices by spatial axis, e.g. ``{2: [10, 40], 0: [128]}``; a voxel on any of
+            them is annotated. Negative indices count from the end.
 
     Raises:
-        ValueError: if neither is given, or no slice is named.
+        ValueError: if neither is given, or there is no slice.
 
     Example:
         >>> label = np.array([[[0, 1, 255, 255]]])
@@ -59,7 +59,7 @@ class SparseAnnotationMask(Transform):
         if slices is not None and not any(len(indices) for indices in slices.values()):
             raise ValueError(f"slices is {dict(slices)}, expected at least one slice index, e.g. {{2: [10, 40]}}")
         self.unlabelled = unlabelled
-        # Keys may be strings, as JSON has no other.
+        # Keys may be strings, because keys are strings in JSON.
         self.slices = None if slices is None else {int(axis): list(indices) for axis, indices in slices.items()}
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -83,10 +83,10 @@ class SparseAnnotationMaskd(SideOutput):
     """Dictionary form of :class:`SparseAnnotationMask`: the mask of ``key`` becomes the item ``key + postfix``.
 
     Args:
-        keys: the label maps, which stay as they are.
+        keys: the label maps; they do not change.
         unlabelled: see :class:`SparseAnnotationMask`.
         slices: see :class:`SparseAnnotationMask`.
-        postfix: appended to a key to name its mask.
+        postfix: appended to the key to form the name of the mask.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -114,18 +114,18 @@ class SparseAnnotationMaskd(SideOutput):
 
 
 class RandSparseAnnotationMask(Randomizable, Transform):
-    """Pretend that only a few randomly drawn slices of a dense label map were annotated.
+    """Simulate that only a few random slices of a dense label map are annotated.
 
-    This makes the experiment that asks how many annotated slices are enough. Slices are drawn without repetition; where
-    ``nonempty`` slices are wanted but too few exist, all of them are taken.
+    Use it to find out how many annotated slices are enough. Slices are drawn without repetition. If ``nonempty`` is
+    True and there are fewer slices with foreground than requested, all of these are taken.
 
     Args:
-        count: number of slices by spatial axis, e.g. ``(1, 1, 3)``; one number stands for that many along the last
-            axis only.
-        nonempty: whether slices are drawn among those that hold foreground (values above 0) where there are any.
+        count: number of slices per spatial axis, e.g. ``(1, 1, 3)``; one number means slices along the last axis
+            only.
+        nonempty: True draws only from slices with foreground (values above 0), if there are any.
 
     Raises:
-        ValueError: for negative numbers, or 0 along every axis.
+        ValueError: for negative numbers, or 0 for every axis.
 
     Example:
         >>> label = np.ones((1, 16, 16, 16), np.uint8)
@@ -148,7 +148,7 @@ class RandSparseAnnotationMask(Randomizable, Transform):
         """Draw the slices for a label array without channel axis.
 
         Raises:
-            ValueError: for a count that does not fit the number of axes, or more slices than an axis has.
+            ValueError: for a count with another number of axes, or more slices than an axis has.
         """
         counts = [0] * (data.ndim - 1) + [self.count] if isinstance(self.count, int) else list(self.count)
         if len(counts) != data.ndim:
@@ -169,7 +169,7 @@ class RandSparseAnnotationMask(Randomizable, Transform):
 
         Args:
             label: dense label map ``(1, *spatial)``.
-            randomize: whether new slices are drawn; otherwise the last ones are used again.
+            randomize: True draws new slices; False uses the last ones again.
         """
         tensor = convert_to_tensor(label, track_meta=get_track_meta())
         array = _one_channel(tensor)
@@ -179,13 +179,14 @@ class RandSparseAnnotationMask(Randomizable, Transform):
 
 
 class RandSparseAnnotationMaskd(Randomizable, SideOutput):
-    """Dictionary form of :class:`RandSparseAnnotationMask`: one draw, by the first key's label, for all keys.
+    """Dictionary form of :class:`RandSparseAnnotationMask`: the slices are drawn for the label
+    of the first key and used for all keys.
 
     Args:
-        keys: the label maps, which stay as they are.
+        keys: the label maps; they do not change.
         count: see :class:`RandSparseAnnotationMask`.
         nonempty: see :class:`RandSparseAnnotationMask`.
-        postfix: appended to a key to name its mask.
+        postfix: appended to the key to form the name of the mask.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -211,13 +212,13 @@ class RandSparseAnnotationMaskd(Randomizable, SideOutput):
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> RandSparseAnnotationMaskd:
-        """Seed the draws and return this transform."""
+        """Set the seed of the random numbers and return this transform."""
         super().set_random_state(seed, state)
         self.mask.set_random_state(seed, state)
         return self
 
     def derive(self, label: Any, first: bool) -> Any:
-        """The mask of one label; only the sample's first key draws."""
+        """The mask of one label; slices are drawn only for the first key of a sample."""
         return self.mask(label, randomize=first)
 
 

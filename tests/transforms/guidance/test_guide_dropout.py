@@ -24,7 +24,7 @@ class TestRandGuideDropout(RandomMenu):
             (lambda: RandGuideDropoutd("image", null=np.inf), "null is inf, expected numbers"),
             (lambda: RandGuideDropoutd(["a", "b"], null=(0.0, 1.0, 2.0)), "2"),
             (lambda: RandGuideDropout()(np.ones((1, 2, 2), np.int64)), "guide is torch.int64, expected floating"),
-            (lambda: RandGuideDropoutd("a", guided_key="a")({"a": GUIDE}), "item 'a' is there already, expected a new"),
+            (lambda: RandGuideDropoutd("a", guided_key="a")({"a": GUIDE}), "item 'a' exists already, expected a new"),
         ),
     )
 

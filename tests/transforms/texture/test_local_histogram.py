@@ -33,7 +33,7 @@ class TestLocalHistogram(TransformMenu):
             (lambda: LocalHistogramd("image", postfix=""), "postfix is '', expected a text"),
             (
                 lambda: LocalHistogramd("image")({"image": IMAGE, "image_histogram_maps": 0}),
-                "'image_histogram_maps' is there already",
+                "'image_histogram_maps' exists already",
             ),
         ),
     )

@@ -37,7 +37,7 @@ class TestRegionGLCM(TransformMenu):
             (lambda: RegionGLCMd("image", "label", postfix=""), "postfix is '', expected a text"),
             (
                 lambda: RegionGLCMd("image", "label")({"image": STRIPES, "label": LABEL, "image_glcm_valid": 0}),
-                "'image_glcm_valid' is there already",
+                "'image_glcm_valid' exists already",
             ),
         ),
     )

@@ -41,7 +41,7 @@ class TestRegionHistogram(TransformMenu):
                 lambda: RegionHistogramd("image", "label")(
                     {"image": IMAGE, "label": LABEL, "image_histogram_valid": 0}
                 ),
-                "'image_histogram_valid' is there already",
+                "'image_histogram_valid' exists already",
             ),
         ),
     )

@@ -36,7 +36,7 @@ class TestBorderWeightMap(TransformMenu):
             (lambda: BorderWeightMap(class_weights="even"), "class_weights is 'even', expected None, 'balanced' or"),
             (lambda: BorderWeightMap(class_weights=[1, -1]), r"class_weights is \[1, -1\], expected None"),
             (lambda: BorderWeightMapd("label", postfix=""), "postfix is '', expected a text such as '_weight'"),
-            (lambda: BorderWeightMapd("label")({"label": ROW, "label_weight": 0}), "'label_weight' is there already"),
+            (lambda: BorderWeightMapd("label")({"label": ROW, "label_weight": 0}), "'label_weight' exists already"),
             (lambda: BorderWeightMap(class_weights=[1])(ROW), "label holds class 1, but class_weights has 1 entries"),
             (lambda: BorderWeightMap()(ROW[0]), r"label has shape \(1, 8\), expected one channel \(1, \*spatial\)"),
             (lambda: BorderWeightMap()(np.full((1, 2, 2), 0.5)), "label holds values other than whole numbers from 0"),
