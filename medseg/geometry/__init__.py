@@ -1,4 +1,4 @@
-"""Affines, frames, grids, boxes and contours in pure NumPy: no torch, no files."""
+"""Affines, frames, grids, boxes, contours and label values in pure NumPy: no torch, no files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from medseg.geometry.alignment import Alignment, AlignmentKind, compare_grids
 from medseg.geometry.boxes import VoxelBox, WorldBox, box_to_voxel, box_to_world
 from medseg.geometry.decompose import AffineParts, Grid, decompose, straight_grid
 from medseg.geometry.frames import WorldFrame, voxel_to_world, world_affine, world_to_voxel
+from medseg.geometry.label_values import check_whole_labels
 from medseg.geometry.orientation import CodeConvention, codes_to_direction, direction_to_codes, switch_code_convention
 from medseg.geometry.planar import SliceContour, contour_to_slice, contour_to_world, fill_contour
 
@@ -34,6 +35,7 @@ __all__ = [
     "apply_affine",
     "box_to_voxel",
     "box_to_world",
+    "check_whole_labels",
     "codes_to_direction",
     "compare_grids",
     "contour_to_slice",

@@ -1,0 +1,52 @@
+"""Labels are whole numbers, in arrays and tensors of every type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from medseg.geometry import check_whole_labels
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([[0, 255]], np.uint8),
+        np.array([True, False]),
+        np.array([0.0, 3.0, -2.0]),
+        np.array([0.0, 3.0], ">f4"),
+        np.zeros((0, 3)),
+        np.float32(2),
+        torch.tensor([0, 7]),
+        torch.tensor([0.0, 7.0]).half(),
+        torch.tensor([0.0, 7.0]).bfloat16(),
+        torch.zeros(0, 2),
+        MetaTensor(torch.ones(2, 2)),
+    ],
+    ids=lambda labels: f"{type(labels).__name__}-{labels.dtype}",
+)
+def test_whole_numbers_of_every_type_pass(labels: Any) -> None:
+    check_whole_labels(labels, "label")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [np.asarray, torch.as_tensor, lambda v: torch.as_tensor(v).bfloat16(), lambda v: MetaTensor(torch.as_tensor(v))],
+    ids=["numpy", "torch", "bfloat16", "metatensor"],
+)
+def test_the_first_fraction_is_named_with_its_place_and_its_likely_cause(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"^scan 7: label contains 0.5 at \[1, 0\], expected whole numbers; were") as e:
+        check_whole_labels(make([[1.0, 2.0], [0.5, 0.25]]), "scan 7: label")
+    assert "Resample them with mode 'nearest'" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_values_that_are_not_finite_are_not_labels(make: Any, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"contains {value} at \[1\], expected whole numbers; labels must be finite"):
+        check_whole_labels(make([0.0, value]), "label")
