@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medseg.layers import EvaluatedPlan, LearnedEvaluator, QuadtreeConv
+from medseg.losses._cross_entropy import in_float32
 
 __all__ = ["ActiveMacs", "CostPenalty", "record_active_macs"]
 
@@ -96,7 +98,7 @@ class CostPenalty(_Loss):
     a target share of every round of every layer, use `LearnedEvaluator.cost_penalty`.
 
     Args:
-        budget: share of the dense cost that is not penalised, above 0, at most 1.
+        budget: share of the dense cost that is not penalised, 1e-6 to 1.
         weight: factor of the penalty, 0 or more.
 
     Raises:
@@ -112,10 +114,10 @@ class CostPenalty(_Loss):
 
     def __init__(self, budget: float = 0.3, weight: float = 0.1) -> None:
         super().__init__()
-        if not 0 < budget <= 1:
-            raise ValueError(f"CostPenalty: budget is {budget}; expected a share above 0, at most 1")
-        if not weight >= 0:
-            raise ValueError(f"CostPenalty: weight is {weight}; expected a number from 0")
+        if not 1e-6 <= budget <= 1:
+            raise ValueError(f"CostPenalty: budget is {budget}; expected a share above 0 (1e-6 or more), at most 1")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"CostPenalty: weight is {weight}; expected a number from 0 that is finite")
         self.budget, self.weight = budget, weight
 
     def forward(self, costs: list[ActiveMacs]) -> Tensor:
@@ -132,7 +134,9 @@ class CostPenalty(_Loss):
         """
         if not costs:
             raise ValueError("CostPenalty: no costs; call the network inside record_active_macs(network)")
-        share = torch.stack([cost.active for cost in costs]).sum() / sum(cost.dense for cost in costs)
+        # Counts of multiply-adds do not fit in 16 bits.
+        active = torch.stack([in_float32(cost.active) for cost in costs]).sum()
+        share = active / sum(cost.dense for cost in costs)
         return self.weight * ((share / self.budget - 1).clamp(min=0)).square()
 
 

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medseg.losses._cross_entropy import in_float32
+
 __all__ = ["FocalL2Loss"]
 
 FORMS = ("hard", "printed")
 _LEAST = 1e-6
+_MOST_LOG = math.log(torch.finfo(torch.float32).max)
 
 
 class FocalL2Loss(_Loss):
@@ -32,7 +35,8 @@ class FocalL2Loss(_Loss):
         d_max: largest error expected, between 0 and 1.
 
     Raises:
-        ValueError: for values out of range.
+        ValueError: for values out of range, or a gamma so large that float32 cannot hold the loss or its gradient for
+            all errors.
 
     Example:
         >>> prediction, target = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.3]])
@@ -48,8 +52,15 @@ class FocalL2Loss(_Loss):
             raise ValueError(f"FocalL2Loss: form is {form!r}; expected 'hard' or 'printed'")
         if not 0 < d_max < 1:
             raise ValueError(f"FocalL2Loss: d_max is {d_max}; expected a number between 0 and 1")
-        if not gamma >= 0:
-            raise ValueError(f"FocalL2Loss: gamma is {gamma}; expected a number from 0")
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"FocalL2Loss: gamma is {gamma}; expected a number from 0 that is finite")
+        # The weight is largest at the largest error of the hard form, and at the smallest of the printed form.
+        ratio = 1 / d_max if form == "hard" else math.log(_LEAST) / math.log(d_max)
+        if gamma * math.log(max(ratio, 1)) + math.log((1 + gamma) / _LEAST) > _MOST_LOG:
+            raise ValueError(
+                f"FocalL2Loss: gamma is {gamma} and d_max {d_max}; the weights reach {ratio:.3g}^{gamma:g}, more than "
+                "float32 can hold: use a smaller gamma"
+            )
         self.form, self.gamma, self.d_max = form, float(gamma), float(d_max)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -69,9 +80,7 @@ class FocalL2Loss(_Loss):
             raise ValueError(
                 f"FocalL2Loss: input has shape {list(input.shape)}, target {list(target.shape)}; expected equal ones"
             )
-        error = (input - target).square().flatten(1).mean(1)
-        if error.dtype in (torch.float16, torch.bfloat16):
-            error = error.float()  # 1 - 1e-6 is 1 in 16 bits
-        error = error.clamp(_LEAST, 1 - _LEAST)
+        # In 16 bits a square overflows from 256 on, and 1 - 1e-6 is 1.
+        error = (in_float32(input) - in_float32(target)).square().flatten(1).mean(1).clamp(_LEAST, 1 - _LEAST)
         ratio = error / self.d_max if self.form == "hard" else error.log() / math.log(self.d_max)
         return (ratio**self.gamma * error).mean()

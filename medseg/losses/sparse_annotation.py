@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +30,7 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
             weights of all voxels, as in torch's cross entropy.
 
     Raises:
-        ValueError: for negative weights.
+        ValueError: for weights that are negative or not finite, or an ``unlabelled`` that is not a whole number.
 
     Example:
         >>> logits = torch.tensor([[[[3.0, 0.0]], [[0.0, 0.0]]]])
@@ -42,9 +43,14 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
 
     def __init__(self, unlabelled: int | None = 255, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        if class_weights is not None and not all(w >= 0 for w in class_weights):
+        if class_weights is not None and not all(0 <= w < math.inf for w in class_weights):
             raise ValueError(
-                f"SparseAnnotationCrossEntropyLoss: class_weights is {list(class_weights)}; expected numbers from 0"
+                f"SparseAnnotationCrossEntropyLoss: class_weights is {list(class_weights)}; expected numbers from 0, "
+                "all finite"
+            )
+        if unlabelled is not None and not float(unlabelled).is_integer():
+            raise ValueError(
+                f"SparseAnnotationCrossEntropyLoss: unlabelled is {unlabelled}; expected a whole number or None"
             )
         self.unlabelled = unlabelled
         weights = None if class_weights is None else torch.tensor([float(w) for w in class_weights])
@@ -82,7 +88,7 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
             )
         # Filled before the softmax: an infinite logit times weight 0 would make the gradient NaN.
         entropy = voxel_cross_entropy(input.masked_fill(ignored, 0), indices, weights)
-        weight = (~ignored).to(entropy) if mask is None else (mask * ~ignored).to(entropy)
+        weight = (~ignored).to(entropy) if mask is None else mask.to(entropy).masked_fill(ignored, 0)
         counted = weight if weights is None else weight * weights.to(entropy)[indices.clamp(min=0)][:, None]
         total = counted.sum()
         return (entropy * weight).sum() / torch.where(total > 0, total, 1)

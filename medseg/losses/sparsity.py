@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medseg.layers import SparseDownsample
+from medseg.losses._cross_entropy import in_float32
 
 __all__ = ["SparsityLoss", "collect_patch_norms"]
 
@@ -70,8 +72,10 @@ class SparsityLoss(_Loss):
 
     def __init__(self, eps: float = 0.6, reduction: str = "mean", weight: float = 0.03) -> None:
         super().__init__()
-        if not eps > 0:
-            raise ValueError(f"SparsityLoss: eps is {eps}; expected more than 0")
+        if not 1e-30 <= eps < math.inf:
+            raise ValueError(f"SparsityLoss: eps is {eps}; expected more than 0 (1e-30 or more) and finite")
+        if not math.isfinite(weight):
+            raise ValueError(f"SparsityLoss: weight is {weight}; expected a finite number")
         if reduction not in ("mean", "paper"):
             raise ValueError(f"SparsityLoss: reduction is {reduction!r}; expected 'mean' or 'paper'")
         self.eps, self.reduction, self.weight = eps, reduction, weight
@@ -87,7 +91,7 @@ class SparsityLoss(_Loss):
             norms: ``[B, N]`` of one layer, or a list of such tensors (see `collect_patch_norms`).
 
         Returns:
-            A scalar.
+            A scalar, in float32 (float64 for float64 norms).
 
         Raises:
             ValueError: if there are no norms.
@@ -98,6 +102,7 @@ class SparsityLoss(_Loss):
         return self.weight * torch.stack([self._layer(n) for n in layers]).mean()
 
     def _layer(self, norms: Tensor) -> Tensor:
+        norms = in_float32(norms)
         if self.reduction == "mean":
             return -self.rectify(norms).mean()
         exponent = -self.rectify(norms.double()).sum(-1)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medseg.losses._cross_entropy import widened
+
 __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
 
@@ -42,7 +44,7 @@ class SwitchOnPlateau(_Loss):
 
     def __init__(self, first: nn.Module, then: nn.Module, patience: int = 5, least: float = 1e-3) -> None:
         super().__init__()
-        if patience < 1:
+        if not (patience >= 1 and float(patience).is_integer()):
             raise ValueError(f"switch_on_plateau: patience is {patience}; expected at least 1 epoch")
         if not 0 <= least < 1:
             raise ValueError(f"switch_on_plateau: least is {least}; expected a share from 0, below 1")
@@ -84,8 +86,9 @@ class SwitchOnPlateau(_Loss):
         return self.switched
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss in use for a prediction and its target."""
-        return self.then(input, target) if self.switched else self.first(input, target)
+        """The loss in use for a prediction and its target; both losses get 16-bit values in float32."""
+        loss = self.then if self.switched else self.first
+        return loss(widened(input), widened(target))
 
 
 def switch_on_plateau(

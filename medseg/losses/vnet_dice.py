@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from monai.losses import DiceLoss
+from torch import Tensor
+
+from medseg.losses._cross_entropy import checked_labels, in_float32
 
 __all__ = ["VNetDiceLoss"]
+
+_LEAST_SMOOTH = 1e-30
 
 
 class VNetDiceLoss(DiceLoss):
@@ -21,10 +28,10 @@ class VNetDiceLoss(DiceLoss):
     Args:
         **options: those of `monai.losses.DiceLoss`, such as ``softmax=True, to_onehot_y=True``. Because of
             ``smooth_nr`` and ``smooth_dr`` (1e-5 each), an empty prediction of an empty target has loss 0; the paper
-            does not have these terms.
+            does not have these terms. With 0 for both, such a case also has loss 0.
 
     Raises:
-        ValueError: if ``squared_pred`` is given as False.
+        ValueError: if ``squared_pred`` is given as False, or ``smooth_nr`` and ``smooth_dr`` are out of range.
 
     Example:
         >>> logits, target = torch.tensor([[[[9.0, -9.0]], [[-9.0, 9.0]]]]), torch.tensor([[[[0, 1]]]])
@@ -35,4 +42,32 @@ class VNetDiceLoss(DiceLoss):
     def __init__(self, **options: Any) -> None:
         if not options.pop("squared_pred", True):
             raise ValueError("VNetDiceLoss: squared_pred is False; expected True, or use monai.losses.DiceLoss")
-        super().__init__(squared_pred=True, **options)
+        nr, dr = (float(options.get(name, 1e-5)) for name in ("smooth_nr", "smooth_dr"))
+        if not (0 <= nr < math.inf and _LEAST_SMOOTH <= dr < math.inf) and not nr == dr == 0:
+            raise ValueError(
+                f"VNetDiceLoss: smooth_nr is {nr} and smooth_dr {dr}; expected finite numbers from 0, and smooth_dr of "
+                f"at least {_LEAST_SMOOTH:g} unless both are 0"
+            )
+        # This number is too small to change a quotient of sums of voxels, but it makes 0 / 0 equal to 1.
+        nr, dr = (nr, dr) if dr else (_LEAST_SMOOTH, _LEAST_SMOOTH)
+        super().__init__(squared_pred=True, **{**options, "smooth_nr": nr, "smooth_dr": dr})
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss, computed in float32 (float64 for float64 input), also under autocast.
+
+        Args:
+            input: logits or probabilities ``[B, C, *S]``.
+            target: one channel of class indices ``[B, 1, *S]`` with ``to_onehot_y=True``, else ``[B, C, *S]``.
+
+        Returns:
+            A scalar, or one value per sample and class without reduction.
+
+        Raises:
+            ValueError: for class indices that are not whole numbers or have no channel.
+        """
+        if self.to_onehot_y and input.shape[1] > 1:
+            ignored = None if self.ignore_index is None else target == self.ignore_index
+            checked_labels(type(self).__name__, target, input.shape[1], ignored)
+        with torch.autocast(input.device.type, enabled=False):
+            loss: Tensor = super().forward(in_float32(input), in_float32(target))
+        return loss
