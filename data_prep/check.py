@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._check.case import FIXES, CaseReport, Problem, check_case
 from data_prep._check.pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
+from data_prep._options.command_line import (
+    EXIT_CODES,
+    OneLineParser,
+    UsageError,
+    input_names,
+    new_folder,
+    output_path,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -47,11 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pair", nargs=2, type=Path, action="append", metavar=("IMAGE", "LABEL"), help="or one pair; may be repeated"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write integrity.json and a picture for each offender")
+    parser.add_argument(
+        "--out", type=output_path, metavar="DIR", help="write integrity.json and a picture for each offender"
+    )
     parser.add_argument(
         "--fix", choices=tuple(FIXES), action="append", default=[], help="mend by this rule; repeatable"
     )
-    parser.add_argument("--out-data", type=Path, metavar="DIR", help="folder for the mended copy of the data set")
+    parser.add_argument(
+        "--out-data", type=output_path, metavar="DIR", help="folder for the mended copy of the data set"
+    )
     parser.add_argument("--link", action="store_true", help="in --out-data, link to unchanged files instead of copying")
     parser.add_argument(
         "--prior-hu",
@@ -99,7 +111,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _names(args: argparse.Namespace) -> HiddenNames:
     """The names under all inputs; beside a list of cases, those of the files that it lists."""
-    return input_names(argparse.Namespace(**{**vars(args), "folder": args.dataset and args.dataset.parent}))
+    return input_names(args, **({} if args.dataset is None else {"FOLDER": args.dataset.parent}))
 
 
 def _closing_line(content: dict[str, Any]) -> str:

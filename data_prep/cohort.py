@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import OneLineParser, UsageError, run_command, shows_names
+from data_prep._options.command_line import OneLineParser, UsageError, output_path, run_command, shows_names
 from data_prep._options.pseudonyms import add_pseudonym_options, read_key
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=("convert", "lidc"), help="what to do with each case: data_prep.COMMAND")
     parser.add_argument("input", metavar="IN", type=Path, help="folder with DICOM files, in any layout")
-    parser.add_argument("output", metavar="OUT", type=Path, help="folder for the results; not inside IN")
+    parser.add_argument("output", metavar="OUT", type=output_path, help="folder for the results; not inside IN")
     parser.add_argument("--xml", type=Path, metavar="DIR", help="lidc: folder with the XML files (default: IN)")
     _add_running(parser)
     _add_resuming(parser)
@@ -99,7 +99,7 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--index",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="keep the list of cases in FILE, so that headers are read once for all parts; it names the input files",
     )

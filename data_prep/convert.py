@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import add_policy_options, policy_from
 
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "output",
         metavar="OUT",
-        type=Path,
+        type=output_path,
         help="a path ending in .nii.gz or .nii is the image itself; any other path is a folder, in which ct.nii.gz and "
         "ct.json are written; a series that is split goes to OUT_1, OUT_2 ...",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--map", nargs="+", default=[], metavar="OLD=NEW", help="new label values; values not named become 0"
     )
     parser.add_argument("--names", nargs="+", default=[], metavar="VALUE=NAME", help="names of the new label values")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     return parser
 

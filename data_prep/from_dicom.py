@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 
 if TYPE_CHECKING:
     from medseg.geometry import Grid
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     grid.add_argument("--like", type=Path, metavar="IMAGE", help="put the masks on this image's grid, in its order")
     parser.add_argument("--series-uid", metavar="UID", help="SeriesInstanceUID, where DIR holds several CT series")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--labelmap",
         action="store_true",

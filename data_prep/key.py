@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, output_path, run_command
 
 __all__ = ["main"]
 
@@ -26,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         "pseudonyms cannot be made again. An existing file is never replaced.",
         epilog=EXIT_CODES,
     )
-    parser.add_argument("output", metavar="FILE", type=Path, help="file to make")
+    parser.add_argument("output", metavar="FILE", type=output_path, help="file to make")
     return parser
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, run_command
+from data_prep._options.command_line import (
+    EXIT_CODES,
+    OneLineParser,
+    UsageError,
+    input_names,
+    new_folder,
+    output_path,
+    run_command,
+)
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--xml", type=Path, metavar="DIR", help="folder with the XML files (default: the --dicom folder)"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--annotations",
         choices=("xml", "database"),

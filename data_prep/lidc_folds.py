@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep._lidc.policy_options import add_cluster_option, add_malignancy_options, malignancy_policy, nodule_policy
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write")
+    what.add_argument("--out", type=output_path, metavar="FILE", help="JSON file to write")
     what.add_argument("--check", type=Path, metavar="FILE", help="look for leakage in a fold file; exit code 3 if any")
     parser.add_argument("--folds", type=int, default=10, metavar="N", help="number of folds (default 10)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="order of equally large patients (default 0)")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.lits import LitsCase
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", type=Path, metavar="DIR", help="folder with segmentation-N.nii[.gz] (default: the --images folder)"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--accept-unverified",
         action="store_true",

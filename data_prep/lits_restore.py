@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record", required=True, type=Path, metavar="JSON", help="images/CASE.json written by data_prep.lits"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write, .nii or .nii.gz")
+    parser.add_argument("--out", required=True, type=output_path, metavar="FILE", help="file to write, .nii or .nii.gz")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     parser.add_argument("--dataset", required=True, type=Path, metavar="DATASET_JSON", help="list of cases")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="nnU-Net's raw folder")
+    parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="nnU-Net's raw folder")
     parser.add_argument("--id", required=True, type=int, metavar="N", help="number of the data set, 1 to 999")
     parser.add_argument("--name", required=True, help="name of the data set, letters, digits and _")
     parser.add_argument(
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of the folds (default 0)")
     parser.add_argument(
         "--preprocessed",
-        type=Path,
+        type=output_path,
         metavar="DIR",
         help="nnU-Net's folder for preprocessed data; splits_final.json is written there too, where training reads it",
     )

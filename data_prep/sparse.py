@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, output_path, run_command
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         help="axes of the patient: x keeps sagittal, y coronal, z axial slices (default xyz); the closest array axis "
         "is taken",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="O", help="file to write, .nii or .nii.gz")
+    parser.add_argument("--out", required=True, type=output_path, metavar="O", help="file to write, .nii or .nii.gz")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--spacing", choices=("even",), default="even", help="evenly spread slices (default)")
     how.add_argument("--seed", type=int, help="draw the slices at random instead, with this seed")

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--series", required=True, type=Path, metavar="DIR", help="folder of the CT series")
     parser.add_argument("--series-uid", metavar="UID", help="SeriesInstanceUID, where DIR holds several CT series")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="DICOM file to write")
+    parser.add_argument("--out", required=True, type=output_path, metavar="FILE", help="DICOM file to write")
     parser.add_argument("--type", required=True, choices=("seg", "rtstruct"), help="kind of DICOM object")
     parser.add_argument(
         "--labels",

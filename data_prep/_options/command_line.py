@@ -12,12 +12,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 
 if TYPE_CHECKING:
     from medseg.io.privacy.names import HiddenNames
 
-__all__ = ["EXIT_CODES", "OneLineParser", "UsageError", "input_names", "new_folder", "run_command", "shows_names"]
+__all__ = [
+    "EXIT_CODES",
+    "NamedPaths",
+    "OneLineParser",
+    "UsageError",
+    "input_names",
+    "new_folder",
+    "output_path",
+    "run_command",
+    "shows_names",
+]
+
+_NOISY = ("pydicom", "highdicom", "nibabel")
 
 EXIT_CODES = "exit codes: 0 done, 1 run-time failure, 2 wrong usage, 3 data refused (nothing was written)"
 
@@ -26,8 +38,21 @@ class UsageError(Exception):
     """The command line asks for something that cannot be done, e.g. to overwrite without leave."""
 
 
-_OUTPUTS = frozenset({"out", "output", "out_data", "link"})  # named by the user for this very output
-_NOISY = ("pydicom", "highdicom", "nibabel")
+class NamedPaths(NamedTuple):
+    """The paths of a command line, by what they are.
+
+    Attributes:
+        inputs: paths that are read, by the word that stands for each in messages, such as ``IN`` or ``PAIR 2 IMAGE``.
+        outputs: paths that are written; messages show them as they were typed.
+    """
+
+    inputs: dict[str, Path]
+    outputs: tuple[Path, ...]
+
+
+def output_path(text: str) -> Path:
+    """Type of an argument that names something to be written; any other argument of type ``Path`` is an input."""
+    return Path(text)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -45,6 +70,20 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print ``error: ...`` and leave with code 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The values of all arguments, and as ``named_paths`` the paths among them (`NamedPaths`)."""
+        found = super().parse_args(args, namespace)
+        inputs: dict[str, Path] = {}
+        outputs: list[Path] = []
+        for action in self._actions:
+            paths = _paths_of(action, getattr(found, action.dest, None))
+            if action.type is output_path:
+                outputs.extend(paths.values())
+            else:
+                inputs.update(paths)
+        found.named_paths = NamedPaths(inputs, tuple(outputs))
+        return found
 
 
 def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
@@ -81,22 +120,38 @@ def shows_names(args: argparse.Namespace) -> bool:
     return bool(getattr(args, "show_names", False)) or os.environ.get("MEDSEG_SHOW_NAMES", "") not in ("", "0")
 
 
-def input_names(args: argparse.Namespace) -> HiddenNames:
-    """What is said in place of the names under the paths that the user gave as input."""
+def input_names(args: argparse.Namespace, **more: Path) -> HiddenNames:
+    """What is said, in files, in place of the names under the paths that the user gave as input.
+
+    Args:
+        args: what a `OneLineParser` returned.
+        more: further inputs that the command found by itself, by their words.
+    """
     from medseg.io.privacy.names import HiddenNames
 
-    paths: dict[str, Path] = {}
-    for option, value in vars(args).items():
-        found = _paths_in(value) if option not in _OUTPUTS else []
-        for number, path in enumerate(found, 1):
-            paths[option.upper() + (f" {number}" if len(found) > 1 else "")] = path
-    return HiddenNames(paths)
+    return HiddenNames({**_named_paths(args).inputs, **more})
 
 
-def _paths_in(value: object) -> list[Path]:
-    if isinstance(value, (list, tuple)):
-        return [path for item in value for path in _paths_in(item)]
-    return [value] if isinstance(value, Path) else []
+def _named_paths(args: argparse.Namespace) -> NamedPaths:
+    found: NamedPaths = getattr(args, "named_paths", NamedPaths({}, ()))
+    return found
+
+
+def _paths_of(action: argparse.Action, value: object) -> dict[str, Path]:
+    """The paths among the values of one argument, each with the word that messages have for it."""
+    word = (
+        action.option_strings[-1].lstrip("-").upper() if action.option_strings else str(action.metavar or action.dest)
+    )
+    values = value if isinstance(value, (list, tuple)) else [value]
+    found: dict[str, Path] = {}
+    for number, item in enumerate(values, 1):
+        numbered = f"{word} {number}" if len(values) > 1 else word
+        if isinstance(item, (list, tuple)):
+            parts = action.metavar if isinstance(action.metavar, tuple) else range(1, len(item) + 1)
+            found |= {f"{numbered} {part}": path for part, path in zip(parts, item, strict=False)}
+        else:
+            found[numbered] = item
+    return {name: path for name, path in found.items() if isinstance(path, Path)}
 
 
 class _Screen:
@@ -120,7 +175,10 @@ def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
         return
     import logging
 
-    names = input_names(args)
+    from medseg.io.privacy.names import HiddenNames
+
+    paths = _named_paths(args)
+    names = HiddenNames(paths.inputs, outputs=paths.outputs)
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     out, err = (cast(TextIO, _Screen(stream, names)) for stream in (sys.stdout, sys.stderr))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from data_prep._options.command_line import UsageError, output_path
+
 if TYPE_CHECKING:
     from medseg.io.ct.series import CtSeries
     from medseg.io.privacy.pseudonym import Pseudonymiser
@@ -86,7 +88,7 @@ def add_pseudonym_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--link",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="append which pseudonym is which patient and which UID which, outside the output: without it and without "
         "the originals nobody can go back",
@@ -100,8 +102,6 @@ def read_key(args: argparse.Namespace, outputs: Sequence[Path]) -> Pseudonymiser
         UsageError: for ``--link`` without a key.
         DataError: if key or link lie inside an output, or the key cannot be used.
     """
-    from data_prep._options.command_line import UsageError
-
     if args.pseudonym_key is None:
         if args.link is not None:
             raise UsageError("--link goes with --pseudonym-key FILE")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["HiddenNames", "is_plain_name", "is_uid", "shown", "shown_reason", "shown_term", "shown_uid"]
 
@@ -112,38 +112,46 @@ def shown_reason(error: BaseException, value: object = None) -> str:
 
 
 class HiddenNames:
-    """The names under some input folders, and what is said in their place.
+    """The names that the user's paths could give away, and what is said in their place.
 
-    Files are counted from 1 in the sorted order of their paths, so whoever has the folder finds each again.
+    What a path is decides what it is called. A folder that was given as input is called by its word, ``<IN>``, and the
+    files in it are counted from 1 in the sorted order of their paths, so that whoever has the folder finds each again.
+    A file that was given by name is called by its word too, ``<MASK>``; the files beside it are counted. A path that is
+    plain as a whole stays. An output is shown as it was typed, whatever it is called.
 
     Args:
         inputs: word by which an input is called (``IN``) and its path, as the user wrote it.
         files: files of a folder that was listed before, relative to it and sorted, by word; other folders are listed
             when they are first needed, and beside an input file its neighbours.
+        outputs: paths that the user named for what is written. Leave them out for texts that go into files.
     """
 
-    def __init__(self, inputs: Mapping[str, str | Path], files: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, str | Path],
+        files: Mapping[str, Sequence[str]] | None = None,
+        outputs: Iterable[str | Path] = (),
+    ) -> None:
         self._inputs = {word: Path(path) for word, path in inputs.items()}
-        self._folders = {word: _folder_of(path) for word, path in self._inputs.items()}
         self._files = dict(files or {})
+        self._typed = {spelling: str(path) for path in map(Path, outputs) for spelling in _spellings(path)}
 
     def label(self, path: str | Path) -> str:
-        """A file's name if it is plain, else its number among the files of its input."""
+        """A file's name if it is plain, else its number among the files of its input, or the word it was given by."""
         name = Path(path).name
         return name if is_plain_name(name) else self.hide(str(path)).rpartition("/")[2]
 
     def hide(self, text: str) -> str:
         """A text with every private name of a file or folder replaced."""
-        for word, spellings in self._roots.items():
-            for spelling in spellings:
-                text = _replace(text, spelling, f"<{word}>")
-        found = [key for key in self._table if key in text]
-        for key in sorted(found, key=len, reverse=True):
-            text = _replace(text, key, self._table[key])
-        for word in self._roots:
-            text = re.sub(rf"<{re.escape(word)}>/(?=(?:file|folder) [0-9])", "", text)
-            if _is_plain_path(self._folders[word]):
-                text = text.replace(f"<{word}>", str(self._folders[word]))
+        private = _find(text, self._table)
+        typed = [span for span in _find(text, self._typed) if all(_leaves_whole(span, other) for other in private)]
+        private = [span for span in private if not any(_meets(span, other) for other in typed)]
+        for span in sorted([*private, *typed], reverse=True):
+            text = text[: span.start] + span.word + text[span.end :]
+        for word, path in self._inputs.items():
+            marker, place = (f"<{word}>", path) if path.is_dir() else (f"<folder of {word}>", path.parent)
+            text = re.sub(rf"{re.escape(marker)}/(?=(?:file|folder) [0-9])", "", text)
+            text = text.replace(marker, str(place)) if _is_plain_path(place) else text
         return text
 
     def hide_in(self, value: Any) -> Any:
@@ -157,22 +165,41 @@ class HiddenNames:
         return value
 
     @cached_property
-    def _roots(self) -> dict[str, list[str]]:
-        """Spellings of every input's own path, the longer first."""
-        roots = {}
-        for word, path in self._folders.items():
-            spellings = {str(path), str(path.resolve()), str(path.absolute())}
-            spellings |= set() if is_plain_name(path.name) else {path.name}
-            roots[word] = sorted(spellings, key=len, reverse=True)
-        return roots
-
-    @cached_property
     def _table(self) -> dict[str, str]:
+        """What is said for every spelling of an input, and then of the files in it or beside it."""
         table: dict[str, str] = {}
         for word, path in self._inputs.items():
+            _add_input(table, word, path)
+        for word, path in self._inputs.items():
             names = self._files[word] if word in self._files else _list_files(path)
-            _add_names(table, names)
+            _add_names(table, names, "" if path.is_dir() or word in self._files else f" beside <{word}>")
         return table
+
+
+class _Span(NamedTuple):
+    """Where a text holds one of the spellings, and what is said there."""
+
+    start: int
+    end: int
+    word: str
+
+
+def _find(text: str, table: Mapping[str, str]) -> list[_Span]:
+    """The spellings that stand by themselves in a text, not as part of a longer word; the longest at every place."""
+    keys = sorted((key for key in table if key in text and key not in ("", ".", "/")), key=len, reverse=True)
+    if not keys:
+        return []
+    pattern = rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, keys))})(?![A-Za-z0-9])"
+    return [_Span(found.start(), found.end(), table[found[0]]) for found in re.finditer(pattern, text)]
+
+
+def _meets(span: _Span, other: _Span) -> bool:
+    return span.start < other.end and other.start < span.end
+
+
+def _leaves_whole(typed: _Span, private: _Span) -> bool:
+    """True if an output may stay as it was typed: no private name lies across it, or holds it as a part."""
+    return not _meets(typed, private) or (typed.start <= private.start and private.end <= typed.end)
 
 
 def _stem(name: str) -> str:
@@ -183,9 +210,26 @@ def _stem(name: str) -> str:
     return stem if dot and not suffix.isdigit() and len(suffix) <= 5 else name
 
 
-def _folder_of(path: Path) -> Path:
-    """The folder that an input's word stands for; a path that leads nowhere is hidden whole if its name is private."""
-    return path.parent if not path.is_dir() and (path.is_file() or is_plain_name(path.name)) else path
+def _spellings(path: Path) -> set[str]:
+    """The ways in which a message can write a path."""
+    return {str(path), str(path.resolve()), str(path.absolute())}
+
+
+def _add_input(table: dict[str, str], word: str, path: Path) -> None:
+    """Every way in which a text can name an input itself, and the folder of an input that is no folder."""
+    plain = is_plain_name(path.name)
+    called = f"<{word}>"
+    if plain and not path.is_dir():
+        called = str(path) if _is_plain_path(path) else f"<{word}>/{path.name}"
+    for spelling in _spellings(path):
+        table.setdefault(spelling, called)
+    if not plain:
+        for name in {path.name, _stem(path.name), *_repr_of(path.name)}:
+            if not is_plain_name(name):
+                table.setdefault(name, f"<{word}>")
+    if not path.is_dir():
+        for spelling in _spellings(path.parent):
+            table.setdefault(spelling, f"<folder of {word}>")
 
 
 def _is_plain_path(path: Path) -> bool:
@@ -203,8 +247,14 @@ def _list_files(path: Path) -> list[str]:
     return [str(name) for name in sorted(found)]
 
 
-def _add_names(table: dict[str, str], names: Iterable[str]) -> None:
-    """Every way in which a text can name one of the files or their folders, if it is not plain."""
+def _add_names(table: dict[str, str], names: Iterable[str], where: str) -> None:
+    """Every way in which a text can name one of the files or their folders, if it is not plain.
+
+    Args:
+        table: what is said for every spelling; those known already stay.
+        names: relative paths, sorted.
+        where: added to the number of a file.
+    """
     listed = list(names)
     numbers: dict[str, list[int]] = {}
     folders: dict[str, None] = {}
@@ -220,17 +270,10 @@ def _add_names(table: dict[str, str], names: Iterable[str]) -> None:
                 numbers.setdefault(spelling, []).append(number)
     for key, found in numbers.items():
         which = str(found[0]) if len(found) == 1 else f"{', '.join(map(str, found[:3]))}{' ...' * (len(found) > 3)}"
-        table.setdefault(key, f"file {which} of {len(listed)}")
+        table.setdefault(key, f"file {which} of {len(listed)}{where}")
     for number, part in enumerate(folders, 1):
         table.setdefault(part, f"folder {number}")
 
 
 def _repr_of(name: str) -> set[str]:
     return {repr(name)[1:-1], os.fsencode(name).decode("utf-8", "replace")}
-
-
-def _replace(text: str, key: str, word: str) -> str:
-    """Replace a name where it stands by itself, not where it is part of a longer word."""
-    if not key or key not in text or key in (".", "/"):
-        return text
-    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(key)}(?![A-Za-z0-9])", lambda _: word, text)

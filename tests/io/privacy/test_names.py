@@ -73,6 +73,47 @@ def test_an_input_file_keeps_a_plain_name_and_loses_its_folder(folder: Path) -> 
     assert "JOHN" not in names.hide(f"{folder / 'ct' / 'JOHN.dcm'}: empty")
 
 
+def test_a_file_given_by_name_is_called_by_its_word_and_its_neighbours_are_counted(folder: Path) -> None:
+    scan = folder / "SMITH" / "scan"
+    (scan / "MARY.raw").write_text("x")
+    names = HiddenNames({"MASK 1": scan / "JOHN.dcm", "MASK 2": folder / "ct" / "JOHN.dcm"})
+    assert names.hide(f"{scan / 'JOHN.dcm'}: empty") == "<MASK 1>: empty"
+    assert names.hide(f"{folder / 'ct' / 'JOHN.dcm'}: empty") == "<MASK 2>: empty"
+    assert names.hide(f"{scan / 'MARY.raw'}: cut off") == "file 3 of 3 beside <MASK 1>: cut off"
+    assert names.hide(f"{scan}: not writable") == "<folder of MASK 1>: not writable"
+    assert names.label(scan / "JOHN.dcm") == "<MASK 1>"
+
+
+@pytest.mark.parametrize("typed", ["results/SMITH", "SMITH", "SMITH/SMITH_2", "./SMITH"])
+def test_an_output_is_shown_as_it_was_typed_even_if_it_is_called_like_an_input(
+    folder: Path, typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    out = Path(typed)
+    names = HiddenNames({"IN": folder / "SMITH"}, outputs=[out])
+    assert names.hide(f"{out}: 3 files") == f"{out}: 3 files"
+    assert names.hide(f"{out / 'ct.nii.gz'} is new") == f"{out / 'ct.nii.gz'} is new"
+    assert names.hide(f"{out.absolute()}: no space") == f"{out}: no space"
+    assert names.hide(f"{folder / 'SMITH' / 'scan' / 'JOHN.dcm'}: cut off") == "file 2 of 2: cut off"
+
+
+def test_an_output_beside_or_around_the_input_gives_no_name_of_it_away(folder: Path) -> None:
+    source = folder / "SMITH"
+    around = HiddenNames({"IN": source}, outputs=[folder])
+    assert around.hide(f"{source / 'scan' / 'JOHN.dcm'}: cut off") == "file 2 of 2: cut off"
+    (source / "ct JOHN.dcm").write_text("x")
+    beside = HiddenNames({"IN": source}, outputs=[source / "ct"])
+    assert "JOHN" not in beside.hide(f"{source / 'ct JOHN.dcm'}: cut off")
+    assert beside.hide(f"{source / 'ct'}: not empty") == f"{source / 'ct'}: not empty"
+    assert "SMITH" not in HiddenNames({"IN": source}).hide(f"{folder / 'out' / 'SMITH'}"), "files get no output's name"
+
+
+def test_the_longest_name_at_a_place_is_the_one_that_is_meant(folder: Path) -> None:
+    (folder / "SMITH" / "SMITH_1.dcm").write_text("x")
+    assert HiddenNames({"IN": folder / "SMITH"}).hide("left out SMITH_1.dcm") == "left out file 1 of 3"
+
+
 def test_values_in_json_are_hidden_and_keys_are_not(folder: Path) -> None:
     value = HiddenNames({"IN": folder}).hide_in({"JOHN": ["JOHN.dcm", 1, None]})
     assert json.dumps(value) == '{"JOHN": ["file 2, 4 of 4", 1, null]}'
