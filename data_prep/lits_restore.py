@@ -69,12 +69,13 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    from medseg.io.bounded.errors import DataError
+    from medseg.io.bounded.errors import DataError, os_reason
 
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path}: cannot be read as JSON ({reason}); expected images/CASE.json") from error
     needed = {"case", "image_source", "affine_ras", "shape", "reordering", "source_affine_ras"}
     if not isinstance(record, dict) or not needed <= record.keys():
         raise DataError(f"{path}: is no case record of data_prep.lits, expected images/CASE.json")

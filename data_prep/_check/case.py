@@ -134,10 +134,13 @@ def check_case(
 
 
 def _readable(path: Path, what: str, report: CaseReport) -> Image | None:
+    from medseg.io.bounded.errors import os_reason
+
     try:
         found = load(path)
     except (ValueError, OSError) as error:  # DataError is a ValueError
-        text = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        text = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        text = text.removeprefix(f"{path}: ")
         report.problems.append(Problem("unreadable", f"{what}: {text}"))
         return None
     report.shapes[what] = list(found.array.shape)

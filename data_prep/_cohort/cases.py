@@ -249,7 +249,9 @@ def damaged_case(folder: str, files: Sequence[tuple[str, str]], kind: str = "dic
     path, reason = files[0]
     more = f"; {len(files) - 1} more such file(s) in this folder" if len(files) > 1 else ""
     reason = reason.removeprefix("header cannot be read: ")
-    error = f"{path}: {reason}{more}; no readable series lies beside it, fetch the files again"
+    says_itself = ";" in reason and "fetch" not in reason  # such as what helps where permission is denied
+    advice = "" if says_itself else ", fetch the files again"
+    error = f"{path}: {reason}{more}; no readable series lies beside it{advice}"
     names = tuple(sorted(name for name, _ in files))
     return Case(name, "", names if kind == "dicom" else (), names if kind == "xml" else (), error=error)
 

@@ -97,6 +97,10 @@ def _call(function: Callable[..., dict[str, Any]], arguments: dict[str, Any]) ->
     try:
         return "returned", function(**arguments)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            from medseg.io.bounded.errors import os_error_line
+
+            return "raised", os_error_line(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())
         return "raised", f"{type(error).__name__}: {text} ({Path(frame.filename).name}:{frame.lineno})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
+
+from medseg.io.bounded.atomic import naming
+from medseg.io.bounded.errors import DataError, os_error_line
 
 if TYPE_CHECKING:
     from medseg.io.privacy.names import HiddenNames
@@ -96,8 +100,6 @@ def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
         body: the command.
         args: its options; the paths among them say which names belong to the input.
     """
-    from medseg.io.bounded.errors import DataError
-
     with _private_terminal(args) as names:
         try:
             body()
@@ -199,11 +201,20 @@ def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
 
 
 def _fail(code: int, error: BaseException, names: HiddenNames | None) -> int:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _one_line(error)
     private = text if names is None else names.hide(text)
     hint = "" if private == text else " (names are hidden; --show-names shows them)"
     print(f"error: {private}{hint}", file=getattr(sys.stderr, "unfiltered", sys.stderr))  # once hidden is enough
     return code
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno:
+        return os_error_line(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({text})' if text else ''}; close other programs, or use a machine with more of it"
+    return text or type(error).__name__
 
 
 def _fault(error: BaseException) -> str:
@@ -232,7 +243,8 @@ def new_folder(out: Path, overwrite: bool, marker: str) -> Iterator[Path]:
     """
     _check_target(out, overwrite, marker)
     made = _make_parents(out.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", suffix="-" + out.name, dir=out.parent))
+    with naming(out):
+        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", suffix="-" + out.name, dir=out.parent))
     done = False
     try:
         yield temporary
@@ -242,8 +254,9 @@ def new_folder(out: Path, overwrite: bool, marker: str) -> Iterator[Path]:
     finally:
         if not done:
             shutil.rmtree(temporary, ignore_errors=True)
-            for folder in made:
-                folder.rmdir()
+            with contextlib.suppress(OSError):  # another program put something there meanwhile
+                for folder in made:
+                    folder.rmdir()
 
 
 def _check_target(out: Path, overwrite: bool, marker: str) -> None:
@@ -275,13 +288,29 @@ def _umask() -> int:
 
 def _swap(temporary: Path, out: Path) -> None:
     if not out.exists():
-        os.replace(temporary, out)
+        _publish(temporary, out, "nothing was changed there; choose another --out")
         return
-    old = Path(tempfile.mkdtemp(prefix=".old-", suffix="-" + out.name, dir=out.parent))
-    os.replace(out, old)
+    with naming(out):
+        old = Path(tempfile.mkdtemp(prefix=f"{out.name}.previous-", dir=out.parent))
+        os.replace(out, old)
     try:
-        os.replace(temporary, out)
+        _publish(temporary, out, f"the output that was to be replaced is kept in {old}")
     except OSError:
         os.replace(old, out)
         raise
     shutil.rmtree(old)
+
+
+def _publish(temporary: Path, out: Path, left: str) -> None:
+    """Move a finished folder to its place.
+
+    Raises:
+        RuntimeError: if another program has filled the place meanwhile.
+    """
+    try:
+        with naming(out):
+            os.replace(temporary, out)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise RuntimeError(f"{out}: another program wrote there while this one ran; {left}") from None

@@ -17,12 +17,13 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: if the file is missing, is no JSON object, or a list holds something else than items with an image.
     """
-    from medseg.io.bounded.errors import DataError
+    from medseg.io.bounded.errors import DataError, os_reason
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a data set list ({error}); expected a dataset.json") from error
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path}: cannot be read as a data set list ({reason}); expected a dataset.json") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected an object with a list 'training'")
     for key in _LISTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError, root_cause
+from medseg.io.bounded.errors import os_error_line
 
 __all__ = ["CommandError", "Interrupted", "explain"]
 
@@ -47,6 +48,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
         return f"disk full: {_one_line(str(cause))}; free some space and run again", 5
+    if isinstance(cause, OSError) and cause.errno:
+        return _one_line(os_error_line(cause)), 1
     text = _one_line(str(cause))
     if isinstance(cause, ValueError) and text:
         return text, 1

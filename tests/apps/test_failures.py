@@ -29,6 +29,16 @@ def wrapped(cause: BaseException) -> RuntimeError:
         (wrapped(ValueError("bad value")), "bad value", 1),
         (wrapped(KeyError("x")), "KeyError: 'x'", 1),
         (RuntimeError("plain"), "RuntimeError: plain", 1),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "out/seg.nii.gz"),
+            "out/seg.nii.gz: permission denied; ask its owner for access, or choose another place",
+            1,
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "out"),
+            "out: the file system is read-only; choose another place to write to",
+            1,
+        ),
     ],
 )
 def test_the_cause_is_told_in_one_line(error: BaseException, line: str, code: int) -> None:

@@ -16,6 +16,7 @@ from medseg.geometry import corner_displacement_mm
 from medseg.io.ct.series import read_series
 from medseg.io.ct.sidecar import voxel_sha256
 from tests.io._dicom_files import SERIES_UID, positions, stored_pixels, write_series
+from tests.io._refused_access import refuse_access
 
 _TEXT_TAGS = (
     "PatientName",
@@ -176,4 +177,28 @@ def test_a_real_tilted_head_is_refused(real_data, tmp_path: Path, capsys: pytest
     text = _error(capsys)
     assert "18.5 degrees" in text
     assert "4.002 / 1.081 / 6.999" in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["header", "pixels", "folder"])
+def test_slices_that_may_not_be_read_are_one_line_in_words(
+    series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    path = sorted(series.iterdir())[1]
+    if what == "folder":
+        (series / "SMITH").mkdir()
+        path = path.rename(series / "SMITH" / "IM1").parent
+    if what == "pixels":
+        from medseg.io.ct import scan
+        from medseg.io.ct import series as reader
+
+        listing = scan.scan_folder(series)
+        monkeypatch.setattr(reader, "scan_folder", lambda *_: listing)
+    refuse_access(monkeypatch, path)
+    assert main([str(series), str(tmp_path / "out")]) == 3
+    text = _error(capsys)
+    assert "permission denied; ask its owner for access" in text
+    assert ("folder cannot be listed" in text) == (what == "folder")
+    for raw in ("Errno", "PosixPath", "hidden)", "SMITH", "fetch"):
+        assert raw not in text.removesuffix("(names are hidden; --show-names shows them)\n")
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "write_json", "write_text"]
+__all__ = ["atomic_path", "naming", "write_json", "write_text"]
+
+
+@contextmanager
+def naming(target: str | Path) -> Iterator[None]:
+    """Let errors of the operating system name ``target``, not the temporary file or folder beside it."""
+    try:
+        yield
+    except OSError as error:
+        if not error.errno:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 @contextmanager
@@ -28,7 +39,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix="-" + target.name, dir=target.parent)
+    with naming(target):
+        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix="-" + target.name, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,7 +48,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        with naming(target):
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 

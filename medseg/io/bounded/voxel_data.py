@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.bounded.errors import DataError, UnreadableFileError, os_reason
 
 __all__ = [
     "GZIP",
@@ -221,5 +221,7 @@ def storable(array: ArrayLike) -> NDArray[Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's text without line breaks, or its type where it has none."""
+    """An exception's text without line breaks, or its type where it has none; of a system's error the reason alone."""
+    if isinstance(error, OSError) and error.errno:
+        return os_reason(error)
     return " ".join(str(error).split()) or type(error).__name__

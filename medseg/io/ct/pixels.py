@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.bounded.dicom_stream import HEADER_BYTES, open_dicom
-from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.bounded.errors import DataError, UnreadableFileError, os_reason
 from medseg.io.ct.codestream import check_codestream
 from medseg.io.ct.enhanced import expand_frames, is_multi_frame
 from medseg.io.ct.header import SliceHeader
@@ -203,6 +203,8 @@ class SliceDecoder:
                 if problem is None:
                     return self._frame(header)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                raise UnreadableFileError(f"{path}: {os_reason(error, advice=True)}") from error
             raise UnreadableFileError(
                 f"{path}: pixel data cannot be decoded ({shown_reason(error)}); fetch the file again"
             ) from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.io.bounded.errors import DataError, SeriesChoiceError, SeriesGeometryError, shorten
+from medseg.io.bounded.errors import DataError, SeriesChoiceError, SeriesGeometryError, os_reason, shorten
 from medseg.io.ct.enhanced import expand_frames, is_multi_frame
 from medseg.io.ct.groups import SeriesEntry, group_series, series_kind
 from medseg.io.ct.header import SliceHeader, read_header
@@ -58,7 +59,7 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
     objects: dict[str, list[SliceHeader]] = {}
     unreadable: list[tuple[Path, str]] = []
     ignored = 0
-    for path in sorted(p for p in (folder.rglob("*") if files is None else files) if p.is_file()):
+    for path in sorted(p for p in (_files_under(folder, unreadable) if files is None else files) if p.is_file()):
         kind = _dicom_kind(path)
         if kind is None:
             if path.suffix.lower() in _SUFFIXES and not path.name.startswith("._"):  # "._" files are macOS notes
@@ -73,7 +74,10 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
                 is_object = series_kind(header) == "object"
                 slices = [header] if is_object else _slices(header)
         except Exception as error:  # whatever a damaged header makes the parser raise
-            unreadable.append((path, f"header cannot be read: {shown_reason(error)}"))
+            if isinstance(error, OSError) and error.errno:
+                unreadable.append((path, os_reason(error, advice=True)))
+            else:
+                unreadable.append((path, f"header cannot be read: {shown_reason(error)}"))
             continue
         (objects if is_object else images).setdefault(header.series_uid, []).extend(slices)
     return FolderListing(
@@ -165,6 +169,15 @@ def _slices(header: SliceHeader) -> list[SliceHeader]:
         return expand_frames(header) if is_multi_frame(header) else [header]
     except DataError:
         return [header]
+
+
+def _files_under(folder: Path, unreadable: list[tuple[Path, str]]) -> list[Path]:
+    """All files under a folder; sub-folders that cannot be listed join ``unreadable``, since slices may lie in them."""
+
+    def note(error: OSError) -> None:
+        unreadable.append((Path(error.filename), f"folder cannot be listed: {os_reason(error, advice=True)}"))
+
+    return [Path(parent, name) for parent, _, names in os.walk(folder, onerror=note) for name in names]
 
 
 def _dicom_kind(path: Path) -> str | None:

@@ -8,12 +8,15 @@ of names can be guessed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from medseg.io.bounded.errors import os_reason
 
 __all__ = ["HiddenNames", "is_plain_name", "is_uid", "shown", "shown_reason", "shown_term", "shown_uid"]
 
@@ -97,12 +100,14 @@ def shown_uid(text: str) -> str:
 
 
 def shown_reason(error: BaseException, value: object = None) -> str:
-    """First line of a library's error without the values that it quotes.
+    """First line of a library's error without the values that it quotes; of a system's error the reason alone.
 
     Args:
         error: what the library raised.
         value: the raw value that it was about, hidden even where it is not in quotes.
     """
+    if isinstance(error, OSError) and error.errno:
+        return os_reason(error)
     text = (str(error).splitlines() or [type(error).__name__])[0]
     raw = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
     for part in sorted({raw, raw.strip(" \0"), *raw.strip(" \0").split("\\")}, key=len, reverse=True):
@@ -171,8 +176,11 @@ class HiddenNames:
         for word, path in self._inputs.items():
             _add_input(table, word, path)
         for word, path in self._inputs.items():
-            names = self._files[word] if word in self._files else _list_files(path)
-            _add_names(table, names, "" if path.is_dir() or word in self._files else f" beside <{word}>")
+            if word in self._files:
+                _add_names(table, self._files[word], (), "")
+            else:
+                where = "" if path.is_dir() else f" beside <{word}>"
+                _add_names(table, _list_files(path), _list_folders(path), where)
         return table
 
 
@@ -238,24 +246,29 @@ def _is_plain_path(path: Path) -> bool:
 
 def _list_files(path: Path) -> list[str]:
     """Files under a folder, or the neighbours of a file, relative and sorted by their parts."""
+    found: list[Path] = []
     if path.is_dir():
         found = [Path(folder, name).relative_to(path) for folder, _, names in os.walk(path) for name in names]
     elif path.is_file():
-        found = [Path(entry.name) for entry in os.scandir(path.absolute().parent) if entry.is_file()]
-    else:
-        found = []
+        with contextlib.suppress(OSError):  # whoever reads the file says what is wrong
+            found = [Path(entry.name) for entry in os.scandir(path.absolute().parent) if entry.is_file()]
     return [str(name) for name in sorted(found)]
 
 
-def _add_names(table: dict[str, str], names: Iterable[str], where: str) -> None:
-    """Every way in which a text can name one of the files or their folders, if it is not plain.
+def _list_folders(path: Path) -> list[str]:
+    """Names of all folders under a folder, also of those that are empty or cannot be listed, sorted."""
+    return sorted({name for _, folders, _ in os.walk(path) for name in folders})
+
+
+def _add_names(table: dict[str, str], listed: Sequence[str], folder_names: Iterable[str], where: str) -> None:
+    """Every way in which a text can name one of the files or folders, if it is not plain.
 
     Args:
         table: what is said for every spelling; those known already stay.
-        names: relative paths, sorted.
+        listed: relative paths of files, sorted.
+        folder_names: names of folders that may hold none of these files.
         where: added to the number of a file.
     """
-    listed = list(names)
     numbers: dict[str, list[int]] = {}
     folders: dict[str, None] = {}
     for number, name in enumerate(listed, 1):
@@ -271,6 +284,7 @@ def _add_names(table: dict[str, str], names: Iterable[str], where: str) -> None:
     for key, found in numbers.items():
         which = str(found[0]) if len(found) == 1 else f"{', '.join(map(str, found[:3]))}{' ...' * (len(found) > 3)}"
         table.setdefault(key, f"file {which} of {len(listed)}{where}")
+    folders.update(dict.fromkeys(name for name in folder_names if not is_plain_name(name)))
     for number, part in enumerate(folders, 1):
         table.setdefault(part, f"folder {number}")
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry import Affine, apply_affine, flip_lps_ras, spacing_of
 from medseg.geometry.slice_stack import slice_normal
 from medseg.io.bounded.dicom_stream import open_dicom
-from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError
+from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError, os_reason
 from medseg.io.ct.pixels import MAX_SIDE
 from medseg.io.privacy.names import shown, shown_reason
 
@@ -105,6 +105,8 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # whatever a damaged file makes the parser raise
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableFileError(f"{path}: {os_reason(error, advice=True)}") from None
         reason = shown_reason(error)
         raise UnreadableFileError(f"{path}: not a readable DICOM file ({reason}); fetch the file again") from None
     if not opened.complete:

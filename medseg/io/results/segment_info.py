@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medseg.io.bounded.errors import DataError
+from medseg.io.bounded.errors import DataError, os_reason
 
 __all__ = ["ALGORITHM_TYPES", "PRESETS", "Code", "SegmentInfo", "describe_segments", "preset", "read_segment_names"]
 
@@ -182,7 +182,7 @@ def read_segment_names(path: str | Path) -> dict[int, SegmentInfo]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
         raise DataError(f'{path}: no readable JSON ({reason}); expected {{"1": "liver"}}') from None
     if isinstance(content, dict) and isinstance(content.get("labels"), dict):
         content = content["labels"]

@@ -55,6 +55,11 @@ def test_folders_and_the_input_itself_lose_their_names(folder: Path) -> None:
     assert HiddenNames({"IN": folder}).hide("in SMITH/scan") == "in folder 1/scan"
 
 
+def test_folders_that_hold_no_file_lose_their_names_too(folder: Path) -> None:
+    (folder / "ct" / "MARY").mkdir()
+    assert HiddenNames({"IN": folder}).hide(f"{folder / 'ct' / 'MARY'}: empty") == "<IN>/ct/folder 2: empty"
+
+
 def test_a_path_of_plain_names_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "ct").mkdir(parents=True)

@@ -14,6 +14,7 @@ from medseg.io.results.rtstruct_write import write_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.seg_write import write_seg
 from tests.io._clinical import make_example
+from tests.io._refused_access import refuse_access
 
 
 def damaged(contents: bytes, seed: int) -> bytes:
@@ -51,3 +52,18 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path: Path, name: str
             assert str(path) in str(error)
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = make_example(tmp_path / "ct")
+    write = write_seg if kind == "seg" else write_rtstruct
+    write(tmp_path / "a.dcm", example.labels, example.affine_ras, example.source, {1: "liver", 2: "lung"})
+    refuse_access(monkeypatch, tmp_path / "a.dcm")
+    with pytest.raises(DataError) as caught:
+        read_seg(tmp_path / "a.dcm") if kind == "seg" else read_rtstruct(tmp_path / "a.dcm", example.source)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.dcm'}: permission denied; ask its owner for access, or choose another place"
+    )
