@@ -42,6 +42,13 @@ PADDING_RULE = (
 MAX_SIDE = 8192
 """Most rows or columns accepted: a guard against headers that declare far more than a CT slice."""
 
+# Syntaxes that are younger than pydicom's own list of names (PS3.6 A).
+_NEW_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
 _IMPLICIT = "1.2.840.10008.1.2"
 _PACKAGES = (
     (("JPEG 2000", "JPEG2000"), "pylibjpeg pylibjpeg-openjpeg"),
@@ -122,7 +129,8 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
         available, plugins = decoder.is_available, decoder.available_plugins
     except NotImplementedError:
         raise UnreadableFileError(
-            f"{where}: transfer syntax {_syntax_name(uid)} is not supported for CT slices"
+            f"{where}: transfer syntax {_syntax_name(uid)} is not supported: neither pydicom {pydicom.__version__} nor "
+            "a plug-in decodes it; ask for the file in another one, such as Explicit VR Little Endian"
         ) from None
     if not available:
         package = next((name for keys, name in _PACKAGES if any(key in uid.name for key in keys)), "pylibjpeg")
@@ -133,7 +141,8 @@ def decoder_name(transfer_syntax: str, where: object = "DICOM file") -> str:
 
 
 def _syntax_name(uid: Any) -> str:
-    return shown_uid(uid) if uid.name == uid else f"{uid.name} ({uid})"
+    name = _NEW_SYNTAXES.get(uid, uid.name)
+    return shown_uid(uid) if name == uid else f"{name} ({uid})"
 
 
 def syntax_uid(transfer_syntax: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 from medseg.geometry import Grid
 from medseg.geometry.contours import PatchMask
 from medseg.geometry.regrid import find_reordering
-from medseg.io.bounded.errors import DataError, UnreadableFileError, shorten
+from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.bounded.limits import ReadLimits, check_geometry
-from medseg.io.ct.pixels import decoder_name
 from medseg.io.privacy.names import shown_term
 from medseg.io.results.frames import (
     FrameGeometry,
@@ -26,6 +24,7 @@ from medseg.io.results.frames import (
     read_dicom,
     stack_frames,
 )
+from medseg.io.results.seg_frames import stored_frames
 from medseg.io.results.seg_segments import segment_infos
 from medseg.io.results.segment_info import SegmentInfo
 from medseg.io.results.segment_masks import SegmentMasks, segment_from_planes
@@ -152,7 +151,7 @@ def _collect_masks(
     largest = int(data.get("MaximumFractionalValue", 0) or 0) if kind == "FRACTIONAL" else 1
     if largest < 1:
         raise DataError(f"{where}: MaximumFractionalValue is {largest}, expected at least 1")
-    for frame, values in enumerate(_frames(data, where)):
+    for frame, values in enumerate(stored_frames(data, where)):
         group = functional_group(data, frame, "SegmentIdentificationSequence")
         number = int(group.get("ReferencedSegmentNumber", 0) or 0) if group is not None else 0
         if number not in infos:
@@ -170,7 +169,7 @@ def _collect_labels(
     padding = data.get("PixelPaddingValue")
     empty = background | {0} | (set() if padding is None else {int(padding)})
     seen: set[int] = set()
-    for frame, values in enumerate(_frames(data, where)):
+    for frame, values in enumerate(stored_frames(data, where)):
         k = int(stack.planes[frame])
         if k in seen:
             raise DataError(f"{where}: two frames on slice {k}, expected one")
@@ -184,48 +183,6 @@ def _collect_labels(
     if padding is not None and int(padding) not in background | {0} and absent:
         return [f"slices {shorten(absent)} have no frame: the file calls them padding, not background; left empty"]
     return []
-
-
-def _frames(data: Dataset, where: Path) -> Iterator[NDArray[Any]]:
-    """Every frame ``[row, column]`` as stored, one after the other."""
-    from pydicom.uid import UID
-
-    syntax = UID(str(data.file_meta.get("TransferSyntaxUID", "") or "1.2.840.10008.1.2"))
-    rows, columns, frames = int(data.Rows), int(data.Columns), int(data.get("NumberOfFrames", 1) or 1)
-    bits = int(data.get("BitsAllocated", 0) or 0)
-    if bits not in (1, 8, 16) or int(data.get("SamplesPerPixel", 1) or 1) != 1:
-        raise DataError(f"{where}: BitsAllocated is {bits}, expected 1, 8 or 16 with one sample a pixel")
-    if syntax.is_encapsulated:
-        yield from _decoded(data, syntax, where)
-        return
-    stored = data.get("PixelData", b"") or b""
-    expected = -(-frames * rows * columns * bits // 8)
-    if len(stored) < expected:
-        raise UnreadableFileError(f"{where}: {len(stored)} bytes of pixel data, expected {expected}; fetch it again")
-    size = rows * columns
-    raw = np.frombuffer(stored, dtype=np.uint8)
-    dtype = np.dtype(np.uint8 if bits < 16 else ("<u2" if syntax.is_little_endian else ">u2"))
-    for frame in range(frames):
-        if bits > 1:
-            yield np.frombuffer(stored, dtype, size, frame * size * dtype.itemsize).reshape(rows, columns)
-            continue
-        # Frames follow each other bit by bit: one may begin inside the last byte of the one before.
-        first, last = frame * size, (frame + 1) * size
-        unpacked = np.unpackbits(raw[first // 8 : -(-last // 8)], bitorder="little")
-        yield unpacked[first % 8 : first % 8 + size].reshape(rows, columns)
-
-
-def _decoded(data: Dataset, syntax: Any, where: Path) -> Iterator[NDArray[Any]]:
-    from pydicom.pixels import iter_pixels
-
-    decoder_name(str(syntax), where)
-    try:
-        yield from iter_pixels(data, raw=True)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableFileError(f"{where}: pixel data cannot be decoded ({reason})") from None
 
 
 def _source(data: Dataset) -> dict[str, Any]:

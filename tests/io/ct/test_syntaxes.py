@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     JPEG2000Lossless,
@@ -176,3 +177,16 @@ def test_the_real_compressed_series_decodes(real_data) -> None:
     series = read_series(real_data("abdomen_totalseg/example_ct_dicom"))
     assert [item["uid"] for item in series.facts["transfer_syntax"]] == [JPEG2000Lossless]
     assert series.array.shape == (512, 512, 20)
+
+
+def test_a_syntax_that_no_decoder_reads_is_named_and_not_called_damaged(tmp_path: Path) -> None:
+    for k, position in enumerate(positions(2)):
+        data = make_slice(noise(k, SIGNED), position)
+        data.file_meta.TransferSyntaxUID = UID("1.3.840.10008.1.2.8.1")  # pydicom does not write the real one
+        data.save_as(tmp_path / f"IM{k}", implicit_vr=False, little_endian=True)
+        stored = (tmp_path / f"IM{k}").read_bytes()
+        (tmp_path / f"IM{k}").write_bytes(stored.replace(b"1.3.840.10008.1.2.8.1", b"1.2.840.10008.1.2.8.1", 1))
+    with pytest.raises(UnreadableFileError) as caught:
+        read_series(tmp_path)
+    assert "Deflated Image Frame Compression (1.2.840.10008.1.2.8.1) is not supported: " in str(caught.value)
+    assert "damaged" not in str(caught.value)
