@@ -105,7 +105,8 @@ def _check(args: argparse.Namespace) -> int:
         for folder in (report_folder, data_folder):
             if folder is not None:
                 write_json(folder / "integrity.json", content)
-    print(json.dumps(content, indent=2) if args.json else table(reports) + "\n" + _closing_line(content))
+    in_full = "what --json prints" if args.out is None else str(args.out / "integrity.json")
+    print(json.dumps(content, indent=2) if args.json else table(reports, in_full) + "\n" + _closing_line(content))
     return int(content["left"])
 
 

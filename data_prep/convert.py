@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
+from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import add_policy_options, policy_from
 
@@ -76,8 +77,7 @@ def _convert(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
         return
-    for warning in dict.fromkeys(line for part in parts for line in part.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+    print_warnings((line for part in parts for line in part.warnings), output_paths(targets[0])[1])
     for part, target, found in zip(parts, targets, facts, strict=True):
         spacing = " x ".join(f"{value:g}" for value in found["spacing_mm"])
         shape = " x ".join(str(n) for n in found["shape"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
     from medseg.geometry import Grid
@@ -81,8 +82,7 @@ def _convert(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(facts, indent=2))
         return
-    for line in masks.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+    print_warnings(masks.warnings, args.out / _MARKER)
     shape = " x ".join(str(n) for n in masks.shape)
     print(f"{args.out}: {len(masks.segments)} segment(s) on {shape} voxels, {facts['orientation']}")
     for row in facts["segments"]:

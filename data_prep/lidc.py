@@ -19,6 +19,7 @@ from data_prep._options.command_line import (
     output_path,
     run_command,
 )
+from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def _run(args: argparse.Namespace) -> None:
 
             lines.append(write_crops(folder, private, policy, malignancy, args.crops, args.crop_spacing))
         lines.insert(0, write_case(folder, args.out.name, private, policy, malignancy, pseudonyms))
-    for warning in (*case.warnings, *private.warnings[len(case.warnings) :]):
-        print(f"warning: {warning}", file=sys.stderr)
+    print_warnings([*case.warnings, *private.warnings[len(case.warnings) :]], args.out / "summary.json")
     print("\n".join(lines))
 
 

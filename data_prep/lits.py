@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
     from medseg.datasets.lits import LitsCase
@@ -87,10 +88,8 @@ def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
     _check_external(args.external, cases)
     with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
         report = _write_cases(args, cases, folder)
-    for line in report["warnings"]:
-        print(f"warning: {line}", file=sys.stderr)
-    for row in report["refused"]:
-        print(f"refused: {row['reason']}", file=sys.stderr)
+    print_warnings(report["warnings"], args.out / "report.json")
+    print_warnings((row["reason"] for row in report["refused"]), args.out / "report.json", "refused")
     print(json.dumps(report, indent=2) if args.json else _table(report))
     refused: list[dict[str, str]] = report["refused"]
     return refused

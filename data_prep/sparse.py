@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, output_path, run_command
+from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
@@ -80,8 +81,7 @@ def _make_sparse(args: argparse.Namespace) -> None:
     record = _record(args, source, sparse, axes)
     write_nifti(args.out, sparse.array, source.affine_ras)
     write_json(record_path, record)
-    for line in record["warnings"]:
-        print(f"warning: {line}", file=sys.stderr)
+    print_warnings(record["warnings"], record_path)
     print(json.dumps(record, indent=2) if args.json else _summary(args.out, record))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
+from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,12 +185,15 @@ def _write_object(
 
 
 def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo]) -> None:
-    for value, info in infos.items():
-        if info.is_uncoded and args.type == "seg":
-            print(f"warning: {info.name!r} (label {value}) has no codes; it is written as 'Tissue'", file=sys.stderr)
+    warnings = [
+        f"{info.name!r} (label {value}) has no codes; it is written as 'Tissue'"
+        for value, info in infos.items()
+        if info.is_uncoded and args.type == "seg"
+    ]
+    print_warnings(warnings, "what --json prints")
     if args.json:
         rows = [{"label": value, "number": info.number, **info.as_json()} for value, info in infos.items()]
-        print(json.dumps({"file": str(args.out), "type": args.type, "segments": rows}, indent=2))
+        print(json.dumps({"file": str(args.out), "type": args.type, "segments": rows, "warnings": warnings}, indent=2))
         return
     shown = ", ".join(f"{info.number} = {info.name} (label {value})" for value, info in infos.items())
     print(f"{args.out}: {args.type.upper()} with {len(infos)} segment(s): {shown}")

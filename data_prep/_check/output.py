@@ -37,8 +37,15 @@ def integrity(reports: Sequence[CaseReport], settings: Mapping[str, Any]) -> dic
     }
 
 
-def table(reports: Sequence[CaseReport]) -> str:
-    """One line for every case, and below it what is wrong with it and what would settle it."""
+def table(reports: Sequence[CaseReport], in_full: str) -> str:
+    """One line for every case, and below it what is wrong with it and what would settle it.
+
+    Args:
+        reports: the cases.
+        in_full: what holds all notes, where many of one kind are summed up.
+    """
+    from medseg.io.bounded.messages import sum_up
+
     lines = []
     width = max(len(report.name) for report in reports)
     for report in reports:
@@ -49,7 +56,7 @@ def table(reports: Sequence[CaseReport]) -> str:
         for problem in report.problems:
             offered = "" if report.fix else f"  [--fix {' | '.join(problem.fixes)}]"
             lines.append(f"    {problem.kind}: {problem.text}{offered}")
-        lines.extend(f"    note: {note}" for note in report.notes)
+        lines.extend(f"    note: {note}" for note in sum_up(report.notes, in_full))
     return "\n".join(lines)
 
 

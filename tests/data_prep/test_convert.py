@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -202,3 +203,18 @@ def test_slices_that_may_not_be_read_are_one_line_in_words(
     for raw in ("Errno", "PosixPath", "hidden)", "SMITH", "fetch"):
         assert raw not in text.removesuffix("(names are hidden; --show-names shows them)\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_many_like_warnings_are_one_line_that_says_where_all_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_series(tmp_path / "dicom", positions(7))
+    for path in paths[:6]:
+        shutil.copy(path, path.with_name(f"IM{path.name.rpartition('_')[2]}00"))
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "dicom"), str(out), "--on-duplicate", "keep-lowest"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: left out ")]
+    assert len(lines) == 1
+    assert lines[0].endswith(f"is kept (and 5 more like it, all in {out / 'ct.json'})")
+    facts = json.loads((out / "ct.json").read_text())
+    assert sum(line.startswith("left out ") for line in facts["warnings"]) == len(facts["left_out"]) == 6
