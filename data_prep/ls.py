@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m data_prep.ls",
         description="One row for each DICOM series under DIR (for each grid, where a series mixes several): size, "
         "spacing from positions, and whether it makes a CT volume, or what is wrong in mm and which options of "
-        "data_prep.convert repair it. Headers alone are read. No patient data and no free text are printed.",
+        "data_prep.convert repair it. Headers alone are read, and the pixels of slices that share a position, to tell "
+        "copies from different images. No patient data and no free text are printed.",
         epilog=EXIT_CODES,
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder with DICOM files (searched recursively)")

@@ -35,7 +35,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         "--on-duplicate",
         choices=("refuse", "keep-lowest"),
         default="refuse",
-        help="several slices at one position: refuse, or keep the lowest InstanceNumber",
+        help="copies: several slices with equal pixels at one position: refuse, or keep the lowest InstanceNumber",
     )
     group.add_argument(
         "--max-gap",

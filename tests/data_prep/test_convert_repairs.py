@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.dataset import FileDataset
 
 from data_prep.convert import main, part_path
 from medseg.geometry.decompose import decompose
@@ -65,11 +66,11 @@ def test_no_part_of_a_split_is_overwritten_without_leave(
 
 
 def test_duplicates_are_dropped_by_rule(tmp_path: Path) -> None:
-    write_series(tmp_path / "dicom", [*positions(4), positions(4)[2]])
+    write_series(tmp_path / "dicom", [*positions(4), positions(4)[2]], shows=[0, 1, 2, 3, 2])
     assert main([str(tmp_path / "dicom"), str(tmp_path / "out")]) == 3
     assert main([str(tmp_path / "dicom"), str(tmp_path / "out"), "--on-duplicate", "keep-lowest"]) == 0
     facts = json.loads((tmp_path / "out" / "ct.json").read_text())
-    assert facts["repairs"][0]["different_pixels"] == 1
+    assert facts["repairs"][0]["identical_pixels"] == 1
     assert len(facts["left_out"]) == 1
 
 
@@ -83,6 +84,35 @@ def test_a_grid_of_a_mixed_series_is_chosen_by_number(tmp_path: Path, capsys: py
         assert nib.load(tmp_path / "out" / "ct.nii.gz").shape[2] == slices
     assert main([*command, "--series", f"{SERIES_UID}#1", "--group", "2"]) == 2
     assert "both choose a grid" in capsys.readouterr().err
+
+
+def test_phases_with_mixed_instance_numbers_are_never_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = [1, 4, 5, 8, 2, 3, 6, 7]
+
+    def change(k: int, data: FileDataset) -> None:
+        data.InstanceNumber, data.TriggerTime = numbers[k], str(400 * (k // 4))
+
+    write_series(tmp_path / "dicom", positions(4) * 2, change=change, shows=[0] * 4 + [5] * 4)
+    command = [str(tmp_path / "dicom"), str(tmp_path / "out"), "--overwrite", "--on-duplicate", "keep-lowest"]
+    assert main(command) == 3
+    assert "TriggerTime 400" in capsys.readouterr().err
+    for choice, hu in (("1", -24), ("2", 476)):
+        assert main([*command, "--group", choice]) == 0
+        image = nib.load(tmp_path / "out" / "ct.nii.gz").get_fdata()
+        assert image[0, 0].tolist() == [hu] * 4
+
+
+def test_different_images_at_one_position_are_refused_with_and_without_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "dicom", positions(4) * 2)
+    for option in ([], ["--on-duplicate", "keep-lowest"]):
+        assert main([str(tmp_path / "dicom"), str(tmp_path / "out"), *option]) == 3
+        text = capsys.readouterr().err
+        assert "at 4 of 4 position(s) the pixels differ" in text
+        assert "TriggerTime" in text
+        assert "--on-duplicate" not in text
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan"])

@@ -77,6 +77,28 @@ def test_each_grid_of_a_mixed_series_has_a_row_and_a_number(tmp_path: Path, caps
     assert [row["status"] for row in rows] == ["ok", "ok", "no volume"]
 
 
+def test_phases_of_one_series_have_a_row_each_that_says_what_tells_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path, positions(4) * 2, change=lambda k, d: setattr(d, "TriggerTime", str(400 * (k // 4))))
+    first, second = _table(capsys, str(tmp_path))[1:]
+    assert first.split()[0].endswith("#1") and first.endswith(
+        "ok: one of several sets at these positions: TriggerTime 0"
+    )
+    assert second.split()[0].endswith("#2") and second.endswith("TriggerTime 400")
+
+
+def test_copies_are_offered_an_option_and_different_images_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "a", positions(3) * 2, shows=[0, 1, 2] * 2)
+    write_series(tmp_path / "b", positions(3) * 2, SeriesInstanceUID=f"{UID}.22")
+    copies, different = _rows(capsys, str(tmp_path))
+    assert (copies["status"], copies["fix"]) == ("repairable", "--on-duplicate keep-lowest")
+    assert (different["status"], different["fix"]) == ("refused", "")
+    assert "the pixels differ" in str(different["findings"])
+
+
 def test_deep_decodes_and_names_what_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pydicom.uid import RLELossless
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def write_series(
     where: list[tuple[float, ...]],
     orientation: tuple[float, ...] = AXIAL,
     change: Callable[[int, FileDataset], None] | None = None,
+    shows: Sequence[int] | None = None,
     **tags: Any,
 ) -> list[Path]:
     """Write slices at the given positions; the file names are in no useful order and have no extension.
@@ -79,12 +80,14 @@ def write_series(
         where: ImagePositionPatient of every slice.
         orientation: six cosines.
         change: called with index and data set before saving.
+        shows: number of the `stored_pixels` that each slice shows; by default every slice shows others.
         tags: set on (None: deleted from) every slice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for k, position in enumerate(where):
-        data = make_slice(stored_pixels(k), position, orientation, instance=len(where) - k, **tags)
+        pixels = stored_pixels(k if shows is None else shows[k])
+        data = make_slice(pixels, position, orientation, instance=len(where) - k, **tags)
         if change is not None:
             change(k, data)
         path = folder / f"IM{(k * 7) % 11}_{k}"

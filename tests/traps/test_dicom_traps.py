@@ -72,11 +72,18 @@ class TestMissingAndDuplicateSlices:
             read_series(tmp_path, policy=EVERY_RULE)
 
     def test_of_two_slices_at_one_place_the_lowest_instance_number_stays(self, tmp_path: Path) -> None:
-        paths = write_series(tmp_path, [*positions(4), positions(4)[1]])  # instance numbers descend
+        # Instance numbers descend.
+        paths = write_series(tmp_path, [*positions(4), positions(4)[1]], shows=[0, 1, 2, 3, 1])
         _refused(tmp_path, "2 slices share 1 position(s): 42.500 mm", "--on-duplicate keep-lowest")
         series = read_series(tmp_path, policy=GeometryPolicy(duplicate="keep-lowest"))
         assert series.files[1] == paths[4]
-        assert series.repairs[0]["different_pixels"] == 1
+        assert series.repairs[0]["different_pixels"] == 0
+
+    def test_different_images_at_one_place_are_no_copies(self, tmp_path: Path) -> None:
+        write_series(tmp_path, [*positions(4), positions(4)[1]])
+        with pytest.raises(SeriesGeometryError, match="the pixels differ, by up to 300 HU") as caught:
+            read_series(tmp_path, policy=EVERY_RULE)
+        assert "--on-duplicate" not in str(caught.value)
 
 
 @pytest.mark.trap("4.3-14")

@@ -21,7 +21,15 @@ _GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
-    "FrameContentSequence": ("StackID", "InStackPositionNumber", "FrameAcquisitionNumber"),
+    "FrameContentSequence": (
+        *("StackID", "InStackPositionNumber", "FrameAcquisitionNumber"),
+        *("TemporalPositionIndex", "FrameAcquisitionDateTime"),
+    ),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"),
+    "RespiratorySynchronizationSequence": (
+        "NominalPercentageOfRespiratoryPhase",
+        "NominalRespiratoryTriggerDelayTime",
+    ),
     "CTImageFrameTypeSequence": ("FrameType",),
     "CTReconstructionSequence": ("ConvolutionKernel",),
     "CTXRayDetailsSequence": ("KVP",),

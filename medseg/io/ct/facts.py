@@ -81,7 +81,7 @@ def _describe_repair(item: dict[str, Any]) -> str:
     details = {
         "shear": "{count} slices, by up to {places}",
         "resample": "{count} of {slices_after} slices blended, widest step {places}",
-        "keep-lowest": "{count} slices at {places}, {different_pixels} of them with other pixels than the one kept",
+        "keep-lowest": "{count} slices at {places}, each with the pixels of the one kept",
         "split": "this is part {part} of {count}, {slices} slices from and to {places}",
     }
     return f"{item['what']} ({details[item['rule']].format(**item, places=places)})"

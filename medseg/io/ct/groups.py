@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.geometry.slice_stack import DUPLICATE_MM, slice_normal
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.header import CT_CLASSES, SliceHeader
+from medseg.io.ct.phases import split_by_phase
 from medseg.io.privacy.names import shown_term, shown_uid
 
 __all__ = ["ORIENTATION_TOLERANCE", "PIXEL_SPACING_TOLERANCE_MM", "SeriesEntry", "group_series", "series_kind"]
@@ -37,6 +37,7 @@ class SeriesEntry:
         headers: one header for each slice.
         group: number of this part of the series from 1, or 0 where the series has one grid only.
         kind: "ct", "localizer", "secondary capture", "other modality", or "object" (no image).
+        told_by: what tells these slices apart from others at the same positions, such as "TriggerTime 400", or "".
     """
 
     uid: str
@@ -45,6 +46,7 @@ class SeriesEntry:
     headers: tuple[SliceHeader, ...]
     group: int = 0
     kind: str = "ct"
+    told_by: str = ""
 
     @property
     def name(self) -> str:
@@ -62,6 +64,8 @@ class SeriesEntry:
             parts.append(f"{len(self.headers)} frames")
         if self.kind in ("localizer", "secondary capture"):
             parts.append(self.kind)
+        if self.told_by:
+            parts.append(self.told_by)
         size = _size(self.headers[0])
         if size:
             parts.append(f"{size[1]} x {size[0]} pixels")
@@ -125,17 +129,25 @@ class _Groups:
 def group_series(uid: str, headers: Sequence[SliceHeader]) -> list[SeriesEntry]:
     """Part the slices of a UID by kind, modality, stack, orientation, size and pixel spacing.
 
-    Where positions repeat within such a part and the acquisition numbers tell the repetitions apart, each acquisition
-    becomes a part of its own; passes that only meet at their ends (fewer than half of the shorter one's positions
-    repeat) stay together. Parts are numbered by first appearance.
+    Where positions repeat within such a part and a tag of time, phase, acquisition or reconstruction tells the
+    repetitions apart, each set becomes a part of its own (see `medseg.io.ct.phases.split_by_phase`). Parts are numbered
+    by first appearance.
     """
     grids = _Groups()
     for header in headers:
         grids.add(header)
-    parts = [(grid, part) for grid, found in grids.groups for part in _by_acquisition(found)]
+    parts = [(grid, part) for grid, found in grids.groups for part in split_by_phase(found)]
     numbers: Iterable[int] = range(1, len(parts) + 1) if len(parts) > 1 else [0]
     return [
-        SeriesEntry(uid, part[0].text("Modality"), part[0].text("SeriesDescription"), tuple(part), number, grid.kind)
+        SeriesEntry(
+            uid,
+            part.headers[0].text("Modality"),
+            part.headers[0].text("SeriesDescription"),
+            tuple(part.headers),
+            number,
+            grid.kind,
+            part.told_by,
+        )
         for number, (grid, part) in zip(numbers, parts, strict=True)
     ]
 
@@ -162,23 +174,3 @@ def _numbers_or_none(header: SliceHeader, keyword: str, count: int) -> tuple[flo
 def _size(header: SliceHeader) -> tuple[int, ...]:
     rows, columns = (_numbers_or_none(header, keyword, 1) for keyword in ("Rows", "Columns"))
     return (int(rows[0]), int(columns[0])) if rows and columns else ()
-
-
-def _by_acquisition(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """The slices by AcquisitionNumber, if that resolves slices at equal positions; otherwise all in one list."""
-    parts: dict[str, list[SliceHeader]] = {}
-    for header in headers:
-        parts.setdefault(header.text("AcquisitionNumber"), []).append(header)
-    if len(parts) < 2 or "" in parts or 2 * _repeats(headers) < min(map(len, parts.values())):
-        return [headers]
-    return [headers] if any(_repeats(part) for part in parts.values()) else list(parts.values())
-
-
-def _repeats(headers: Sequence[SliceHeader]) -> int:
-    """Number of slices at the position of another one; 0 where positions are unknown."""
-    try:
-        normal = slice_normal(headers[0].numbers("ImageOrientationPatient", 6))
-        positions = np.array([header.numbers("ImagePositionPatient", 3) for header in headers])
-    except ValueError:  # also DataError: whoever reads the series says what is wrong
-        return 0
-    return int((np.diff(np.sort(positions @ normal)) < DUPLICATE_MM).sum())

@@ -25,7 +25,8 @@ class GeometryPolicy:
             whose third axis is the slice normal; the canvas grows so that no pixel is lost, new pixels are air.
         gap: missing slices. ``"resample"`` blends the neighbours linearly on the regular grid; ``"split"`` makes each
             evenly spaced stretch a series of its own.
-        duplicate: several slices at one position. ``"keep-lowest"`` keeps the lowest InstanceNumber.
+        duplicate: several slices with equal pixels at one position. ``"keep-lowest"`` keeps the lowest InstanceNumber.
+            Different images at one position are refused under every policy: no rule can choose among them.
         variable: spacing that changes; outcomes as for ``gap``. None: as ``gap``.
         max_gap: most slices that ``"resample"`` may invent between two neighbours; wider holes are refused.
     """

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from medseg.geometry.shear import ShearPlan, plan_shear, shift_plane
 from medseg.geometry.slice_repair import SliceGrid, grid_step, regular_grid, regular_runs
-from medseg.geometry.slice_stack import DUPLICATE_MM, StackProblem, find_problems
+from medseg.geometry.slice_stack import StackProblem, find_problems
 from medseg.io.bounded.errors import SeriesGeometryError, shorten
+from medseg.io.ct.duplicates import clusters, refuse_different
 from medseg.io.ct.header import SliceHeader
 from medseg.io.ct.pixels import AIR_HU, MAX_SIDE
 from medseg.io.ct.policy import GeometryPolicy
@@ -64,16 +65,21 @@ def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list
         policy: the outcome for each kind of irregularity.
 
     Raises:
-        SeriesGeometryError: if a problem is found whose outcome is to refuse, or that no rule can repair.
+        SeriesGeometryError: if a problem is found whose outcome is to refuse, or that no rule can repair, such as
+            different images at one position.
+        UnreadableFileError: if slices at one position, whose pixels are compared, cannot be decoded.
     """
     if len(stack.headers) < 2:
         raise SeriesGeometryError(f"{where}: only {len(stack.headers)} slice(s); spacing needs two or more positions")
     problems = find_problems(stack.positions, stack.normal)
+    along = stack.positions @ stack.normal
+    for problem in problems:
+        if problem.kind == "duplicate":
+            refuse_different(f"{where}: {problem.text}", stack.headers, along)
     _refuse(where, stack.headers, problems, policy)
-    kept, dropped = _single_slices(where, stack, policy)
+    kept, dropped = _single_slices(where, stack, along)
     if len(kept) < 2:
         raise SeriesGeometryError(f"{where}: all slices share one position; spacing needs two or more positions")
-    along = stack.positions @ stack.normal
     split = any(policy.outcome(problem.kind) == "split" for problem in problems)
     if split:
         runs = [[kept[i] for i in range(run.start, run.stop)] for run in regular_runs(along[kept])]
@@ -113,14 +119,13 @@ def _texts(problems: Sequence[StackProblem]) -> str:
     return "; ".join(problem.text for problem in problems)
 
 
-def _single_slices(where: object, stack: SliceStack, policy: GeometryPolicy) -> tuple[list[int], list[tuple[int, int]]]:
+def _single_slices(
+    where: object, stack: SliceStack, along: NDArray[np.float64]
+) -> tuple[list[int], list[tuple[int, int]]]:
     """One slice for each position, by the lowest InstanceNumber, and which slices it stands for."""
-    along = stack.positions @ stack.normal
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(along) >= DUPLICATE_MM]))
     kept: list[int] = []
     dropped: list[tuple[int, int]] = []
-    for start, stop in zip(starts, [*starts[1:], len(along)], strict=True):
-        cluster = list(range(int(start), int(stop)))
+    for cluster in clusters(along):
         best = cluster[0] if len(cluster) == 1 else _lowest(where, stack.headers, cluster)
         kept.append(best)
         dropped += [(index, best) for index in cluster if index != best]
@@ -231,26 +236,24 @@ def _plan_grid(
     )
 
 
-def note_duplicates(plan: PartPlan, volume: NDArray[np.int16], positions_mm: Sequence[float]) -> None:
-    """Record the slices left out for one at the same position, and how many of them hold the same pixels.
+def note_duplicates(plan: PartPlan, positions_mm: Sequence[float]) -> None:
+    """Record the copies left out for a slice at the same position; `plan_parts` made sure that they are copies.
 
     Args:
         plan: the plan of the part; its ``repairs`` gain one record.
-        volume: all decoded slices of the stack ``[i, j, slice]``.
-        positions_mm: their positions along the normal.
+        positions_mm: positions of all slices of the stack along the normal.
     """
     if not plan.dropped:
         return
-    same = sum(bool(np.array_equal(volume[:, :, gone], volume[:, :, stays])) for gone, stays in plan.dropped)
     plan.repairs.insert(
         0,
         {
             "rule": "keep-lowest",
-            "what": "second slices at one position left out, the lowest InstanceNumber is kept",
+            "what": "copies of slices left out, the lowest InstanceNumber is kept",
             "count": len(plan.dropped),
             "mm": sorted({round(float(positions_mm[gone]), 3) for gone, _ in plan.dropped}),
-            "identical_pixels": same,
-            "different_pixels": len(plan.dropped) - same,
+            "identical_pixels": len(plan.dropped),
+            "different_pixels": 0,
         },
     )
 

@@ -137,8 +137,9 @@ def choose_series(listing: FolderListing, series_uid: str | None = None, allow_b
 def _refuse_several(folder: Path, chosen: list[SeriesEntry]) -> None:
     if len({entry.uid for entry in chosen}) == 1 and chosen[0].kind == "ct":
         parts = shorten([_describe_grid(entry) for entry in chosen], 4)
+        sets = " (sets of slices at the same positions)" if all(entry.told_by for entry in chosen) else ""
         raise SeriesGeometryError(
-            f"{folder}: series {shown_uid(chosen[0].uid)} mixes {len(chosen)} grids: {parts}; "
+            f"{folder}: series {shown_uid(chosen[0].uid)} mixes {len(chosen)} grids{sets}: {parts}; "
             "choose one with --series UID#N"
         )
     raise SeriesChoiceError(
@@ -153,6 +154,8 @@ def _describe_grid(entry: SeriesEntry) -> str:
         "pixel spacing " + _numbers_text(first, "PixelSpacing", " x "),
         "orientation " + _numbers_text(first, "ImageOrientationPatient", " "),
     ]
+    if entry.told_by and not entry.told_by.startswith("AcquisitionNumber"):
+        geometry.append(entry.told_by)
     if first.text("AcquisitionNumber"):
         geometry.append(f"acquisition {_numbers_text(first, 'AcquisitionNumber', ' ')}")
     return f"#{entry.group} {len(entry.headers)} files like {first.label} ({', '.join(geometry)})"

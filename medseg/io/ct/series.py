@@ -13,6 +13,7 @@ from medseg.geometry import Affine
 from medseg.geometry.slice_stack import longest_regular_run, stack_affine_ras
 from medseg.io.bounded.errors import SeriesChoiceError, UnreadableFileError, shorten
 from medseg.io.bounded.limits import ReadLimits
+from medseg.io.ct.duplicates import refuse_different
 from medseg.io.ct.facts import pixel_notes, series_facts, series_warnings
 from medseg.io.ct.pixels import SliceDecoder, check_pixel_format
 from medseg.io.ct.policy import GeometryPolicy
@@ -100,7 +101,7 @@ def read_series(
         folder: where the DICOM files are.
         series_uid: SeriesInstanceUID, needed only where the folder holds several CT series; ``UID#N`` for one grid of a
             series that mixes several.
-        allow_partial: leave out unreadable files and second slices at one position, and (unless the policy fills or
+        allow_partial: leave out unreadable files and copies of slices at one position, and (unless the policy fills or
             splits gaps) keep the longest stretch without a gap. Every file left out is named in ``left_out`` and
             ``warnings``.
         policy: what is done with gantry tilt, missing or duplicate slices and variable spacing; by default all are
@@ -161,8 +162,7 @@ def read_entry(
     _check_budget(listing.folder, stack)
     stack.left_out.extend(listing.unreadable)
     if allow_partial:
-        stack.drop_duplicates()
-        decoded = _decode(stack, allow_partial)
+        decoded = _drop_copies(listing.folder, stack, _decode(stack, allow_partial))
         if policy.gap == "refuse":
             decoded = _keep_longest_run(stack, decoded)
         plans = plan_parts(listing.folder, stack, policy)
@@ -177,7 +177,7 @@ def _build(
     listing: FolderListing, entry: SeriesEntry, stack: SliceStack, plan: PartPlan, decoded: _Decoded
 ) -> CtSeries:
     along = stack.positions @ stack.normal
-    note_duplicates(plan, decoded.volume, along.tolist())
+    note_duplicates(plan, along.tolist())
     volume = repair_volume(plan, decoded.volume)
     headers = [stack.headers[index] for index in plan.indices]
     sources = [tuple(stack.headers[index] for index in indices) for indices in plan.sources]
@@ -245,6 +245,13 @@ def _decode(stack: SliceStack, allow_partial: bool) -> _Decoded:
     keep = [k for k in range(len(stack.headers)) if k not in failed]
     stack.headers = [stack.headers[k] for k in keep]
     return _Decoded(volume, findings).take(keep) if volume.size else _Decoded(volume, findings[:0])
+
+
+def _drop_copies(where: Path, stack: SliceStack, decoded: _Decoded) -> _Decoded:
+    """Leave out second slices with the pixels of the first at their position; others are refused."""
+    if stack.headers:
+        refuse_different(where, stack.headers, stack.positions @ stack.normal, decoded.volume)
+    return decoded.take(stack.drop_duplicates())
 
 
 def _keep_longest_run(stack: SliceStack, decoded: _Decoded) -> _Decoded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from medseg.geometry import orientation_codes, spacing_of
 from medseg.io.ct.series import CtSeries
-from medseg.io.privacy.names import HiddenNames, shown_uid
+from medseg.io.privacy.names import HiddenNames, is_kernel_name, shown_uid
 
 __all__ = ["CONVERTER_VERSION", "SIDECAR_KEYS", "series_names", "series_sidecar", "voxel_sha256"]
 
@@ -24,13 +23,6 @@ SIDECAR_KEYS = (
     *("frame_numbers", "repairs", "source_sop_instance_uids", "left_out", "ignored_files", "warnings", "voxel_sha256"),
 )
 """All that is written of a series; nothing else of a header is ever taken over."""
-
-# As manufacturers write them: B31f, Br40d, FC13, I30s, YA ... and a few words; other text could be anything.
-_KERNEL = re.compile(
-    r"[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]{0,2}|[A-Z]{1,2}|[1-5]|"
-    r"BODY|BONE|BONEPLUS|CHST|DETAIL|EDGE|LUNG|SHARP|SMOOTH|SOFT|STANDARD|ULTRA",
-    re.IGNORECASE,
-)
 
 
 def voxel_sha256(array: NDArray[Any]) -> str:
@@ -51,7 +43,7 @@ def series_sidecar(series: CtSeries) -> dict[str, Any]:
 
     names = series_names(series)
     facts = dict(series.facts)
-    kernel = [part for part in facts.pop("kernel") if _KERNEL.fullmatch(part)]
+    kernel = [part for part in facts.pop("kernel") if is_kernel_name(part)]
     thickness = facts.pop("slice_thickness_mm")
     return {
         "converter": {"name": "medseg data_prep.convert", "version": CONVERTER_VERSION, "medseg": medseg.__version__},

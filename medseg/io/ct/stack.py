@@ -42,17 +42,19 @@ class SliceStack:
         """Unit normal of the slices, LPS."""
         return slice_normal(self.orientation)
 
-    def drop_duplicates(self) -> None:
-        """Keep the first slice of each position and put the others into ``left_out``."""
-        kept: list[SliceHeader] = []
+    def drop_duplicates(self) -> list[int]:
+        """Keep the first slice of each position and put the others into ``left_out``; returns the indices kept."""
+        kept: list[int] = []
         last = -np.inf
-        for header, position in zip(self.headers, self.positions @ self.normal, strict=True):
+        for index, position in enumerate(self.positions @ self.normal if self.headers else ()):
             if position - last < DUPLICATE_MM:
-                self.left_out.append((header.path, f"second slice at {position:.3f} mm; {kept[-1].label} is kept"))
+                stays = self.headers[kept[-1]].label
+                self.left_out.append((self.headers[index].path, f"second slice at {position:.3f} mm; {stays} is kept"))
             else:
-                kept.append(header)
+                kept.append(index)
                 last = float(position)
-        self.headers = kept
+        self.headers = [self.headers[index] for index in kept]
+        return kept
 
 
 def sort_stack(entry: SeriesEntry) -> SliceStack:

@@ -1,4 +1,4 @@
-"""What can be said of a DICOM series from its headers alone: its grid, and whether it makes a CT volume."""
+"""What can be said of a DICOM series before its pixels are read: its grid, and whether it makes a CT volume."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medseg.geometry import orientation_codes
 from medseg.geometry.slice_stack import distinct_steps, find_problems, stack_affine_ras
 from medseg.io.bounded.errors import DataError
+from medseg.io.ct.duplicates import differing_text
 from medseg.io.ct.groups import SeriesEntry
 from medseg.io.ct.pixels import check_pixel_format, cut_off, decoder_name
 from medseg.io.ct.policy import GeometryPolicy
@@ -48,7 +49,10 @@ class SeriesVerdict:
 
 
 def judge_series(entry: SeriesEntry) -> SeriesVerdict:
-    """Judge one entry of `medseg.io.ct.scan.scan_folder` by its headers; no pixels are read, nothing is raised."""
+    """Judge one entry of `medseg.io.ct.scan.scan_folder` by its headers; nothing is raised.
+
+    Pixels are read only of slices that share a position, to tell copies from different images.
+    """
     stack, fault = _stack_of(entry)
     grid = SeriesVerdict("refused") if stack is None else _describe_grid(stack)
     if entry.kind != "ct":
@@ -60,11 +64,23 @@ def judge_series(entry: SeriesEntry) -> SeriesVerdict:
     if stack is None or faults:
         return replace(grid, findings=tuple(faults))
     problems = find_problems(stack.positions, stack.normal)
+    notes = [f"one of several sets at these positions: {entry.told_by}"] if entry.told_by else []
     if not problems:
-        return replace(grid, status="ok")
-    fix, reason = _working_options(stack, [problem.kind for problem in problems])
-    findings = [problem.text for problem in problems] + ([reason] if reason else [])
+        return replace(grid, status="ok", findings=tuple(notes))
+    kinds = [problem.kind for problem in problems]
+    fix, reason = "", _different_images(stack, entry) if "duplicate" in kinds else ""
+    if not reason:
+        fix, reason = _working_options(stack, kinds)
+    findings = [*(problem.text for problem in problems), *filter(None, [reason]), *notes]
     return replace(grid, status="repairable" if fix else "refused", findings=tuple(findings), fix=fix)
+
+
+def _different_images(stack: SliceStack, entry: SeriesEntry) -> str:
+    """Why slices at one position are no copies, or why that cannot be told; "" if they are copies."""
+    try:
+        return differing_text(stack.headers, stack.positions @ stack.normal)
+    except DataError as error:
+        return _without_path(error, entry)
 
 
 def _stack_of(entry: SeriesEntry) -> tuple[SliceStack | None, str]:

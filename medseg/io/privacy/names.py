@@ -18,7 +18,16 @@ from typing import Any, NamedTuple
 
 from medseg.io.bounded.errors import os_reason
 
-__all__ = ["HiddenNames", "is_plain_name", "is_uid", "shown", "shown_reason", "shown_term", "shown_uid"]
+__all__ = [
+    "HiddenNames",
+    "is_kernel_name",
+    "is_plain_name",
+    "is_uid",
+    "shown",
+    "shown_reason",
+    "shown_term",
+    "shown_uid",
+]
 
 _WORD_TEXT = """
 abdomen an and aorta archive are as at axial bad be body bone brain brats by canon case cases chest consensus contrast
@@ -49,6 +58,12 @@ YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT XYB HU OD 
 FRACTIONAL LABELMAP YES NO
 """
 _TERMS = frozenset(_TERM_TEXT.split()) | {"PALETTE COLOR"}
+# As manufacturers write kernels: B31f, Br40d, FC13, I30s, YA ... and a few words; other text could be anything.
+_KERNEL = re.compile(
+    r"[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]{0,2}|[A-Z]{1,2}|[1-5]|"
+    r"BODY|BONE|BONEPLUS|CHST|DETAIL|EDGE|LUNG|SHARP|SMOOTH|SOFT|STANDARD|ULTRA",
+    re.IGNORECASE,
+)
 _MAX_DIGITS = 5
 _MAX_LETTERS = 2
 _SUFFIXES = (".nii.gz", ".seg.nrrd", ".tar.gz")
@@ -76,6 +91,11 @@ def is_plain_name(name: str) -> bool:
 def is_uid(text: str) -> bool:
     """True if a text has the form of a DICOM UID of at least four parts."""
     return len(text) <= 64 and text.count(".") >= 3 and _UID.fullmatch(text) is not None
+
+
+def is_kernel_name(text: str) -> bool:
+    """True if a text looks like a convolution kernel as manufacturers name them."""
+    return _KERNEL.fullmatch(text) is not None
 
 
 def shown(value: object, limit: int = 80) -> str:

@@ -106,7 +106,12 @@ def test_acquisitions_at_different_positions_stay_one_volume(tmp_path: Path) -> 
 
 def test_passes_that_meet_at_one_position_stay_one_volume_with_a_duplicate(tmp_path: Path) -> None:
     where = positions(9)
-    write_series(tmp_path, [*where[:5], *where[4:]], change=lambda k, d: setattr(d, "AcquisitionNumber", 1 + k // 5))
+    write_series(
+        tmp_path,
+        [*where[:5], *where[4:]],
+        change=lambda k, d: setattr(d, "AcquisitionNumber", 1 + k // 5),
+        shows=[*range(5), *range(4, 9)],
+    )
     assert len(scan_folder(tmp_path).series) == 1
     series = read_series(tmp_path, policy=GeometryPolicy(duplicate="keep-lowest"))
     assert series.array.shape[2] == 9

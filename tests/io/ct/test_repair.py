@@ -167,13 +167,14 @@ class TestGaps:
 
 
 class TestDuplicates:
-    def test_the_lowest_instance_number_is_kept_and_differences_are_counted(self, tmp_path: Path) -> None:
-        paths = write_series(tmp_path, [*positions(4), positions(4)[2], positions(4)[1]])  # instance numbers descend
+    def test_of_copies_the_lowest_instance_number_is_kept(self, tmp_path: Path) -> None:
+        where = [*positions(4), positions(4)[2], positions(4)[1]]
+        paths = write_series(tmp_path, where, shows=[0, 1, 2, 3, 2, 1])  # instance numbers descend
         series = read_series(tmp_path, policy=KEEP)
         assert series.files == (paths[0], paths[5], paths[4], paths[3])
         record = series.repairs[0]
         assert (record["rule"], record["count"], record["mm"]) == ("keep-lowest", 2, [42.5, 45.0])
-        assert (record["identical_pixels"], record["different_pixels"]) == (0, 2)
+        assert (record["identical_pixels"], record["different_pixels"]) == (2, 0)
         assert {path for path, _ in series.left_out} == {paths[1], paths[2]}
 
     def test_a_second_copy_of_one_file_is_recognised(self, tmp_path: Path) -> None:
@@ -184,9 +185,8 @@ class TestDuplicates:
 
     @pytest.mark.parametrize("number", [None, 7])
     def test_numbers_that_do_not_tell_slices_apart_are_no_rule(self, tmp_path: Path, number: int | None) -> None:
-        write_series(
-            tmp_path, [*positions(4), positions(4)[2]], change=lambda k, d: setattr(d, "InstanceNumber", number)
-        )
+        where = [*positions(4), positions(4)[2]]
+        write_series(tmp_path, where, change=lambda k, d: setattr(d, "InstanceNumber", number), shows=[0, 1, 2, 3, 2])
         assert "no InstanceNumber that tells them apart" in _refusal(tmp_path, KEEP)
 
     def test_repetitions_of_different_acquisitions_are_volumes_of_their_own(self, tmp_path: Path) -> None:

@@ -361,10 +361,23 @@ class TestPartialSeries:
         assert series.affine_ras[2, 3] == pytest.approx(47.5)
 
     def test_the_lower_instance_number_wins_at_one_position(self, tmp_path: Path) -> None:
-        paths = write_series(tmp_path, [*positions(4), positions(4)[2]])  # instance numbers descend
+        # Instance numbers descend.
+        paths = write_series(tmp_path, [*positions(4), positions(4)[2]], shows=[0, 1, 2, 3, 2])
         series = read_series(tmp_path, allow_partial=True)
         assert series.files[2] == paths[4]
         assert [name for name, _ in series.left_out] == [paths[2]]
+
+    def test_different_images_at_one_position_are_refused_all_the_same(self, tmp_path: Path) -> None:
+        write_series(tmp_path, [*positions(4), positions(4)[2]])
+        text = _refusal(tmp_path, SeriesGeometryError, allow_partial=True)
+        assert "the pixels differ, by up to 200 HU" in text
+
+    def test_the_readable_one_of_two_copies_is_kept(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path, [*positions(4), positions(4)[2]], shows=[0, 1, 2, 3, 2])
+        paths[4].write_bytes(paths[4].read_bytes()[:-20])
+        series = read_series(tmp_path, allow_partial=True)
+        assert series.files[2] == paths[2]
+        assert series.array.shape[2] == 4
 
     def test_variable_spacing_is_refused_all_the_same(self, tmp_path: Path) -> None:
         write_series(tmp_path, [(0, 0, z) for z in (0.0, 2.5, 5.0, 6.1, 8.6)])

@@ -49,7 +49,7 @@ def test_a_multi_frame_file_is_judged_like_single_ones(tmp_path: Path) -> None:
 def test_what_can_be_repaired_names_the_millimetres_and_options_that_work(
     tmp_path: Path, places: list[float], words: str, fix: str
 ) -> None:
-    write_series(tmp_path, [(0, 0, z) for z in places])
+    write_series(tmp_path, [(0, 0, z) for z in places], shows=[int(z) for z in places])
     found = _verdict(tmp_path)
     assert found.status == "repairable"
     assert words in found.findings[0]

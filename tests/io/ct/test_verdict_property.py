@@ -34,13 +34,14 @@ def _policy(fix: str) -> GeometryPolicy:
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(steps=_STEPS, degrees=st.sampled_from([0.0, 0.0, 0.05, 12.0, 50.0]), push=_WILD)
-def test_the_verdict_is_what_the_reader_does(steps: list[float], degrees: float, push: float) -> None:
+@given(steps=_STEPS, degrees=st.sampled_from([0.0, 0.0, 0.05, 12.0, 50.0]), push=_WILD, copies=st.booleans())
+def test_the_verdict_is_what_the_reader_does(steps: list[float], degrees: float, push: float, copies: bool) -> None:
     z = np.concatenate([[0.0], np.cumsum(steps)])
     where = [(push * (k == 2), 0.0, float(height)) for k, height in enumerate(z)]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_series(folder, where, tilted(degrees))
+        shows = np.cumsum([0, *(np.diff(z) > 0)]) if copies else range(len(where))
+        write_series(folder, where, tilted(degrees), shows=[int(n) for n in shows])
         listing = scan_folder(folder)
         (entry,) = listing.series
         verdict = judge_series(entry)
