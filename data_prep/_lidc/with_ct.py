@@ -32,7 +32,10 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
     if gaps and not args.allow_partial:
         raise DataError(f"{args.dicom}: the CT series is incomplete: {gaps}; fetch the files or add --allow-partial")
     if not expected:
-        notes.append("no full slice list for this series is at hand; slices missing at either end go unnoticed")
+        notes.append(
+            "no full slice list for this series is at hand; slices missing at either end go unnoticed unless the "
+            "headers or the marks count them"
+        )
     thickness = series.facts.get("slice_thickness_mm")
     nodules = build_nodules(reading, series.affine_ras, series.array.shape, policy, thickness)
     refuse_cut_nodules(args.dicom, nodules, reading)

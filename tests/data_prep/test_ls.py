@@ -99,6 +99,13 @@ def test_copies_are_offered_an_option_and_different_images_are_not(
     assert "the pixels differ" in str(different["findings"])
 
 
+def test_a_series_that_lost_its_last_slice_is_listed_with_the_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path, positions(4), NumberOfSeriesRelatedInstances=5)
+    assert "ok: 1 of 5 instance(s) of the series are absent" in _table(capsys, str(tmp_path))[1]
+
+
 def test_deep_decodes_and_names_what_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pydicom.uid import RLELossless
 

@@ -1,17 +1,18 @@
 """Frames of a multi-frame (enhanced) CT as slice headers: position, orientation, spacing and rescaling of each frame.
 
 Functional groups: DICOM PS3.3 C.7.6.16. A value of the frame's own groups goes before the shared groups, and these
-before the data set's top level.
+before the data set's top level. Where two of them state the geometry differently, the header says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.header import CT_CLASSES, SliceHeader, has_long_number, plain_value
-from medseg.io.privacy.names import shown_reason
+from medseg.io.privacy.names import shown, shown_reason
 
 __all__ = ["expand_frames", "is_multi_frame"]
 
@@ -38,6 +39,9 @@ _GROUPS = {
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _ENHANCED = CT_CLASSES - {"1.2.840.10008.5.1.4.1.1.2"}
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_LENGTHS = ("ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
+_GEOMETRY = ("ImagePositionPatient", *_LENGTHS)
+_TOLERANCE = 1e-4  # of cosines, and of mm
 
 
 def is_multi_frame(header: SliceHeader) -> bool:
@@ -73,8 +77,10 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
         )
     common = {keyword: value for keyword, value in header.values.items() if keyword not in (_SHARED, _PER_FRAME)}
     common_long = header.long_numbers
+    top = dict(common)
     for item in shared:
         common_long = _take_groups(header, item, common) or common_long
+    general = _contradictions(top, common, "at the top level", "in the shared groups", _LENGTHS)
     frames = []
     for number, item in enumerate(groups, 1):
         values = dict(common)
@@ -90,8 +96,44 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
         if "FrameAcquisitionNumber" in values:
             values["AcquisitionNumber"] = values["FrameAcquisitionNumber"]
         values["InstanceNumber"] = number
-        frames.append(replace(header, values=values, frame=number, long_numbers=long_numbers))
+        place = "in the shared groups" if shared else "at the top level"
+        own = _contradictions(common, values, place, "in the frame's own groups", _GEOMETRY)
+        contradictions = (*general, *own)
+        frames.append(
+            replace(header, values=values, frame=number, long_numbers=long_numbers, contradictions=contradictions)
+        )
     return frames
+
+
+def _contradictions(
+    before: Mapping[str, Any], after: Mapping[str, Any], place: str, own: str, keywords: Sequence[str]
+) -> tuple[str, ...]:
+    """One line for each length or direction that a later group replaced by another value."""
+    lines = []
+    for keyword in keywords:
+        old, new = before.get(keyword), after.get(keyword)
+        if old is not None and new is not None and not _same(old, new):
+            lines.append(f"{keyword} is {_figures(old)} {place} and {_figures(new)} {own}, which are used")
+    return tuple(lines)
+
+
+def _same(old: Any, new: Any) -> bool:
+    first, second = _parts(old), _parts(new)
+    try:
+        return len(first) == len(second) and all(
+            abs(float(a) - float(b)) <= _TOLERANCE for a, b in zip(first, second, strict=True)
+        )
+    except (TypeError, ValueError):
+        return False
+
+
+def _figures(value: Any) -> str:
+    parts = [f"{item:g}" if isinstance(item, (int, float)) else shown(item) for item in _parts(value)]
+    return " x ".join(parts)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _items(header: SliceHeader, keyword: str) -> list[Any]:

@@ -10,12 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.ct.counts import count_missing_inside
 from medseg.io.ct.header import SliceHeader
 from medseg.io.ct.pixels import AIR_HU, PADDING_RULE, decoder_name, is_burned_in, syntax_uid
 from medseg.io.ct.scan import FolderListing, SeriesEntry
+from medseg.io.ct.stack import SliceStack
+from medseg.io.ct.statements import header_contradictions
 from medseg.io.privacy.names import shown_term
 
-__all__ = ["pixel_notes", "series_facts", "series_warnings"]
+__all__ = ["header_notes", "pixel_notes", "series_facts", "series_warnings"]
+
+
+def header_notes(entry: SeriesEntry, stack: SliceStack) -> list[str]:
+    """What the headers of a CT volume say against themselves or against the slices found, one line each.
+
+    Args:
+        entry: the series.
+        stack: its slices, sorted.
+    """
+    inside = count_missing_inside(stack.positions @ stack.normal) if stack.headers else 0
+    notes = [f"one of several sets at these positions: {entry.told_by}"] if entry.told_by else []
+    notes += [lacking.text for lacking in entry.lacking if lacking.absent > inside]
+    return notes + (header_contradictions(stack.headers, stack.positions, stack.normal) if stack.headers else [])
 
 
 def pixel_notes(volume: NDArray[np.int16], findings: NDArray[np.float64]) -> list[str]:

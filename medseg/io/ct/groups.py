@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.bounded.errors import DataError
+from medseg.io.ct.counts import Lacking, find_lacking
 from medseg.io.ct.header import CT_CLASSES, SliceHeader
 from medseg.io.ct.phases import split_by_phase
 from medseg.io.privacy.names import shown_term, shown_uid
@@ -38,6 +39,7 @@ class SeriesEntry:
         group: number of this part of the series from 1, or 0 where the series has one grid only.
         kind: "ct", "localizer", "secondary capture", "other modality", or "object" (no image).
         told_by: what tells these slices apart from others at the same positions, such as "TriggerTime 400", or "".
+        lacking: where the headers of the whole UID count more slices than there are (CT volumes only).
     """
 
     uid: str
@@ -47,6 +49,7 @@ class SeriesEntry:
     group: int = 0
     kind: str = "ct"
     told_by: str = ""
+    lacking: tuple[Lacking, ...] = ()
 
     @property
     def name(self) -> str:
@@ -136,6 +139,7 @@ def group_series(uid: str, headers: Sequence[SliceHeader]) -> list[SeriesEntry]:
     grids = _Groups()
     for header in headers:
         grids.add(header)
+    lacking = find_lacking(headers)
     parts = [(grid, part) for grid, found in grids.groups for part in split_by_phase(found)]
     numbers: Iterable[int] = range(1, len(parts) + 1) if len(parts) > 1 else [0]
     return [
@@ -147,6 +151,7 @@ def group_series(uid: str, headers: Sequence[SliceHeader]) -> list[SeriesEntry]:
             number,
             grid.kind,
             part.told_by,
+            lacking if grid.kind == "ct" else (),
         )
         for number, (grid, part) in zip(numbers, parts, strict=True)
     ]

@@ -38,6 +38,13 @@ _TAGS = [
     "AcquisitionDateTime",
     "AcquisitionTime",
     "ContentTime",
+    "NumberOfSeriesRelatedInstances",
+    "ImagesInAcquisition",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -91,6 +98,7 @@ class SliceHeader:
         frame: number of the frame in its file, from 1; 0 for a file that is one slice.
         data_bytes: bytes of the file from its pixel data element to its end; -1 where that is unknown.
         long_numbers: whether a position or spacing is written with more than the 16 characters that DICOM allows.
+        contradictions: geometry of a frame that its file states twice and differently, one line each.
     """
 
     path: Path
@@ -101,6 +109,7 @@ class SliceHeader:
     frame: int = 0
     data_bytes: int = -1
     long_numbers: bool = False
+    contradictions: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

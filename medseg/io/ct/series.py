@@ -14,7 +14,7 @@ from medseg.geometry.slice_stack import longest_regular_run, stack_affine_ras
 from medseg.io.bounded.errors import SeriesChoiceError, UnreadableFileError, shorten
 from medseg.io.bounded.limits import ReadLimits
 from medseg.io.ct.duplicates import refuse_different
-from medseg.io.ct.facts import pixel_notes, series_facts, series_warnings
+from medseg.io.ct.facts import header_notes, pixel_notes, series_facts, series_warnings
 from medseg.io.ct.pixels import SliceDecoder, check_pixel_format
 from medseg.io.ct.policy import GeometryPolicy
 from medseg.io.ct.repair import PartPlan, note_duplicates, plan_parts, repair_volume
@@ -160,6 +160,7 @@ def read_entry(
         check_pixel_format(header, allow_burned_in)
     stack = sort_stack(entry)
     _check_budget(listing.folder, stack)
+    notes = header_notes(entry, stack)
     stack.left_out.extend(listing.unreadable)
     if allow_partial:
         decoded = _drop_copies(listing.folder, stack, _decode(stack, allow_partial))
@@ -169,12 +170,17 @@ def read_entry(
     else:
         plans = plan_parts(listing.folder, stack, policy)
         decoded = _decode(stack, allow_partial)
-    parts = [_build(listing, entry, stack, plan, decoded) for plan in plans]
+    parts = [_build(listing, entry, stack, plan, decoded, notes) for plan in plans]
     return tuple(parts) if len(parts) == 1 else tuple(replace(p, part=n) for n, p in enumerate(parts, 1))
 
 
 def _build(
-    listing: FolderListing, entry: SeriesEntry, stack: SliceStack, plan: PartPlan, decoded: _Decoded
+    listing: FolderListing,
+    entry: SeriesEntry,
+    stack: SliceStack,
+    plan: PartPlan,
+    decoded: _Decoded,
+    notes: list[str],
 ) -> CtSeries:
     along = stack.positions @ stack.normal
     note_duplicates(plan, along.tolist())
@@ -194,7 +200,7 @@ def _build(
         files=tuple(found[0].path for found in sources),
         positions_mm=tuple(float(value) for value in plan.positions @ stack.normal),
         facts=series_facts(entry, headers),
-        warnings=tuple(warnings + pixel_notes(volume, decoded.findings[plan.indices])),
+        warnings=tuple(warnings + notes + pixel_notes(volume, decoded.findings[plan.indices])),
         left_out=tuple(left_out),
         ignored_files=listing.ignored,
         repairs=tuple(plan.repairs),

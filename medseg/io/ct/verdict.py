@@ -12,6 +12,7 @@ from medseg.geometry import orientation_codes
 from medseg.geometry.slice_stack import distinct_steps, find_problems, stack_affine_ras
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.duplicates import differing_text
+from medseg.io.ct.facts import header_notes
 from medseg.io.ct.groups import SeriesEntry
 from medseg.io.ct.pixels import check_pixel_format, cut_off, decoder_name
 from medseg.io.ct.policy import GeometryPolicy
@@ -64,7 +65,7 @@ def judge_series(entry: SeriesEntry) -> SeriesVerdict:
     if stack is None or faults:
         return replace(grid, findings=tuple(faults))
     problems = find_problems(stack.positions, stack.normal)
-    notes = [f"one of several sets at these positions: {entry.told_by}"] if entry.told_by else []
+    notes = header_notes(entry, stack)
     if not problems:
         return replace(grid, status="ok", findings=tuple(notes))
     kinds = [problem.kind for problem in problems]
