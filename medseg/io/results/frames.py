@@ -40,6 +40,12 @@ _INFLATED_BYTES = 1 << 30
 _SAME_MM = 0.01
 _STEP_FRACTION = 0.01
 _OFF_LINE_MM = 0.05
+_DISTANCES = ("SpacingBetweenSlices", "SliceThickness")
+_STATED = (
+    ("PlanePositionSequence", "ImagePositionPatient"),
+    ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    *(("PixelMeasuresSequence", key) for key in ("PixelSpacing", *_DISTANCES)),
+)
 _ORIENTATION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE_MM = 1e-4
 
@@ -54,6 +60,7 @@ class FrameGeometry(NamedTuple):
         shape: columns and rows.
         slice_spacing_mm: SpacingBetweenSlices, 0 where the header has none.
         thickness_mm: SliceThickness, 0 where the header has none.
+        notes: geometry that shared and per-frame groups state differently, one line each.
     """
 
     positions_lps: NDArray[np.float64]
@@ -62,6 +69,7 @@ class FrameGeometry(NamedTuple):
     shape: tuple[int, int]
     slice_spacing_mm: float = 0.0
     thickness_mm: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def plane_affine_ras(self, first_lps: ArrayLike, step_lps: ArrayLike) -> Affine:
         """Affine of ``[column, row, slice]`` from the first slice's position and the step to the next, RAS mm."""
@@ -79,13 +87,13 @@ class FrameStack(NamedTuple):
         affine_ras: 4 x 4, voxel to RAS mm.
         shape: columns, rows, slices.
         planes: slice index of every frame.
-        note: what had to be assumed, or "".
+        notes: what had to be assumed and what contradicts the positions, one line each.
     """
 
     affine_ras: Affine
     shape: tuple[int, int, int]
     planes: NDArray[np.int64]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
@@ -182,14 +190,47 @@ def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
     except ValueError as error:
         raise SeriesGeometryError(f"{where}: {error}") from None
     measures = functional_group(dataset, 0, "PixelMeasuresSequence")
-    offered = [abs(float((measures or {}).get(key) or 0)) for key in ("SpacingBetweenSlices", "SliceThickness")]
+    distance, thickness = (abs(float((measures or {}).get(key) or 0)) for key in _DISTANCES)
     return FrameGeometry(
         np.array(places),
         np.array(rotations[0]),
         (spacings[0][0], spacings[0][1]),
         (columns, rows),
-        *offered,
+        distance,
+        thickness,
+        tuple(_contradictions(dataset, frames)),
     )
+
+
+def _contradictions(dataset: Dataset, frames: int) -> Iterator[str]:
+    """Lengths and directions that a frame's own groups and the shared ones both state, and differently."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    for group, keyword in _STATED if shared is not None else ():
+        general = _stated(shared, group, keyword)
+        own = [_stated(item, group, keyword) for item in per_frame[:frames]] if general else []
+        other = [found for found in own if found and not _same_numbers(found, general)]
+        if other:
+            yield (
+                f"{len(other)} of {frames} frames: {keyword} is {_figures(general)} in the shared groups and "
+                f"{_figures(other[0])} in the frame's own groups, which are used"
+            )
+
+
+def _stated(item: Dataset, group: str, keyword: str) -> tuple[float, ...]:
+    sequence = item.get(group)
+    value = sequence[0].get(keyword) if sequence else None
+    if value is None:
+        return ()
+    return tuple(float(part) for part in (value if hasattr(value, "__iter__") else [value]))
+
+
+def _same_numbers(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return len(first) == len(second) and bool(np.allclose(first, second, rtol=0, atol=_SPACING_TOLERANCE_MM))
+
+
+def _figures(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
 
 
 def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
@@ -222,20 +263,32 @@ def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
     advance = (geometry.positions_lps[order[-1]] - first) / planes_of_level[-1]
     _check_lateral(geometry, planes, advance, first, where)
     shape = (*geometry.shape, int(planes_of_level[-1]) + 1)
-    note = ""
+    notes = list(geometry.notes)
     if step < 0.6 * gaps.min():
-        note = f"no two frames are neighbours: the slice spacing of {step:.3f} mm is the header's alone"
-    return FrameStack(geometry.plane_affine_ras(first, advance), shape, planes, note)
+        notes.append(f"no two frames are neighbours: the slice spacing of {step:.3f} mm is the header's alone")
+    stated = geometry.slice_spacing_mm
+    if stated and abs(stated - step) > max(_STEP_FRACTION * step, _SAME_MM):
+        notes.append(
+            f"SpacingBetweenSlices is {stated:g} mm, but the frames lie {step:.4g} mm apart; the positions are used"
+        )
+    return FrameStack(geometry.plane_affine_ras(first, advance), shape, planes, tuple(notes))
 
 
 def _single_plane(geometry: FrameGeometry, normal: NDArray[np.float64], where: object) -> FrameStack:
     stated = geometry.slice_spacing_mm or geometry.thickness_mm
-    note = "" if stated else "one slice and no slice spacing in the file; 1 mm is assumed"
+    notes = list(geometry.notes)
+    if not stated:
+        notes.append("one slice and no slice spacing in the file; 1 mm is assumed")
+    elif geometry.thickness_mm and abs(stated - geometry.thickness_mm) > max(_STEP_FRACTION * stated, _SAME_MM):
+        notes.append(
+            f"one slice, SpacingBetweenSlices is {stated:g} mm and SliceThickness {geometry.thickness_mm:g} mm; the "
+            "former is taken for its height"
+        )
     first = geometry.positions_lps[0]
     planes = np.zeros(len(geometry.positions_lps), dtype=np.int64)
     _check_lateral(geometry, planes, np.zeros(3), first, where)
     affine = geometry.plane_affine_ras(first, (stated or 1.0) * normal)
-    return FrameStack(affine, (*geometry.shape, 1), planes, note)
+    return FrameStack(affine, (*geometry.shape, 1), planes, tuple(notes))
 
 
 def place_frames(geometry: FrameGeometry, affine_ras: Affine, shape: Sequence[int], where: object) -> FrameStack:
@@ -274,7 +327,8 @@ def place_frames(geometry: FrameGeometry, affine_ras: Affine, shape: Sequence[in
             f"{where}: {len(outside)} frames lie outside the {shape[2]} slices of the grid, by up to {beyond:.3f} mm; "
             "give the whole series"
         )
-    return FrameStack(np.asarray(affine_ras, np.float64), (int(shape[0]), int(shape[1]), int(shape[2])), planes)
+    fixed = np.asarray(affine_ras, np.float64)
+    return FrameStack(fixed, (int(shape[0]), int(shape[1]), int(shape[2])), planes, geometry.notes)
 
 
 def _slice_step(gaps: NDArray[np.float64], geometry: FrameGeometry, where: object) -> float:

@@ -96,7 +96,7 @@ def _read(data: Dataset, onto: SourceSeries | Grid | None, where: Path) -> Segme
     limits.check_shape(where, stack.shape, itemsize)
     limits.check_budget(where, stack.shape, itemsize)
     patches = _Patches({}, where)
-    notes = [stack.note] if stack.note else []
+    notes = list(stack.notes)
     if kind == "LABELMAP":
         notes += _collect_labels(data, stack, infos, background, patches)
     else:

@@ -233,13 +233,16 @@ def _geometry(stack: SliceStack) -> FrameGeometry:
     first = stack.headers[0]
     columns, rows = (int(first.numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
     with damage_in_one_line(first.path):
-        steps = [abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
+        distance, thickness = (
+            abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")
+        )
     return FrameGeometry(
         stack.positions,
         np.array(stack.orientation),
         (stack.pixel_spacing[0], stack.pixel_spacing[1]),
         (columns, rows),
-        *steps,
+        distance,
+        thickness,
     )
 
 

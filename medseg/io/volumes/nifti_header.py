@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.geometry import Affine, corner_displacement_mm
+from medseg.geometry import Affine, corner_displacement_mm, spacing_of
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning, spacing_text
 from medseg.io.bounded.voxel_data import GZIP, Inflater, one_line
@@ -120,6 +120,9 @@ def is_gzip(path: Path) -> bool:
 def geometry_warnings(header: nib.Nifti1Header, shape: Sequence[int], affine_ras: Affine) -> Iterator[str]:
     """What is odd about the geometry but no reason to refuse the file, one line each.
 
+    The sform is used where it has a code, otherwise the qform, whose spacing is pixdim. A sform that contradicts the
+    qform or pixdim is named with both figures.
+
     Args:
         header: a header that :func:`read_nifti_header` accepted.
         shape: the three lengths.
@@ -134,9 +137,23 @@ def geometry_warnings(header: nib.Nifti1Header, shape: Sequence[int], affine_ras
                 f"sform and qform put the corners up to {shift:.3f} mm apart (spacing {spacing_text(sform)} and "
                 f"{spacing_text(qform)} mm); the sform is used, other programs may use the qform"
             )
+    elif sform_code:
+        yield from _spacing_warning(sform, np.abs(header["pixdim"][1:4].astype(np.float64)), shape)
     oblique = oblique_axes_warning(affine_ras)
     if oblique:
         yield oblique
+
+
+def _spacing_warning(sform: Affine, pixdim: NDArray[np.float64], shape: Sequence[int]) -> Iterator[str]:
+    """The sform's spacing against pixdim, which no qform supports."""
+    spacing = spacing_of(sform)
+    if float(np.max(np.abs(spacing - pixdim) * np.maximum(np.subtract(shape, 1), 1))) > _FORMS_DIFFER_MM:
+        factor = float(np.prod(spacing) / np.prod(pixdim))
+        stated = " x ".join(f"{value:.4g}" for value in pixdim)
+        yield (
+            f"the sform has a spacing of {spacing_text(sform)} mm, pixdim says {stated} mm (volumes differ by a factor "
+            f"of {max(factor, 1 / factor):.3g}) and there is no qform; the sform is used, other programs may use pixdim"
+        )
 
 
 def header_block(path: str | Path) -> nib.Nifti1Header:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from medseg.geometry import Grid, corner_displacement_mm, make_affine
+from medseg.geometry import Grid, corner_displacement_mm, make_affine, spacing_of
 from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.seg_write import write_seg
@@ -143,7 +144,57 @@ def test_thickness_is_no_spacing_and_a_stated_spacing_must_fit(
 
     masks = read_seg(changed(written, change))
     assert masks.affine_ras[2, 2] == pytest.approx(step)
-    assert bool(masks.warnings) == (step == 5.0)
+    lines = {
+        5.0: ("no two frames are neighbours: the slice spacing of 5.000 mm is the header's alone",),
+        3.0: ("SpacingBetweenSlices is 3 mm, but the frames lie 10 mm apart; the positions are used",),
+    }
+    assert masks.warnings == lines.get(spacing or 0.0, ())
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_spacing_in_shared_and_per_frame_groups_is_the_frames_own_with_both_figures(
+    written: Path, same: bool
+) -> None:
+    spacing = [0.8, 0.7] if same else [0.4, 0.35]
+
+    def change(data: Dataset) -> None:
+        for frame in data.PerFrameFunctionalGroupsSequence:
+            measures = copy.deepcopy(data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence)
+            measures[0].PixelSpacing = spacing
+            frame.PixelMeasuresSequence = measures
+
+    masks = read_seg(changed(written, change))
+    assert spacing_of(masks.affine_ras)[:2] == pytest.approx(spacing[::-1])
+    if same:
+        assert masks.warnings == ()
+    else:
+        (line,) = masks.warnings
+        assert "PixelSpacing is 0.8 x 0.7 in the shared groups and 0.4 x 0.35 in the frame's own groups" in line
+
+
+def test_the_orientation_and_the_position_of_the_shared_groups_never_replace_a_frames_own(written: Path) -> None:
+    def change(data: Dataset) -> None:
+        place = copy.deepcopy(data.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence)
+        data.SharedFunctionalGroupsSequence[0].PlanePositionSequence = place
+
+    (line,) = read_seg(changed(written, change)).warnings
+    assert "frames: ImagePositionPatient is " in line
+
+
+def test_one_slice_whose_height_is_stated_twice(tmp_path: Path) -> None:
+    labels = np.zeros((9, 7, 5), np.uint8)
+    labels[2:5, 2:5, 2] = 1
+    example = make_example(tmp_path / "ct", labels=labels)
+    write_seg(tmp_path / "s.dcm", labels, example.affine_ras, example.source, {1: "liver"})
+
+    def change(data: Dataset) -> None:
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices, measures.SliceThickness = 5.0, 2.5
+
+    assert read_seg(tmp_path / "s.dcm").warnings == ()
+    masks = read_seg(changed(tmp_path / "s.dcm", change))
+    assert masks.affine_ras[2, 2] == pytest.approx(5.0)
+    assert "SpacingBetweenSlices is 5 mm and SliceThickness 2.5 mm" in masks.warnings[0]
 
 
 def test_the_order_of_frames_does_not_matter(written: Path) -> None:

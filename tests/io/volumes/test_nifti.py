@@ -264,3 +264,39 @@ def test_free_text_and_extensions_of_the_source_do_not_reach_the_result(tmp_path
     write_nifti_like(tmp_path / "mask.nii", np.ones((3, 4, 5), dtype=np.uint8), tmp_path / "source.nii")
     assert b"CANARY" in (tmp_path / "source.nii").read_bytes()
     assert b"CANARY" not in (tmp_path / "mask.nii").read_bytes()
+
+
+class TestTwoStatementsOfTheSpacing:
+    """The sform decides, then the qform; a pixdim that contradicts the sform is named with both figures."""
+
+    def _saved(self, path: Path, sform: tuple[float, ...], qform: tuple[float, ...] | None) -> Path:
+        image = nib.Nifti1Image(voxels(), np.diag([*sform, 1.0]))
+        image.set_sform(np.diag([*sform, 1.0]), code=1)
+        image.set_qform(None if qform is None else np.diag([*qform, 1.0]), code=0 if qform is None else 1)
+        image.header.set_xyzt_units("mm")
+        nib.save(image, path)
+        return path
+
+    def _with_pixdim(self, path: Path, pixdim: tuple[float, ...]) -> Path:
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<3f", content, 80, *pixdim)
+        path.write_bytes(content)
+        return path
+
+    def test_pixdim_beside_a_sform_of_another_spacing(self, tmp_path: Path) -> None:
+        path = self._with_pixdim(self._saved(tmp_path / "a.nii", (1, 1, 1), None), (0.866, 0.866, 0.796))
+        volume = read_nifti(path)
+        np.testing.assert_array_equal(volume.affine_ras, np.eye(4))
+        (line,) = volume.warnings
+        assert "sform has a spacing of 1 x 1 x 1 mm, pixdim says 0.866 x 0.866 x 0.796 mm" in line
+        assert "volumes differ by a factor of 1.68" in line
+        assert "the sform is used" in line
+
+    def test_a_qform_beside_a_sform_of_another_spacing(self, tmp_path: Path) -> None:
+        (line,) = read_nifti(self._saved(tmp_path / "a.nii", (2, 2, 2), (1, 1, 3))).warnings
+        assert "spacing 2 x 2 x 2 and 1 x 1 x 3 mm); the sform is used" in line
+
+    @pytest.mark.parametrize("pixdim", [(1, 2, 3), (1.00001, 2, 3)])
+    def test_one_spacing_said_twice_is_no_contradiction(self, tmp_path: Path, pixdim: tuple[float, ...]) -> None:
+        path = self._with_pixdim(self._saved(tmp_path / "a.nii", (1, 2, 3), None), pixdim)
+        assert read_nifti(path).warnings == ()
