@@ -11,7 +11,6 @@ quadtree convolution or their dense equal. The study is resumable: every finishe
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import sys
 from collections.abc import Iterable, Sequence
@@ -27,7 +26,7 @@ from benchmarks._classification.adaptive_stage import ROOT, SMOOTHING
 from benchmarks._classification.data import TEST, TRAIN, VALIDATION, Fold, load_fold, names
 from benchmarks._classification.diameter import fit_diameter
 from benchmarks._classification.network import ADAPTIVE_STAGE, CHANNELS, CONTENT_QUERIES
-from benchmarks._classification.record import Record
+from benchmarks._classification.record import ClassificationRecord
 from benchmarks._classification.report import report
 from benchmarks._classification.rows import BUDGET, DIAMETER, LITERAL_EPS, PATCH, PLACEMENTS, Row, rows_of
 from benchmarks._classification.statistics import accuracy, auc
@@ -83,7 +82,7 @@ def run(job: Job) -> Finished:
 
 def fixed(settings: Settings) -> dict[str, Any]:
     """Everything that all runs of a record share."""
-    found = {
+    return {
         **settings._asdict(),
         "images": [TRAIN, VALIDATION, TEST],
         "channels": CHANNELS,
@@ -93,10 +92,9 @@ def fixed(settings: Settings) -> dict[str, Any]:
         "rounds": {"stage": ADAPTIVE_STAGE, "root": ROOT, "budget": BUDGET, "guide_smoothing": SMOOTHING},
         "literal_eps": LITERAL_EPS,
     }
-    return json.loads(json.dumps(found))  # as it will be read back: keys are text
 
 
-def make_runs(jobs: Sequence[Job], record: Record, workers: int) -> None:
+def make_runs(jobs: Sequence[Job], record: ClassificationRecord, workers: int) -> None:
     """Make all runs, writing each down as soon as it is finished."""
     done: Iterable[Finished]
     if workers == 1:
@@ -107,7 +105,7 @@ def make_runs(jobs: Sequence[Job], record: Record, workers: int) -> None:
         _write_down(pool.map(run, jobs), record, len(jobs))
 
 
-def _write_down(done: Iterable[Finished], record: Record, count: int) -> None:
+def _write_down(done: Iterable[Finished], record: ClassificationRecord, count: int) -> None:
     for number, item in enumerate(done, start=1):
         record.add_cases(item.job.seed, item.labels, item.groups)
         record.add_run(item.job.row, item.job.seed, item.scores, item.found)
@@ -147,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     settings = QUICK if options.quick else Settings()
     for data in options.data:
-        record = Record(options.out / f"{data}.jsonl", fixed(settings))
+        record = ClassificationRecord(options.out / f"{data}.jsonl", fixed(settings))
         rows = rows_of(data, options.explore)
         unknown = set(options.rows or ()) - {row.name for row in rows}
         if unknown:

@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks._guided.cases import phantom_cases
 from benchmarks._guided.painted import painted_cases
 from benchmarks._guided.prepared import Prepared, prepare
-from benchmarks._guided.record import Record
+from benchmarks._guided.record import GuidedRecord
 from benchmarks._guided.report import report
 from benchmarks._guided.rows import CHANNELS, HEAD, NETS, PLAIN, Net, row_name, trials_of
 from benchmarks._guided.testing import score_case
@@ -99,7 +99,7 @@ def load_fold(seed: int, size: Size, data: Path | None) -> Fold:
     )
 
 
-def train_trunk(fold: Fold, seed: int, size: Size, path: Path, record: Record) -> dict[str, Tensor]:
+def train_trunk(fold: Fold, seed: int, size: Size, path: Path, record: GuidedRecord) -> dict[str, Tensor]:
     """Weights that all nets of a seed start from, kept in a file for a study that is stopped and taken up."""
     if path.exists():
         found: dict[str, Tensor] = torch.load(path, weights_only=True)
@@ -150,7 +150,7 @@ def _times(wall: float, cpu: float) -> dict[str, float]:
 
 def make_runs(seeds: Sequence[int], nets: Sequence[Net], size: Size, data: Path | None, out: Path) -> None:
     """Make all runs that are missing, seed after seed, writing each down as soon as it is finished."""
-    record = Record(out / "runs.jsonl", fixed(size, data))
+    record = GuidedRecord(out / "runs.jsonl", fixed(size, data))
     for seed in seeds:
         missing = [net for net in nets if not record.has(net.name, seed)]
         if not missing and record.has(THRESHOLD, seed):
@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     nets = [net for net in NETS if not options.nets or net.name in options.nets]
     if not options.report:
         make_runs(options.seeds, nets, size, data, options.out)
-    print(report(Record(options.out / "runs.jsonl", None), COMMAND), flush=True)
+    print(report(GuidedRecord(options.out / "runs.jsonl", None), COMMAND), flush=True)
     return 0
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from benchmarks._study.intervals import Interval, group_draws, interval_of
+
 RESAMPLES = 1000
 
 
@@ -24,14 +26,6 @@ class Predictions(NamedTuple):
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-
-
-class Interval(NamedTuple):
-    """Mean over seeds, with the 2.5 and 97.5 percentiles of its bootstrap distribution."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def predictions(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> Predictions:
@@ -62,10 +56,8 @@ def interval(seeds: Sequence[Predictions], metric: str, resamples: int = RESAMPL
     Groups are drawn with replacement from all groups of all seeds; a group drawn k times counts k times in every seed
     that tested it. The interval therefore holds the choice of test cases; the seeds' own spread is quoted beside it.
     """
-    draws = _draws(seeds, resamples, seed)
-    values = np.array([_mean(seeds, metric, weights) for weights in draws])
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return Interval(_mean(seeds, metric, None), float(low), float(high))
+    draws = group_draws([item.groups for item in seeds], resamples, seed)
+    return interval_of(_mean(seeds, metric, None), [_mean(seeds, metric, cases) for cases in draws])
 
 
 def difference(
@@ -82,23 +74,11 @@ def difference(
     )
     if not same:
         raise ValueError("the two sets of predictions are of different cases; pair runs of the same seeds and data")
-    values = [
-        _mean(ours, metric, weights) - _mean(theirs, metric, weights) for weights in _draws(ours, resamples, seed)
-    ]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return Interval(_mean(ours, metric, None) - _mean(theirs, metric, None), float(low), float(high))
 
+    def gain(cases: Sequence[NDArray[np.int64]] | None) -> float:
+        return _mean(ours, metric, cases) - _mean(theirs, metric, cases)
 
-def _draws(seeds: Sequence[Predictions], resamples: int, seed: int) -> list[list[NDArray[np.int64]]]:
-    """For every resample and seed, the case numbers drawn."""
-    groups = np.unique(np.concatenate([item.groups for item in seeds]))
-    places = [np.searchsorted(groups, item.groups) for item in seeds]
-    rng = np.random.default_rng(seed)
-    result = []
-    for _ in range(resamples):
-        counts = np.bincount(rng.integers(0, len(groups), len(groups)), minlength=len(groups))
-        result.append([np.repeat(np.arange(len(place)), counts[place]) for place in places])
-    return result
+    return interval_of(gain(None), [gain(cases) for cases in group_draws([o.groups for o in ours], resamples, seed)])
 
 
 def _mean(seeds: Sequence[Predictions], metric: str, cases: Sequence[NDArray[np.int64]] | None) -> float:

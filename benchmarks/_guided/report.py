@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from benchmarks._guided.lesions import FAINT_HU
-from benchmarks._guided.record import Record
+from benchmarks._guided.record import GuidedRecord
 from benchmarks._guided.rows import NETS, PLAIN, row_name, trials_of
-from benchmarks._guided.statistics import Interval, Scores, difference, interval
+from benchmarks._guided.statistics import Scores, difference, interval
 from benchmarks._guided.threshold import NAME as THRESHOLD
+from benchmarks._study.report import effort, mean_of, percent, table_head, table_row
 
-MOST_CAPPED = 0.2
 HEADS = {
     "phantoms": "Synthetic cases (phantom abdomens; every phantom is tested once, by the net that did not see it)",
     "painted": "Semi-synthetic cases (one real CT, outlines of real tumours painted into its liver; the same for all)",
@@ -42,7 +41,7 @@ NOTES = (
 )
 
 
-def report(record: Record, command: str) -> str:
+def report(record: GuidedRecord, command: str) -> str:
     """Everything about the study as Markdown.
 
     Args:
@@ -67,17 +66,17 @@ def _order() -> list[str]:
 
 def _main_table(scores: dict[str, dict[int, dict[str, float]]], rows: Sequence[str]) -> list[str]:
     seeds = sorted({seed for row in rows for seed in scores[row]})
-    lines = _head(["row", "Dice %", "minus U-Net", *(f"seed {seed}" for seed in seeds)])
+    lines = table_head(["row", "Dice %", "minus U-Net", *(f"seed {seed}" for seed in seeds)])
     for row in rows:
         means = [_mean(scores[row].get(seed)) for seed in seeds]
         against = "-" if row == PLAIN.name else _compared(scores, row, PLAIN.name)
-        lines.append(_line([row, _percent(interval(scores[row])), against, *means]))
+        lines.append(table_row([row, percent(interval(scores[row])), against, *means]))
     return lines
 
 
 def _differences(scores: dict[str, dict[int, dict[str, float]]]) -> list[str]:
-    lines = _head(["row", "minus", "Dice points"])
-    lines += [_line([ours, theirs, _compared(scores, ours, theirs)]) for ours, theirs in EXPECTED if ours in scores]
+    lines = table_head(["row", "minus", "Dice points"])
+    lines += [table_row([ours, theirs, _compared(scores, ours, theirs)]) for ours, theirs in EXPECTED if ours in scores]
     return lines
 
 
@@ -88,7 +87,9 @@ def _by_contrast(
     known = {name for row in rows for cases in scores[row].values() for name in cases if name in contrast_hu}
     if not known:
         return []
-    lines = _head(["Dice % by contrast (n scores)", f"below {-FAINT_HU:.0f} HU", "between", f"above {FAINT_HU:.0f} HU"])
+    lines = table_head(
+        ["Dice % by contrast (n scores)", f"below {-FAINT_HU:.0f} HU", "between", f"above {FAINT_HU:.0f} HU"]
+    )
     for row in rows:
         groups: dict[int, list[float]] = {-1: [], 0: [], 1: []}
         for cases in scores[row].values():
@@ -97,13 +98,13 @@ def _by_contrast(
         cells = [
             f"{100 * statistics.fmean(values):.1f} (n = {len(values)})" if values else "" for values in groups.values()
         ]
-        lines.append(_line([row, *cells]))
+        lines.append(table_row([row, *cells]))
     return [*lines, ""]
 
 
 def _compared(scores: dict[str, dict[int, dict[str, float]]], ours: str, theirs: str) -> str:
     first, second = _of_common_seeds(scores, ours, theirs)
-    return _percent(difference(first, second), sign=True) if first else "-"
+    return percent(difference(first, second), sign=True) if first else "-"
 
 
 def _of_common_seeds(scores: dict[str, dict[int, dict[str, float]]], ours: str, theirs: str) -> tuple[Scores, Scores]:
@@ -111,43 +112,20 @@ def _of_common_seeds(scores: dict[str, dict[int, dict[str, float]]], ours: str, 
     return {s: scores[ours][s] for s in seeds}, {s: scores[theirs][s] for s in seeds}
 
 
-def _net_table(record: Record) -> list[str]:
-    lines = _head(["net", "runs", "parameters", "evaluations", "capped", "processor s"])
-    for name in dict.fromkeys(run["net"] for run in record.runs):
-        runs = [run for run in record.runs if run["net"] == name]
-        values = [_average(runs, key) for key in ("parameters", "evaluations", "capped", "cpu_seconds")]
-        capped = "-" if values[2] == "-" else str(sum(run.get("capped", False) for run in runs))
-        lines.append(_line([name, str(len(runs)), *values[:2], capped, values[3]]))
+def _net_table(record: GuidedRecord) -> list[str]:
+    lines = table_head(["net", "runs", "parameters", "evaluations", "capped", "processor s"])
+    for name in record.names():
+        runs = record.runs_of(name)
+        stopping = [run["capped"] for run in runs if "capped" in run]
+        figures = [mean_of(runs, key) for key in ("parameters", "evaluations", "cpu_seconds")]
+        capped = str(sum(stopping)) if stopping else "-"
+        lines.append(table_row([name, str(len(runs)), *figures[:2], capped, figures[2]]))
     return lines
 
 
-def _notes(record: Record) -> list[str]:
-    stopping = [run for run in record.runs if "capped" in run]
-    capped = sum(run["capped"] for run in stopping)
-    last = f"{capped} of {len(stopping)} runs hit the cap of evaluations"
-    if capped > MOST_CAPPED * len(stopping):
-        last += ": MORE THAN A FIFTH, NOT FINISHED"
-    hours = sum(run["cpu_seconds"] for run in record.runs) / 3600
-    return [f"- {note}" for note in (*NOTES, f"{len(record.runs)} runs, {hours:.2f} core hours; {last}.")]
-
-
-def _average(runs: Sequence[dict[str, Any]], key: str) -> str:
-    values = [run[key] for run in runs if key in run]
-    return f"{statistics.fmean(values):.0f}" if values else "-"
+def _notes(record: GuidedRecord) -> list[str]:
+    return [f"- {note}" for note in (*NOTES, effort(record.runs, "runs", "evaluations"))]
 
 
 def _mean(cases: dict[str, float] | None) -> str:
     return f"{100 * statistics.fmean(cases.values()):.1f}" if cases else ""
-
-
-def _percent(found: Interval, sign: bool = False) -> str:
-    form = "{:+.1f} ({:+.1f}, {:+.1f})" if sign else "{:.1f} ({:.1f}, {:.1f})"
-    return form.format(100 * found.mean, 100 * found.low, 100 * found.high)
-
-
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(cells), _line(["---"] * len(cells))]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

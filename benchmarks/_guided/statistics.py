@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._study.intervals import Interval, crossed_weights, interval_of
+
 RESAMPLES = 2000
 Scores = Mapping[int, Mapping[str, float]]
 """Dice by seed and name of the case."""
-
-
-class Interval(NamedTuple):
-    """A mean with the 2.5 and 97.5 percentiles of its bootstrap distribution."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def interval(scores: Scores) -> Interval:
@@ -31,10 +24,8 @@ def interval(scores: Scores) -> Interval:
         ValueError: without a score.
     """
     values, seed_of, case_of = _flat(scores)
-    weights = _weights(seed_of, case_of)
-    means = (weights * values).sum(1) / weights.sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
+    weights = crossed_weights(seed_of, case_of, RESAMPLES)
+    return interval_of(values.mean(), (weights * values).sum(1) / weights.sum(1))
 
 
 def difference(ours: Scores, theirs: Scores) -> Interval:
@@ -61,17 +52,3 @@ def _flat(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArr
         np.unique(np.array(seeds), return_inverse=True)[1],
         np.unique(np.array(names), return_inverse=True)[1],
     )
-
-
-def _weights(seed_of: NDArray[np.int64], case_of: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How often every score is drawn, ``[RESAMPLES, n]``; a resample without any score is drawn again."""
-    rng = np.random.default_rng(0)
-
-    def draw(count: int) -> NDArray[np.float64]:
-        parts = [rng.multinomial(n, np.full(n, 1 / n), count) for n in (seed_of.max() + 1, case_of.max() + 1)]
-        return np.asarray(parts[0][:, seed_of] * parts[1][:, case_of], np.float64)
-
-    result = draw(RESAMPLES)
-    while len(empty := np.nonzero(~result.any(1))[0]):
-        result[empty] = draw(len(empty))
-    return result

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks._classification.data import SIZE_2D, Fold, Part, load_fold
 from benchmarks._classification.diameter import fit_diameter
-from benchmarks._classification.record import Record
+from benchmarks._classification.record import ClassificationRecord
 from benchmarks._classification.report import report
 from benchmarks._classification.rows import BASELINE, Row
 from benchmarks._classification.statistics import auc
@@ -18,7 +18,7 @@ from benchmarks._classification.statistics import auc
 FOUND = {"accuracy": 0.5, "auc": 0.5, "epochs": 20, "capped": False, "cpu_seconds": 3.0, "parameters": 10, "macs": 2e6}
 
 
-def _fill(record: Record, rows: tuple[str, ...], seeds: tuple[int, ...], capped: bool = False) -> None:
+def _fill(record: ClassificationRecord, rows: tuple[str, ...], seeds: tuple[int, ...], capped: bool = False) -> None:
     rng = np.random.default_rng(0)
     for seed in seeds:
         labels = (np.arange(40) % 2).tolist()
@@ -30,27 +30,27 @@ def _fill(record: Record, rows: tuple[str, ...], seeds: tuple[int, ...], capped:
 
 def test_a_stopped_study_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.jsonl"
-    _fill(Record(path, {"epochs": 1}), (BASELINE,), (0, 1))
-    again = Record(path, {"epochs": 1})
+    _fill(ClassificationRecord(path, {"epochs": 1}), (BASELINE,), (0, 1))
+    again = ClassificationRecord(path, {"epochs": 1})
     assert again.has(BASELINE, 1)
     assert not again.has(BASELINE, 2)
     assert not again.has("other", 0)
     _fill(again, ("other",), (0,))
-    assert [len(p.scores) for p in Record(path, {"epochs": 1}).predictions("other")] == [40]
+    assert [len(p.scores) for p in ClassificationRecord(path, {"epochs": 1}).predictions("other")] == [40]
 
 
 def test_other_settings_or_cases_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    record = Record(path, {"epochs": 1, "rate": 2})
+    record = ClassificationRecord(path, {"epochs": 1, "rate": 2})
     _fill(record, (BASELINE,), (0,))
-    with pytest.raises(SystemExit, match="epochs was 1, now it is 9"):
-        Record(path, {"epochs": 9, "rate": 2})
+    with pytest.raises(SystemExit, match="made with epochs 1, now it is 9"):
+        ClassificationRecord(path, {"epochs": 9, "rate": 2})
     with pytest.raises(SystemExit, match="seed 0 are not those"):
         record.add_cases(0, [0, 1], [3, 4])
 
 
 def test_the_report_has_every_row_seed_and_difference(tmp_path: Path) -> None:
-    record = Record(tmp_path / "a.jsonl", {})
+    record = ClassificationRecord(tmp_path / "a.jsonl", {})
     _fill(record, (BASELINE, "ours"), (0, 1, 2))
     text = report("phantom_nodule", record, "python -m something")
     lines = [line for line in text.splitlines() if line.startswith("| ours")]
@@ -61,7 +61,7 @@ def test_the_report_has_every_row_seed_and_difference(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_network_is_reported_beside_the_others(tmp_path: Path) -> None:
-    record = Record(tmp_path / "a.jsonl", {})
+    record = ClassificationRecord(tmp_path / "a.jsonl", {})
     _fill(record, (BASELINE,), (0,))
     record.add_run(
         Row("diameter"), 0, np.linspace(-1, 1, 40).tolist(), {"accuracy": 0.6, "auc": 0.6, "cpu_seconds": 0.1}
@@ -72,13 +72,15 @@ def test_a_row_without_a_network_is_reported_beside_the_others(tmp_path: Path) -
 
 
 def test_too_many_capped_runs_are_called_unfinished(tmp_path: Path) -> None:
-    record = Record(tmp_path / "a.jsonl", {})
+    record = ClassificationRecord(tmp_path / "a.jsonl", {})
     _fill(record, (BASELINE,), (0, 1), capped=True)
     assert "NOT FINISHED" in report("phantom_nodule", record, "c")
 
 
 def test_an_empty_record_says_how_to_begin(tmp_path: Path) -> None:
-    assert "no finished run yet; python -m x" in report("adrenal", Record(tmp_path / "a.jsonl", {}), "python -m x")
+    assert "no finished run yet; python -m x" in report(
+        "adrenal", ClassificationRecord(tmp_path / "a.jsonl", {}), "python -m x"
+    )
 
 
 def test_the_diameter_alone_separates_what_it_should() -> None:

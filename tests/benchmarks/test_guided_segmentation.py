@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks import guided_segmentation as study
 from benchmarks._guided.cases import LIVER, TUMOUR, Case
 from benchmarks._guided.prepared import WINDOW, Prepared, Sampler, crop_around, prepare, slices_of
-from benchmarks._guided.record import Record
+from benchmarks._guided.record import GuidedRecord
 from benchmarks._guided.report import report
 from benchmarks._guided.rows import NETS, PLAIN, Net, build, row_name, trials_of
 from benchmarks._guided.statistics import difference, interval
@@ -190,7 +190,7 @@ def test_differences_are_paired() -> None:
         difference({7: {"a": 1.0}}, theirs)
 
 
-def _fill(record: Record, seeds: range, capped: bool = False) -> None:
+def _fill(record: GuidedRecord, seeds: range, capped: bool = False) -> None:
     rng = np.random.default_rng(0)
     for seed in seeds:
         for net in NETS:
@@ -206,18 +206,18 @@ def _fill(record: Record, seeds: range, capped: bool = False) -> None:
 
 def test_a_stopped_study_goes_on_where_it_was_and_refuses_other_settings(tmp_path: Path) -> None:
     path = tmp_path / "new" / "runs.jsonl"
-    _fill(Record(path, {"most": 3, "channels": (8, 16)}), range(2))
-    again = Record(path, {"most": 3, "channels": (8, 16)})
+    _fill(GuidedRecord(path, {"most": 3, "channels": (8, 16)}), range(2))
+    again = GuidedRecord(path, {"most": 3, "channels": (8, 16)})
     assert again.has("both", 1) and not again.has("both", 2) and not again.has("other", 1)
     _fill(again, range(2, 3))
-    assert len(Record(path, None).runs) == 3 * len(NETS)
-    assert sorted(Record(path, None).scores("phantoms")["U-Net"]) == [0, 1, 2]
+    assert len(GuidedRecord(path, None).runs) == 3 * len(NETS)
+    assert sorted(GuidedRecord(path, None).scores("phantoms")["U-Net"]) == [0, 1, 2]
     with pytest.raises(SystemExit, match="made with most 3, now it is 4"):
-        Record(path, {"most": 4, "channels": (8, 16)})
+        GuidedRecord(path, {"most": 4, "channels": (8, 16)})
 
 
 def test_the_report_has_every_row_and_calls_too_many_capped_runs_unfinished(tmp_path: Path) -> None:
-    record = Record(tmp_path / "a.jsonl", {})
+    record = GuidedRecord(tmp_path / "a.jsonl", {})
     assert "no finished run yet; command" in report(record, "command")
     _fill(record, range(2))
     text = report(record, "command")
@@ -229,12 +229,12 @@ def test_the_report_has_every_row_and_calls_too_many_capped_runs_unfinished(tmp_
 
 
 def test_the_report_divides_cases_by_the_contrast_of_their_tumours(tmp_path: Path) -> None:
-    record = Record(tmp_path / "a.jsonl", {})
+    record = GuidedRecord(tmp_path / "a.jsonl", {})
     record.add_contrasts({"a": -30.0, "b": 12.0, "c": 40.0, "d": -50.0})
     record.add_contrasts({"a": -30.0, "e": -12.0})
     dice = {"a": 0.1, "b": 0.3, "c": 0.9, "d": 0.3, "e": 0.5}
     record.add({"net": "U-Net", "seed": 0, "cpu_seconds": 1.0, "dice": {"phantoms": {"U-Net": dice}}})
-    again = Record(tmp_path / "a.jsonl", {})
+    again = GuidedRecord(tmp_path / "a.jsonl", {})
     assert len(again.runs) == 1 and len(again.contrast_hu) == 5
     assert "| U-Net | 20.0 (n = 2) | 40.0 (n = 2) | 90.0 (n = 1) |" in report(again, "command")
 
@@ -261,7 +261,7 @@ def test_the_study_runs_end_to_end_and_is_not_run_twice(
     assert study.main(command) == 0
     lines = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert sorted(
-        (run["net"] for run in Record(tmp_path / "runs.jsonl", None).runs),
+        (run["net"] for run in GuidedRecord(tmp_path / "runs.jsonl", None).runs),
         key=[study.TRUNK, THRESHOLD, "U-Net", "random"].index,
     ) == [study.TRUNK, THRESHOLD, "U-Net", "random"]
     assert "| random, without |" in capsys.readouterr().out
