@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -13,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from medseg.io.bounded.atomic import json_text
 
 Row = dict[str, Any]
 
@@ -163,6 +164,6 @@ def finish(options: argparse.Namespace, head: Row, rows: Sequence[Row], notes: S
     print_report(head, rows, notes)
     if options.json is not None:
         partial = options.json.with_name(options.json.name + ".partial")
-        partial.write_text(json.dumps([head, *rows], indent=1) + "\n")
+        partial.write_text(json_text([head, *rows], indent=1) + "\n")
         partial.replace(options.json)
     return int(any(row.get("pass") is False for row in rows))

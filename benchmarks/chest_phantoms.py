@@ -9,7 +9,6 @@ false positive counts).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real_data import NODULE_BUNDLE, bundle, run
-from medseg.io.bounded.atomic import write_json
+from medseg.io.bounded.atomic import json_text, write_json
 from medseg.io.volumes.nifti import read_nifti
 from medseg.metrics import dice_score
 
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out.resolve()
     out.mkdir(parents=True)
     result = study(out, 2 if args.quick else EPOCHS)
-    print(json.dumps(result, indent=2))
+    print(json_text(result))
     print(f"mean nodule Dice on held-out synthetic chests {result['mean_dice']:.3f}, bar {BAR:.2f}")
     if args.json:
         write_json(args.json, result)

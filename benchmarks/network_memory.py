@@ -35,6 +35,7 @@ from benchmarks._network_memory.cases import (
     quick_version,
 )
 from benchmarks._network_memory.passes import OVERLAP, Pass, run_pass
+from medseg.io.bounded.atomic import json_text
 
 MOST_CALLS, MOST_SECONDS = 5, 20.0
 
@@ -78,7 +79,7 @@ def child(title: str, threads: str, quick: str) -> None:
     """What the child process does."""
     torch.set_num_threads(int(threads))
     case = next(case for case in CASES if case.title == title)
-    print(json.dumps(measure(quick_version(case), QUICK_VOLUME) if int(quick) else measure(case, VOLUME)))
+    print(json_text(measure(quick_version(case), QUICK_VOLUME) if int(quick) else measure(case, VOLUME), indent=None))
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from data_prep._options.command_line import (
     output_path,
     run_command,
 )
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -106,7 +106,7 @@ def _check(args: argparse.Namespace) -> int:
             if folder is not None:
                 write_json(folder / "integrity.json", content)
     in_full = "what --json prints" if args.out is None else str(args.out / "integrity.json")
-    print(json.dumps(content, indent=2) if args.json else table(reports, in_full) + "\n" + _closing_line(content))
+    print(json_text(content) if args.json else table(reports, in_full) + "\n" + _closing_line(content))
     return int(content["left"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import OneLineParser, UsageError, output_path, run_command, shows_names
 from data_prep._options.pseudonyms import add_pseudonym_options, read_key
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from data_prep._cohort.case_index import Inputs
@@ -188,7 +188,7 @@ def _print_cases(args: argparse.Namespace, inputs: Inputs, part: Sequence[Case])
         for case in part
     ]
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(json_text(rows))
         return
     for row in rows:
         print(f"{row['case']}  {row['files']} files, {row['bytes'] / 1e6:.1f} MB  {row['error'] or ''}".rstrip())
@@ -278,7 +278,7 @@ def _facts(recipe: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
 
 def _print_summary(args: argparse.Namespace, summary: dict[str, Any], plan: Plan) -> None:
     if args.json:
-        print(json.dumps(summary, indent=2))
+        print(json_text(summary))
         return
     if plan.failed_before:
         print(f"{plan.failed_before} case(s) failed before and were not tried again; add --retry-failed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageErro
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import add_policy_options, policy_from
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.io.ct.series import CtSeries
@@ -75,7 +75,7 @@ def _convert(args: argparse.Namespace) -> None:
         write_series(part, output_paths(target)[0], pseudonyms) for part, target in zip(parts, targets, strict=True)
     ]
     if args.json:
-        print(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
+        print(json_text(facts if len(facts) > 1 else facts[0]))
         return
     print_warnings((line for part in parts for line in part.warnings), output_paths(targets[0])[1])
     for part, target, found in zip(parts, targets, facts, strict=True):

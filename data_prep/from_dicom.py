@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.messages import print_warnings
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.geometry import Grid
@@ -80,7 +80,7 @@ def _convert(args: argparse.Namespace) -> None:
             masks = masks.binary(args.threshold)
         facts = _write_folder(masks, folder, args.labelmap)
     if args.json:
-        print(json.dumps(facts, indent=2))
+        print(json_text(facts))
         return
     print_warnings(masks.warnings, args.out / _MARKER)
     shape = " x ".join(str(n) for n in masks.shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from data_prep._lidc.policy_options import add_nodule_options, nodule_policy
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from medseg.io.bounded.atomic import json_text
 
 __all__ = ["main"]
 
@@ -57,7 +57,7 @@ def _table(args: argparse.Namespace) -> None:
         "malignancy": malignancy_splits(scans),
         "seconds": {"wall": round(wall, 1), "cpu": round(_cpu_seconds(), 1), "workers": args.workers},
     }
-    print(json.dumps(report, indent=2) if args.json else _text(report))
+    print(json_text(report) if args.json else _text(report))
 
 
 def _cpu_seconds() -> float:

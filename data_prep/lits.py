@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.messages import print_warnings
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.datasets.lits import LitsCase
@@ -90,7 +90,7 @@ def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
         report = _write_cases(args, cases, folder)
     print_warnings(report["warnings"], args.out / "report.json")
     print_warnings((row["reason"] for row in report["refused"]), args.out / "report.json", "refused")
-    print(json.dumps(report, indent=2) if args.json else _table(report))
+    print(json_text(report) if args.json else _table(report))
     refused: list[dict[str, str]] = report["refused"]
     return refused
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.io.ct.scan import FolderListing, SeriesEntry
@@ -74,7 +74,7 @@ def _list(args: argparse.Namespace) -> None:
         raise DataError(f"{args.folder}: no DICOM files among {listing.ignored} files; expected a folder with a series")
     rows = series_rows(listing, deep=args.deep, paths=args.paths, descriptions=args.descriptions)
     if args.json:
-        print(json.dumps({"series": rows, **_rest(listing, args.paths)}, indent=2))
+        print(json_text({"series": rows, **_rest(listing, args.paths)}))
         return
     columns = [*_COLUMNS[:-1], *(name for name in ("description", "folders") if rows and name in rows[0]), "verdict"]
     tail = 64 if args.uids else _telling_length([row["series"].partition("#")[0] for row in rows])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.datasets.luna16 import Finding
@@ -60,7 +61,7 @@ def _report(args: argparse.Namespace) -> None:
     nodules = _read_nodules(args.nodules) if args.nodules else []
     rows = _rows(findings, info, nodules)
     if args.json:
-        print(json.dumps({"series_instance_uid": series, "shape": list(info.shape), "findings": rows}, indent=2))
+        print(json_text({"series_instance_uid": series, "shape": list(info.shape), "findings": rows}))
         return
     print("centre LPS mm                    diameter mm  voxel (i, j, k)           inside  nodule  distance mm")
     for row in rows:

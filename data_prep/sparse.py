@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, output_path, run_command
 from data_prep._options.messages import print_warnings
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
@@ -82,7 +82,7 @@ def _make_sparse(args: argparse.Namespace) -> None:
     write_nifti(args.out, sparse.array, source.affine_ras)
     write_json(record_path, record)
     print_warnings(record["warnings"], record_path)
-    print(json.dumps(record, indent=2) if args.json else _summary(args.out, record))
+    print(json_text(record) if args.json else _summary(args.out, record))
 
 
 def _check_usage(args: argparse.Namespace) -> Path:

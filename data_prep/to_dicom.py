@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.messages import print_warnings
+from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,7 +193,7 @@ def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo]) -> None:
     print_warnings(warnings, "what --json prints")
     if args.json:
         rows = [{"label": value, "number": info.number, **info.as_json()} for value, info in infos.items()]
-        print(json.dumps({"file": str(args.out), "type": args.type, "segments": rows, "warnings": warnings}, indent=2))
+        print(json_text({"file": str(args.out), "type": args.type, "segments": rows, "warnings": warnings}))
         return
     shown = ", ".join(f"{info.number} = {info.name} (label {value})" for value, info in infos.items())
     print(f"{args.out}: {args.type.upper()} with {len(infos)} segment(s): {shown}")

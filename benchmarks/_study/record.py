@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medseg.io.bounded.atomic import json_text
+
 Line = dict[str, Any]
 
 
@@ -29,7 +31,7 @@ class Record:
         text = path.read_text() if path.exists() else ""
         self.lines: list[Line] = [json.loads(line) for line in text.splitlines() if line.strip()]
         # As JSON gives them back: keys are text, tuples are lists.
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings or {}))
+        self.settings: dict[str, Any] = json.loads(json_text(settings or {}))
         for line in self.lines:
             if "settings" in line:
                 if settings is None:
@@ -70,5 +72,5 @@ class Record:
             self._write(file, line)
 
     def _write(self, file: Any, line: Line) -> None:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        file.write(json_text(line, indent=None, separators=(",", ":")) + "\n")
         self.lines.append(line)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep._cohort.tree import digest_of
-from medseg.io.bounded.atomic import write_json, write_text
+from medseg.io.bounded.atomic import json_text, write_json, write_text
 from medseg.io.bounded.errors import DataError
 
 __all__ = ["Manifest", "manifest_name", "read_manifests", "summarise", "write_reports"]
@@ -58,7 +58,7 @@ class Manifest:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record; the moment is added as ``finished``."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        line = json.dumps({**record, "finished": now}, allow_nan=False) + "\n"
+        line = json_text({**record, "finished": now}, indent=None) + "\n"
         data = line.encode()
         if os.write(self._descriptor, data) != len(data):
             raise OSError("the manifest could not be written whole; is the disk full?")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medseg.io.bounded.atomic import json_text
 from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["contents_sha256", "digest_of", "files_of", "tree_sha256"]
@@ -15,7 +15,7 @@ __all__ = ["contents_sha256", "digest_of", "files_of", "tree_sha256"]
 
 def digest_of(value: Any) -> str:
     """SHA-256 of a plain JSON value in its one canonical spelling (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json_text(value, indent=None, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from medseg.io.bounded.atomic import json_text
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -153,7 +155,7 @@ def run_in_child(
     Returns:
         Status and value, or error, as in `Outcome`.
     """
-    order = json.dumps([function, arguments, os.getpid(), memory_limit])
+    order = json_text([function, arguments, os.getpid(), memory_limit], indent=None)
     command = [sys.executable, "-m", "data_prep._cohort.worker"]
     # The folder that holds this package, so that the child finds it wherever it was imported from.
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
@@ -179,7 +181,7 @@ def _child() -> None:
     module, _, function = name.partition(":")
     status, value = _call(getattr(importlib.import_module(module), function), arguments)
     with os.fdopen(answer, "w") as stream:
-        stream.write(json.dumps([status, value]) + "\n")
+        stream.write(json_text([status, value], indent=None) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.memory import available_memory
+from medseg.io.bounded.atomic import json_text
 
 __all__ = ["EXTRAS", "REQUIRED", "examine", "main"]
 
@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
         0 if everything required works, 1 if not.
     """
     report = examine()
-    print(json.dumps(report, indent=2) if args.json else _as_text(report))
+    print(json_text(report) if args.json else _as_text(report))
     return 1 if report["problems"] else 0
 
 

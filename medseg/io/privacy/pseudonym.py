@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medseg.io.bounded.atomic import json_text
 from medseg.io.bounded.errors import DataError
 
 __all__ = ["PatientFacts", "Pseudonymiser", "append_link", "check_outside", "patient_of", "write_key"]
@@ -161,7 +161,7 @@ def append_link(path: str | Path, record: Mapping[str, Any]) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        line = (json.dumps(record) + "\n").encode()
+        line = (json_text(record, indent=None) + "\n").encode()
         if os.write(descriptor, line) != len(line):
             raise OSError("the link file could not be written whole; is the disk full?")
         os.fsync(descriptor)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from medseg.io.bounded.atomic import atomic_path, write_json, write_text
+import medseg
+from medseg.io.bounded.atomic import atomic_path, json_text, write_json, write_text
 
 
 def test_the_target_appears_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -69,9 +72,31 @@ def test_json_is_indented_and_reads_back(tmp_path: Path) -> None:
     assert text.endswith("}\n")
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_json_refuses_what_is_no_json_number_and_keeps_the_old_file(tmp_path: Path, number: float) -> None:
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, np.float64("nan")])
+def test_what_is_not_a_json_number_is_written_as_null_at_every_depth(tmp_path: Path, number: float) -> None:
+    value = {"loss": number, "list": [1.5, (number, "NaN")], "inner": {"a": {"b": number}}, "zero": 0.0}
+    text = write_json(tmp_path / "v.json", value).read_text()
+    strict = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert strict == {"loss": None, "list": [1.5, [None, "NaN"]], "inner": {"a": {"b": None}}, "zero": 0.0}
+
+
+def test_the_value_itself_is_left_as_it_is() -> None:
+    value = {"loss": [math.nan]}
+    assert json_text(value, indent=None, sort_keys=True) == '{"loss": [null]}'
+    assert math.isnan(value["loss"][0])
+
+
+def test_what_json_cannot_hold_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:
     write_json(tmp_path / "v.json", 1)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "v.json", {"loss": number})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(tmp_path / "v.json", {"a": object()})
     assert json.loads((tmp_path / "v.json").read_text()) == 1
+
+
+def test_json_is_made_in_one_place_only() -> None:
+    """Every other call of json.dumps could write NaN, which is not JSON, or fail on it."""
+    root = Path(medseg.__file__).resolve().parents[1]
+    paths = [path for room in ("medseg", "data_prep", "benchmarks") for path in (root / room).rglob("*.py")]
+    calls = re.compile(r"\bjson\.dumps?\(")
+    found = [str(path.relative_to(root)) for path in paths if calls.search(path.read_text(encoding="utf-8"))]
+    assert found == ["medseg/io/bounded/atomic.py"]
