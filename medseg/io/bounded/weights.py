@@ -1,22 +1,53 @@
-"""Loading network weights safely: tensors only, every key accounted for."""
+"""Loading and saving network weights safely: finite tensors only, every key accounted for."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from medseg.io.bounded.atomic import atomic_path
 from medseg.io.bounded.checksum import sha256_of
+from medseg.io.bounded.errors import DataError, shorten
 
-__all__ = ["load_weights", "read_state", "save_weights", "sha256_of"]
+__all__ = ["load_weights", "nonfinite_tensor", "read_state", "save_weights", "sha256_of"]
+
+_LOG = logging.getLogger(__name__)
+
+_CONTAINERS = ("state_dict", "model_state_dict", "network_weights", "model", "network", "net")
+"""Entries under which training tools keep the state dict beside other things."""
+_COMPILED = "_orig_mod."
+"""What torch.compile puts before the names of a module, also inside of a network."""
 
 
-def load_weights(network: torch.nn.Module, path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
+class _Match(NamedTuple):
+    """A file's state dict under a network's own names.
+
+    Attributes:
+        state: the tensors.
+        taken_off: prefixes that the file's names had.
+        extra: names in the file that belong to something else.
+    """
+
+    state: dict[str, Tensor]
+    taken_off: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+
+def load_weights(network: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     """Load a state dict into ``network`` in place; only tensors are unpickled and every key must match.
 
+    Weights of the same network in another wrapping are recognised: a state dict inside of a checkpoint
+    (``{"state_dict": ...}``, ``{"model": ...}``), and names with a prefix from DataParallel (``module.``),
+    ``torch.compile`` (``_orig_mod.``) or a Lightning module (the name of its attribute). One warning on the log says
+    what was taken off.
+
     Args:
-        network: module to fill.
+        network: module to fill; one inside of DataParallel or ``torch.compile`` is found.
         path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``.
         device: where the tensors are loaded to.
 
@@ -24,47 +55,152 @@ def load_weights(network: torch.nn.Module, path: str | Path, device: torch.devic
         The same network.
 
     Raises:
-        ValueError: one line naming the file if it is missing, unreadable, or belongs to another network.
+        ValueError: one line naming the file if it is missing, unreadable, belongs to another network, or holds NaN or
+            infinite values.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "model.pt"
+        >>> net = nn.Conv3d(1, 2, kernel_size=1)
+        >>> torch.save({"model": {f"module.{key}": value for key, value in net.state_dict().items()}}, path)
+        >>> load_weights(nn.Conv3d(1, 2, kernel_size=1), path)
+        Conv3d(1, 2, kernel_size=(1, 1, 1), stride=(1, 1, 1))
     """
-    state = read_state(path, device)
-    own = network.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    state, inner = read_state(path, device), _unwrapped(network)
+    names = {key.replace(_COMPILED, ""): key for key in inner.state_dict()}  # a part of it may be compiled
+    own = {name: inner.state_dict()[key] for name, key in names.items()}
+    match = _match(state, own, path)
+    missing, unknown = sorted(own.keys() - match.state.keys()), sorted(match.state.keys() - own.keys())
+    wrong = sorted(key for key in own.keys() & match.state.keys() if own[key].shape != match.state[key].shape)
     if missing or unknown or wrong:
-        raise ValueError(
+        raise DataError(
             f"{path}: weights of another network ({len(missing)} keys missing, {len(unknown)} unknown, {len(wrong)} of "
-            f"another shape; first: {(missing + unknown + sorted(wrong))[0]!r}); use the bundle they were trained with"
+            f"another shape; first: {(missing + unknown + wrong)[0]!r}); use the bundle they were trained with"
         )
-    network.load_state_dict(state)
+    if match.taken_off:
+        prefix = " and ".join(repr(prefix) for prefix in match.taken_off)
+        _LOG.warning("%s: the names of the weights have the prefix %s of a wrapper, which was taken off", path, prefix)
+    if match.extra:
+        _LOG.warning("%s: not part of the network and left out: %s", path, shorten(match.extra))
+    inner.load_state_dict({names[name]: value for name, value in match.state.items()})
     return network
 
 
-def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """Read a state dict; only tensors are unpickled.
+def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read a state dict, also from inside of a checkpoint; only tensors are unpickled.
 
     Args:
         path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``.
         device: where the tensors are loaded to.
 
     Raises:
-        ValueError: one line naming the file if it is missing, unreadable or not a state dict.
+        ValueError: one line naming the file if it is missing, unreadable or not a state dict, or naming the tensor that
+            holds NaN or infinite values.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no weights there; train the bundle first or pass the path of a trained model")
+        raise DataError(f"{path}: no weights there; train the bundle first or pass the path of a trained model")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path}: expected a plain state dict of tensors, found {type(state).__name__}")
+        raise DataError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
+    state = _state_of(content, path)
+    if state is None:
+        raise DataError(f"{path}: expected a plain state dict of tensors, found {type(content).__name__}")
+    fault = nonfinite_tensor(state)
+    if fault:
+        raise DataError(f"{path}: {fault}; such weights give no result: use weights saved before, or train again")
     return state
 
 
-def save_weights(network: torch.nn.Module, path: str | Path) -> Path:
-    """Save the network's state dict (on the CPU) atomically and return the path."""
-    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+def save_weights(network: nn.Module, path: str | Path) -> Path:
+    """Save the network's state dict (on the CPU) atomically.
+
+    Wrappers are taken off first (DataParallel, DistributedDataParallel, ``torch.compile``), so the names are those of
+    the network itself.
+
+    Args:
+        network: module whose state is saved.
+        path: the file, replaced as a whole.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: one line naming the tensor if one holds NaN or infinite values; the file stays as it was.
+    """
+    state = {key.replace(_COMPILED, ""): v.detach().cpu() for key, v in _unwrapped(network).state_dict().items()}
+    fault = nonfinite_tensor(state)
+    if fault:
+        raise DataError(
+            f"{path}: weights were not saved: {fault}; the network has diverged: lower the learning rate or check the "
+            "images"
+        )
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
     return Path(path)
+
+
+def nonfinite_tensor(state: Mapping[str, Tensor]) -> str:
+    """The first tensor of a state dict with values that are NaN or infinite, and how many; empty if there is none."""
+    for key, value in state.items():
+        if value.is_floating_point() or value.is_complex():
+            bad = value.numel() - int(torch.isfinite(value).sum())
+            if bad:
+                return f"{key!r} holds {bad} values of {value.numel()} that are not finite (NaN or infinite)"
+    return ""
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside of DataParallel, DistributedDataParallel or torch.compile, however often it is wrapped."""
+    while True:
+        parallel = isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = network.module if parallel else getattr(network, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, Tensor) for item in value.values())
+
+
+def _state_of(content: Any, path: Path) -> dict[str, Tensor] | None:
+    """The state dict that a file's content is, or that it holds under one of the known names; None if there is none."""
+    if _is_state(content) or not isinstance(content, dict):
+        return content if _is_state(content) else None
+    found = [name for name in _CONTAINERS if content.get(name) and _is_state(content[name])]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise DataError(f"{path}: holds several state dicts ({shorten(found)}); save the one you want on its own")
+    _LOG.warning("%s: a checkpoint; the state dict under its entry %r was taken", path, found[0])
+    state: dict[str, Tensor] = content[found[0]]
+    return state
+
+
+def _match(state: dict[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> _Match:
+    """The state under the network's names if a prefix is all that differs; else as it is."""
+    if state.keys() == own.keys() or not own:
+        return _Match(state)
+    plain = {key.replace(_COMPILED, ""): value for key, value in state.items()}
+    compiled = (_COMPILED,) if plain.keys() != state.keys() else ()
+    if plain.keys() == own.keys():
+        return _Match(plain, compiled)
+    first = min(own)
+    prefixes = {key.removesuffix(first) for key in plain if key.endswith("." + first)}
+    whole = sorted(prefix for prefix in prefixes if _under(plain, prefix).keys() == own.keys())
+    if len(whole) > 1:
+        raise DataError(
+            f"{path}: holds {len(whole)} networks of this kind, with the prefixes {shorten(map(repr, whole))}; save "
+            "the one you want on its own"
+        )
+    if not whole:
+        return _Match(state)
+    extra = tuple(sorted(key for key in plain if not key.startswith(whole[0])))
+    return _Match(_under(plain, whole[0]), (*compiled, whole[0]), extra)
+
+
+def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
