@@ -60,10 +60,10 @@ def load_weights(network: nn.Module, path: str | Path, device: torch.device | st
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "model.pt"
-        >>> net = nn.Conv3d(1, 2, kernel_size=1)
+        >>> path = tempfile.mkdtemp() + "/model.pt"
+        >>> net = torch.nn.Conv3d(1, 2, kernel_size=1)
         >>> torch.save({"model": {f"module.{key}": value for key, value in net.state_dict().items()}}, path)
-        >>> load_weights(nn.Conv3d(1, 2, kernel_size=1), path)
+        >>> load_weights(torch.nn.Conv3d(1, 2, kernel_size=1), path)
         Conv3d(1, 2, kernel_size=(1, 1, 1), stride=(1, 1, 1))
     """
     state, inner = read_state(path, device), _unwrapped(network)
@@ -129,6 +129,12 @@ def save_weights(network: nn.Module, path: str | Path) -> Path:
 
     Raises:
         ValueError: one line naming the tensor if one holds NaN or infinite values; the file stays as it was.
+
+    Example:
+        >>> import tempfile
+        >>> path = save_weights(torch.nn.Linear(2, 1), tempfile.mkdtemp() + "/model.pt")
+        >>> sorted(torch.load(path, weights_only=True))
+        ['bias', 'weight']
     """
     state = {key.replace(_COMPILED, ""): v.detach().cpu() for key, v in _unwrapped(network).state_dict().items()}
     fault = nonfinite_tensor(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medseg.transforms.intensity.check_finite import CheckFinite, CheckFinited
 from medseg.transforms.intensity.histogram_match import RandHistogramMatch, RandHistogramMatchd
 from medseg.transforms.intensity.hu_window import HUWindow, HUWindowd, RandHUWindow, RandHUWindowd
 from medseg.transforms.intensity.map_labels import MapLabels, MapLabelsd
@@ -10,6 +11,8 @@ from medseg.transforms.intensity.windows import HU_WINDOWS, resolve_window
 
 __all__ = [
     "HU_WINDOWS",
+    "CheckFinite",
+    "CheckFinited",
     "HUWindow",
     "HUWindowd",
     "MapLabels",
