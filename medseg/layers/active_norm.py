@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.networks.layers.factories import split_args
 from torch import Tensor, nn
+
+from medseg.layers.named import Named, split_named
 
 __all__ = ["ActiveNorm"]
 
@@ -32,7 +33,7 @@ class ActiveNorm(nn.Module):
         ValueError: for another name or option.
     """
 
-    def __init__(self, name: str | tuple[str, dict[str, Any]] | None, rounds: int, channels: int) -> None:
+    def __init__(self, name: Named | None, rounds: int, channels: int) -> None:
         super().__init__()
         self.kind, options = _parse(name)
         self.eps = float(options.pop("eps", 1e-5))
@@ -98,11 +99,10 @@ class ActiveNorm(nn.Module):
         return f"{self.kind}, eps={self.eps}, momentum={self.momentum}, affine={self.scale is not None}"
 
 
-def _parse(name: str | tuple[str, dict[str, Any]] | None) -> tuple[str | None, dict[str, Any]]:
+def _parse(name: Named | None) -> tuple[str | None, dict[str, Any]]:
     if name is None:
         return None, {}
-    kind, options = split_args(name)
-    kind = kind.lower() if isinstance(kind, str) else kind
+    kind, options = split_named("ActiveNorm", "norm", name)
     if kind not in _CODES:
         raise ValueError(f"norm is {kind!r}; expected None, 'batch' or 'instance' (statistics over active positions)")
-    return kind, dict(options)
+    return kind, options

@@ -11,6 +11,7 @@ from monai.networks.layers.factories import Act, Conv, Pool
 from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 
+from medseg.layers.named import Named, split_named
 from medseg.ops.quadtree_plan import expand_grid, inside_mask, pool_blocks, quadtree_select
 from medseg.partition import (
     BlockLayout,
@@ -105,8 +106,8 @@ class LearnedEvaluator(nn.Module):
         hidden: int | None = None,
         temperature: float = 1.0,
         explore: float = 0.05,
-        norm: str | tuple = "batch",
-        act: str | tuple = "relu",
+        norm: Named = "batch",
+        act: Named = "relu",
     ) -> None:
         super().__init__()
         settings = settings or PlanSettings()
@@ -122,7 +123,7 @@ class LearnedEvaluator(nn.Module):
         self.settings, self.select, self.temperature, self.explore = settings, select, temperature, explore
         self.hidden = hidden or max(2, in_channels // 8)
         conv = Conv[Conv.CONV, spatial_dims]
-        act_name, act_options = (act, {}) if isinstance(act, str) else act
+        act_name, act_options = split_named("LearnedEvaluator", "act", act)
         self.net = nn.Sequential(
             conv(in_channels, self.hidden, 3, padding=1, bias=False),
             get_norm_layer(norm, spatial_dims, self.hidden),

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from monai.networks.layers.factories import split_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.layers.active_norm import ActiveNorm
+from medseg.layers.named import Named, split_named
 
 __all__ = ["MODES", "ConvRounds", "DenseConvRounds"]
 
 MODES = ("replace", "sum", "parallel")
-Named = str | tuple[str, dict[str, Any]] | None
 
 
 class ConvRounds(nn.Module):
@@ -51,8 +49,8 @@ class ConvRounds(nn.Module):
         kernel_size: int = 3,
         mode: str = "sum",
         root_kernel: int | None = None,
-        act: Named = "relu",
-        norm: Named = None,
+        act: Named | None = "relu",
+        norm: Named | None = None,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -168,12 +166,10 @@ def _check_choice(layer: str, name: str, value: object, choices: tuple[object, .
         raise ValueError(f"{layer}: {name} is {value!r}; expected {', '.join(map(repr, choices))}")
 
 
-def _parse_act(layer: str, act: Named) -> tuple[str | None, float]:
+def _parse_act(layer: str, act: Named | None) -> tuple[str | None, float]:
     if act is None:
         return None, 0.0
-    name, options = split_args(act)
-    options = dict(options)
-    name = name.lower() if isinstance(name, str) else name
+    name, options = split_named(layer, "act", act)
     if name == "relu":
         options.pop("inplace", None)
         slope = 0.0

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai.data import MetaTensor
-from monai.networks.layers.factories import split_args
 from torch import Tensor
 
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
-from medseg.layers.conv_rounds import ConvRounds, Named
+from medseg.layers.conv_rounds import ConvRounds
+from medseg.layers.named import Named, split_named
 from medseg.ops.quadtree_conv import quadtree_conv
 from medseg.partition import BlockPlan, PlanSettings, Quadtree, active_voxels, block_layout, make_plan
 
@@ -85,10 +85,10 @@ class QuadtreeConv(ConvRounds):
         root: int | Sequence[int] | None = None,
         budget: Sequence[float] | None = None,
         threshold: float | Sequence[float] | None = None,
-        evaluator: str | tuple[str, dict[str, Any]] = "gradient",
+        evaluator: Named = "gradient",
         reduce: str = "max",
-        act: Named = "relu",
-        norm: Named = None,
+        act: Named | None = "relu",
+        norm: Named | None = None,
         bias: bool = True,
         explore: float = 0.05,
         temperature: float = 1.0,
@@ -97,7 +97,7 @@ class QuadtreeConv(ConvRounds):
         super().__init__(
             spatial_dims, in_channels, out_channels, rounds, kernel_size, mode, root_kernel, act, norm, bias
         )
-        self.scored_by, options = split_args(evaluator)
+        self.scored_by, options = split_named("QuadtreeConv", "evaluator", evaluator)
         self.settings = PlanSettings(
             rounds=rounds,
             root=root,  # type: ignore[arg-type]

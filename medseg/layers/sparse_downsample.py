@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from monai.data import MetaTensor
-from monai.networks.layers.factories import Pool, split_args
+from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.layers.default_patch import default_patch
+from medseg.layers.named import Named, split_named
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.ops import patch_select, patch_select_shared, score_argmax
 from medseg.ops.patch_select import check_options
@@ -96,7 +96,7 @@ class SparseDownsample(nn.Module):
         spatial_dims: int,
         channels: int,
         patch: int | None = None,
-        evaluator: str | tuple[str, Mapping[str, Any]] = "shared",
+        evaluator: Named = "shared",
         assignment: str = "unique",
         order: str = "raster",
         surrogate: str = "softmax",
@@ -110,7 +110,7 @@ class SparseDownsample(nn.Module):
         keep_norms: str | None = None,
     ) -> None:
         super().__init__()
-        name, options = split_args(evaluator)
+        name, options = split_named("SparseDownsample", "evaluator", evaluator)
         _check(spatial_dims, channels, patch, name, assignment, order, padding, residual, keep_norms)
         check_options("SparseDownsample", assignment, order, surrogate, slope, tau)
         self.spatial_dims, self.channels, self.patch = spatial_dims, channels, patch

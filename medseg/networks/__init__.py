@@ -23,7 +23,7 @@ from medseg.networks.models.unet2015 import UNet2015
 from medseg.networks.models.vnet import VNet
 from medseg.networks.models.vnet_monai import MonaiVNet
 from medseg.networks.parts.mobilenet_body import MobileNet
-from medseg.networks.parts.planned import PlannedSequential, run
+from medseg.networks.parts.planned import PlannedSequential
 from medseg.networks.parts.plug_in import PlugIn, check_image
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
@@ -64,6 +64,5 @@ __all__ = [
     "load_resnet",
     "refinement_input",
     "register",
-    "run",
     "slice_triplets",
 ]

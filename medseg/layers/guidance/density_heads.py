@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from medseg.layers.start_weights import start_weights
+
 __all__ = ["ConvHead", "FCHead", "GatedScales", "last_layer"]
 
 VGG_CONVS = (2, 2, 3, 3, 3)
@@ -81,11 +83,7 @@ class ConvHead(nn.Module):
         layers += [nn.Conv1d(before, widths[0], length), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.mix = nn.Sequential(nn.Linear(widths[0] + texture, widths[1]), nn.ReLU(), nn.Dropout(dropout))
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv1d):  # fourteen in a row: torch's own start would let the signal fade
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        start_weights(self.layers, "fan_in")  # fourteen in a row: torch's own start would let the signal fade
         self.last = last_layer(widths[1], out_features)
 
     def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:

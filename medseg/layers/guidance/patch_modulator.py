@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from medseg.layers.guidance.density_heads import last_layer
 from medseg.layers.guidance.modulation import Scale
+from medseg.layers.start_weights import start_weights
 
 __all__ = ["PatchModulator"]
 
@@ -54,8 +55,7 @@ class PatchModulator(nn.Module):
         layers: list[nn.Module] = []
         for before, after in zip((signals, *convs), convs, strict=False):
             conv = Conv["conv", spatial_dims](before, after, 3, padding=1)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            start_weights(conv, "fan_in")
             layers += [conv, nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.mix = nn.Sequential(nn.Linear(convs[-1], width), nn.ReLU(), nn.Dropout(dropout))

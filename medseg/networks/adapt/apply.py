@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from monai.networks.layers.factories import split_args
 from torch import Tensor, nn
 
 from medseg.layers import SparseDownsample
+from medseg.layers.named import Named, split_named
 from medseg.networks.adapt.candidates import Candidate, Selection, find_candidates, is_selected, observe
 from medseg.networks.adapt.placement import place
 from medseg.networks.adapt.report import AdaptReport, AdaptRow
@@ -17,7 +17,6 @@ from medseg.networks.adapt.swaps import Swap, describe, quadtree_swap, sparse_sw
 __all__ = ["adapt"]
 
 _UPSAMPLING = (nn.Upsample, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.PixelShuffle)
-Named = str | tuple[str, dict[str, Any]] | None
 Request = tuple[str, dict[str, Any]] | None
 
 
@@ -25,8 +24,8 @@ def adapt(
     net: nn.Module,
     *,
     spatial_dims: int,
-    down: Named = None,
-    conv: Named = None,
+    down: Named | None = None,
+    conv: Named | None = None,
     select: Selection = None,
     example: Tensor | None = None,
     dry_run: bool = False,
@@ -67,7 +66,8 @@ def adapt(
         ValueError: if nothing was asked for, nothing matches, nothing that matches can be swapped (not as a dry run),
             or a placement does not fit the network.
     """
-    sparse, quadtree = _request("down", down), _request("conv", conv)
+    sparse = None if down is None else split_named("adapt", "down", down)
+    quadtree = None if conv is None else split_named("adapt", "conv", conv)
     _check_request(net, spatial_dims, sparse, quadtree, example)
     work = net if in_place or dry_run else copy.deepcopy(net)
     found = find_candidates(work, spatial_dims)
@@ -89,18 +89,6 @@ def adapt(
         )
     _put(work, done)
     return work, report
-
-
-def _request(argument: str, named: Named) -> Request:
-    if named is None:
-        return None
-    try:
-        name, options = split_args(named)
-    except (TypeError, ValueError):
-        name, options = None, {}
-    if not isinstance(name, str):
-        raise ValueError(f"adapt: {argument} is {named!r}; expected a name, or a pair (name, {{arguments}})")
-    return name.lower(), dict(options)
 
 
 def _check_request(

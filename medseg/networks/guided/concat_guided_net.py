@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from medseg.layers.guidance import DensityModulator
-from medseg.networks.parts.plug_in import Named, split_named
+from medseg.layers.named import Named, split_named
 
 __all__ = ["ConcatGuidedNet"]
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from medseg.layers.guidance import DensityModulator, Modulation, PatchModulator, SpatialGuide
 from medseg.layers.guidance.modulation import Scale
+from medseg.layers.named import Named, split_named
 from medseg.networks.guided.sites import (
     Site,
     Taps,
@@ -19,7 +20,6 @@ from medseg.networks.guided.sites import (
     hook_taps,
     image_shape,
 )
-from medseg.networks.parts.plug_in import Named, split_named
 
 __all__ = ["GuidedNet"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medseg.layers.named import Dropout, Named
 from medseg.networks.guided.guided_net import GuidedNet
 from medseg.networks.models.unet2015 import UNet2015
-from medseg.networks.parts.plug_in import PLAIN, Named
-from medseg.networks.parts.unet_body import Dropout
+from medseg.networks.parts.plug_in import PLAIN
 from medseg.networks.registry import register
 
 __all__ = ["GuidedUNet"]

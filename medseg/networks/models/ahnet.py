@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from medseg.layers.named import Dropout, Named
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.models.ahnet_transfer import transfer_encoder
 from medseg.networks.models.mcgcn import MCGCN
 from medseg.networks.parts.ahnet_blocks import DenseLayer, PyramidPooling, norm_act_conv
-from medseg.networks.parts.mobilenet_blocks import start_weights
-from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.plug_in import PLAIN
 from medseg.networks.parts.resnet import ResNet, extent
 from medseg.networks.parts.undo_halvings import undo_halvings
-from medseg.networks.parts.unet_body import Dropout
 from medseg.networks.registry import register
 
 __all__ = ["AHNet"]

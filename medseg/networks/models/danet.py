@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_dropout_layer
 from torch import Tensor, nn
 
 from medseg.layers.attention import ChannelAttention, PositionAttention
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.mobilenet_blocks import start_weights
-from medseg.networks.parts.plug_in import PLAIN, Named
+from medseg.networks.parts.plug_in import PLAIN
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
 from medseg.networks.parts.undo_halvings import undo_halvings
@@ -45,7 +45,7 @@ class DualAttentionHead(nn.Module):
         out_channels: int,
         act: Named = "relu",
         norm: Named = "batch",
-        dropout: Named | float = 0.1,
+        dropout: Dropout = 0.1,
         energy: str = "max_minus",
         auxiliary: bool = False,
     ) -> None:
@@ -58,7 +58,7 @@ class DualAttentionHead(nn.Module):
 
         def scores() -> nn.Module:
             point = Conv["conv", spatial_dims](width, out_channels, 1)
-            return nn.Sequential(get_dropout_layer(dropout, spatial_dims), point)
+            return nn.Sequential(dropout_layer(dropout, spatial_dims), point)
 
         self.position = nn.Sequential(block(in_channels), PositionAttention(spatial_dims, width), block(width))
         self.channel = nn.Sequential(block(in_channels), ChannelAttention(width, energy), block(width))
@@ -131,7 +131,7 @@ class DANet(nn.Module):
         output_stride: int = 8,
         act: Named = "relu",
         norm: Named = "batch",
-        dropout: Named | float = 0.1,
+        dropout: Dropout = 0.1,
         energy: str = "max_minus",
         auxiliary: bool = False,
         backbone_weights: str | Path | None = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
-from medseg.networks.parts.unet_body import Dropout
+from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
 from medseg.networks.registry import register
 
 __all__ = ["PNet", "RNet", "refinement_input"]
@@ -108,7 +108,7 @@ class PNet(nn.Module):
         self.compress = nn.ModuleList(point(width, narrow, 1) if narrow < width else nn.Identity() for _ in CONVS)
 
         def drop() -> nn.Module:
-            return get_dropout_layer(dropout) if dropout else nn.Identity()
+            return dropout_layer(dropout)
 
         self.head = nn.Sequential(
             drop(), point(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), point(width, out_channels, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monai.networks.layers.utils import get_dropout_layer
 from torch import Tensor, nn
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.plug_in import Named, PlugIn, check_image
+from medseg.networks.parts.plug_in import PlugIn, check_image
 from medseg.networks.registry import register
 
 __all__ = ["LIDCNet"]
@@ -52,7 +52,7 @@ class LIDCNet(nn.Module):
         head: str = "mean",
         act: Named = "relu",
         norm: Named = "batch",
-        dropout: Named | float = 0.0,
+        dropout: Dropout = 0.0,
         down: Named = "max",
         conv: Named = "plain",
     ) -> None:
@@ -67,7 +67,7 @@ class LIDCNet(nn.Module):
             layer = plug.conv(level, before, width, 3, bias=False)
             self.blocks.append(conv_norm_act(layer, width, spatial_dims, norm, act))
             self.downs.append(plug.down(level, width))
-        self.head = nn.Sequential(get_dropout_layer(dropout), nn.Linear(widths[-1], out_channels))
+        self.head = nn.Sequential(dropout_layer(dropout), nn.Linear(widths[-1], out_channels))
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Classifies.

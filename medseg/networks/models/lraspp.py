@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from monai.networks.layers.factories import Conv, split_args
-from monai.networks.layers.utils import get_dropout_layer
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from medseg.layers.named import Dropout, Named, dropout_layer, split_named
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.mobilenet_blocks import start_weights
 from medseg.networks.parts.mobilenet_body import MobileNet
-from medseg.networks.parts.plug_in import Named
 from medseg.networks.parts.undo_halvings import undo_halvings
 from medseg.networks.registry import create, list_networks, register
 
@@ -61,7 +60,7 @@ class LRASPP(nn.Module):
         output_stride: int = 16,
         act: Named = "relu",
         norm: Named = "batch",
-        dropout: Named | float = 0.0,
+        dropout: Dropout = 0.0,
         down: Named = "stride",
         conv: Named = "plain",
     ) -> None:
@@ -75,7 +74,7 @@ class LRASPP(nn.Module):
         deep = point(high, inter_channels, 1, bias=False)
         self.deep = conv_norm_act(deep, inter_channels, spatial_dims, norm, act)
         self.gate = nn.Sequential(point(high, inter_channels, 1, bias=False), nn.Sigmoid())
-        self.dropout = get_dropout_layer(dropout, spatial_dims)
+        self.dropout = dropout_layer(dropout, spatial_dims)
         self.low_classifier = point(low, out_channels, 1)
         self.high_classifier = point(inter_channels, out_channels, 1)
         for module in (self.deep, self.gate, self.low_classifier, self.high_classifier):
@@ -117,7 +116,7 @@ def mobilenet_encoder(owner: str, encoder: Named, spatial_dims: int, in_channels
     Raises:
         ValueError: if it is no MobileNet.
     """
-    name, options = split_args(encoder)
+    name, options = split_named(owner, "encoder", encoder)
     known = list_networks("mobilenet_v*")
     if name not in known:
         raise ValueError(f"{owner}: encoder is {name!r}; expected one of {', '.join(known)}")

@@ -10,11 +10,12 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 
 from medseg.layers.global_conv import GlobalConv
+from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation, conv_norm_act
-from medseg.networks.parts.mobilenet_blocks import start_weights
 from medseg.networks.parts.planned import run
-from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
 from medseg.networks.parts.undo_halvings import undo_halvings

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_dropout_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.models.lraspp import mobilenet_encoder
 from medseg.networks.parts.conv_norm_act import conv_norm_act
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import Named, check_image
+from medseg.networks.parts.plug_in import check_image
 from medseg.networks.registry import register
 
 __all__ = ["MobileNetUNet"]
@@ -56,7 +56,7 @@ class MobileNetUNet(nn.Module):
         rho: float = 1.0,
         act: Named = "relu",
         norm: Named = "batch",
-        dropout: Named | float = 0.0,
+        dropout: Dropout = 0.0,
         down: Named = "stride",
         conv: Named = "plain",
     ) -> None:
@@ -70,7 +70,7 @@ class MobileNetUNet(nn.Module):
                 "expected one number each"
             )
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
-        self.dropout = get_dropout_layer(dropout, spatial_dims)
+        self.dropout = dropout_layer(dropout, spatial_dims)
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
             before = channels[level + 1] if level + 1 < len(channels) else beside[-1]

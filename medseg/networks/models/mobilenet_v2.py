@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from monai.networks.layers.utils import get_dropout_layer
 from torch import nn
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.networks.parts.mobilenet_blocks import BlockRow, round_width
 from medseg.networks.parts.mobilenet_body import MobileNet
-from medseg.networks.parts.plug_in import Named
 from medseg.networks.registry import register
 
 __all__ = ["MobileNetV2"]
@@ -54,7 +53,7 @@ class MobileNetV2(MobileNet):
         rho: float = 1.0,
         act: Named = "relu6",
         norm: Named = "batch",
-        dropout: Named | float = 0.2,
+        dropout: Dropout = 0.2,
         output_stride: int = 32,
         down: Named = "stride",
         conv: Named = "plain",
@@ -70,5 +69,5 @@ class MobileNetV2(MobileNet):
         super().__init__(spatial_dims, in_channels, stem, rows, last, norm, rho, output_stride, down, conv)
         head = None
         if out_channels is not None:
-            head = nn.Sequential(get_dropout_layer(dropout), nn.Linear(last, out_channels))
+            head = nn.Sequential(dropout_layer(dropout), nn.Linear(last, out_channels))
         self.start(head)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from monai.networks.layers.utils import get_dropout_layer
 from torch import nn
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.networks.parts.conv_norm_act import activation
 from medseg.networks.parts.mobilenet_blocks import BlockRow, round_width
 from medseg.networks.parts.mobilenet_body import MobileNet
-from medseg.networks.parts.plug_in import Named
 from medseg.networks.registry import register
 
 __all__ = ["MobileNetV3", "mobilenet_v3_large", "mobilenet_v3_small"]
@@ -82,7 +81,7 @@ class MobileNetV3(MobileNet):
         rho: float = 1.0,
         act: Named = "hardswish",
         norm: Named = ("batch", {"eps": 1e-3, "momentum": 0.01}),
-        dropout: Named | float = 0.2,
+        dropout: Dropout = 0.2,
         output_stride: int = 32,
         reduced_tail: bool = False,
         down: Named = "stride",
@@ -97,7 +96,7 @@ class MobileNetV3(MobileNet):
         if out_channels is not None:
             hidden = round_width(HIDDEN[size] // (2 if reduced_tail else 1) * alpha)
             first = [nn.Linear(last, hidden), activation(act)]
-            head = nn.Sequential(*first, get_dropout_layer(dropout), nn.Linear(hidden, out_channels))
+            head = nn.Sequential(*first, dropout_layer(dropout), nn.Linear(hidden, out_channels))
         self.start(head)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from torch import nn
-
-from medseg.networks.parts.plug_in import PLAIN, Named
-from medseg.networks.parts.unet_body import Dropout, UNetBody, UNetWidths
+from medseg.layers.named import Dropout, Named
+from medseg.layers.start_weights import start_weights
+from medseg.networks.parts.plug_in import PLAIN
+from medseg.networks.parts.unet_body import UNetBody, UNetWidths
 from medseg.networks.registry import register
 
 __all__ = ["UNet2015"]
@@ -62,14 +61,4 @@ class UNet2015(UNetBody):
         super().__init__(
             spatial_dims, in_channels, out_channels, widths, padding, act, norm, dropout, bias, down=down, conv=conv
         )
-        self.apply(_start)
-
-
-def _start(module: nn.Module) -> None:
-    """Gaussian weights with deviation sqrt(2 / N), no bias."""
-    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        # Every output of an up-convolution whose stride is its side sums one value per channel.
-        taps = 1 if module.transposed else math.prod(module.kernel_size)
-        nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels // module.groups * taps)))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        start_weights(self, "fan_in", linear_std=None)

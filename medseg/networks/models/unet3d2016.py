@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medseg.networks.parts.plug_in import PLAIN, Named
-from medseg.networks.parts.unet_body import Dropout, UNetBody, UNetWidths
+from medseg.layers.named import Dropout, Named
+from medseg.networks.parts.plug_in import PLAIN
+from medseg.networks.parts.unet_body import UNetBody, UNetWidths
 from medseg.networks.registry import register
 
 __all__ = ["UNet3D2016"]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from medseg.layers import PatchIndex
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.planned import run
-from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
-from medseg.networks.parts.unet_body import Dropout
+from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
 from medseg.networks.registry import register
 
 __all__ = ["VNet"]
@@ -123,7 +123,7 @@ class VNet(nn.Module):
             transposed = Conv["convtrans", spatial_dims](below, width, 2, stride=2)
             self.ups.append(plug.up(i, below, width, transposed))
             self.decoder.append(Stage(plug, i, 2 * width, 2 * width, UP_CONVS[i], act, norm))
-        self.dropout = get_dropout_layer(dropout) if dropout else nn.Identity()
+        self.dropout = dropout_layer(dropout)
         self.head = Conv["conv", spatial_dims](2 * channels[0], out_channels, 1)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:

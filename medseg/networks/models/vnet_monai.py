@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from monai.networks.nets import VNet as _VNet
 from torch import Tensor
 
+from medseg.layers.named import Named
 from medseg.networks.parts.plug_in import check_image
 from medseg.networks.registry import register
 
@@ -40,7 +39,7 @@ class MonaiVNet(_VNet):
         spatial_dims: int = 3,
         in_channels: int = 1,
         out_channels: int = 1,
-        act: str | tuple[str, dict[str, Any]] = ("elu", {"inplace": True}),
+        act: Named = ("elu", {"inplace": True}),
         dropout: float = 0.5,
         bias: bool = False,
     ) -> None:

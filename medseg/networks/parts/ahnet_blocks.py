@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_dropout_layer, get_norm_layer
+from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.networks.parts.conv_norm_act import activation
-from medseg.networks.parts.plug_in import Named
 from medseg.networks.parts.resnet import extent
 from medseg.networks.parts.undo_halvings import undo_halvings
-from medseg.networks.parts.unet_body import Dropout
 
 __all__ = ["DenseLayer", "PyramidPooling", "norm_act_conv"]
 
@@ -59,7 +58,7 @@ class DenseLayer(nn.Module):
         self.in_plane = norm_act_conv(d, inside, growth, act, norm, extent(d, 3, 1))
         self.across = norm_act_conv(d, growth, growth, act, norm, (1, 1, 3)) if d == 3 else None
         self.last = norm_act_conv(d, growth, growth, act, norm)
-        self.dropout = get_dropout_layer(dropout, d) if dropout else nn.Identity()
+        self.dropout = dropout_layer(dropout, d)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, channels, *S]`` to ``[B, channels + growth, *S]``."""

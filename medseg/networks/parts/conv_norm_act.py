@@ -6,8 +6,8 @@ from monai.networks.layers.factories import Act, split_args
 from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
+from medseg.layers.named import Named
 from medseg.networks.parts.planned import PlannedSequential
-from medseg.networks.parts.plug_in import Named
 
 __all__ = ["activation", "conv_norm_act"]
 

@@ -10,11 +10,12 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 
 from medseg.layers import PatchIndex
+from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.conv_norm_act import activation, conv_norm_act
-from medseg.networks.parts.plug_in import Named, PlugIn
+from medseg.networks.parts.plug_in import PlugIn
 
-__all__ = ["BlockRow", "DepthwiseConv", "MobileBlock", "SqueezeExcite", "round_width", "start_weights"]
+__all__ = ["BlockRow", "DepthwiseConv", "MobileBlock", "SqueezeExcite", "round_width"]
 
 
 class BlockRow(NamedTuple):
@@ -143,16 +144,3 @@ class MobileBlock(nn.Module):
         y, place = self.depthwise(x if self.expand is None else self.expand(x))
         y = self.project(y if self.squeeze is None else self.squeeze(y), plan)
         return (x + y if self.residual else y), place
-
-
-def start_weights(net: nn.Module) -> None:
-    """Kernels normal with variance 2 / fan-out, linear layers normal with std 0.01, biases 0, norms at identity."""
-    for module in net.modules():
-        if type(module) in (nn.Conv2d, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0, 0.01)
-        else:
-            continue
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

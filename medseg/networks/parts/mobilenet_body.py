@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.layers import PatchIndex
+from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.mobilenet_blocks import BlockRow, DepthwiseConv, MobileBlock, start_weights
-from medseg.networks.parts.plug_in import Named, PlugIn, check_image
+from medseg.networks.parts.mobilenet_blocks import BlockRow, DepthwiseConv, MobileBlock
+from medseg.networks.parts.plug_in import PlugIn, check_image
 
 __all__ = ["MobileNet"]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai.networks.layers.factories import Conv, split_args
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from medseg.layers import parse_placement
+from medseg.layers.named import Named, split_named
 from medseg.layers.quadtree_conv import LEARNED, AnyPlan
 from medseg.networks.parts.halving import Down, Up
 from medseg.networks.parts.shared_plan import SharedPlan
 from medseg.partition import PlanSettings
 
-__all__ = ["Named", "PlugIn", "check_image", "split_named"]
+__all__ = ["PlugIn", "check_image"]
 
-Named = str | tuple[str, dict[str, Any]]
 HALVINGS = ("max", "avg", "stride", "sparse")
 PLAIN, QUADTREE = "plain", "quadtree"
 _OF_PLACEMENT = {"sd": "sparse"}
@@ -210,7 +210,7 @@ class PlugIn:
 
     def _make_shared(self) -> SharedPlan | None:
         options = self._conv_options
-        metric = split_args(options.get("evaluator", "gradient"))[0]
+        metric = split_named(self.owner, "evaluator", options.get("evaluator", "gradient"))[0]
         if metric == LEARNED:
             return None
         keys = ("rounds", "root", "budget", "threshold", "reduce", "spacing")
@@ -237,20 +237,3 @@ def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, mult
             f"{owner}: image of size {size}; expected multiples of {multiple} along every axis: pad it "
             f"(monai.transforms.DivisiblePad, k={multiple}) or crop it"
         )
-
-
-def split_named(owner: str, argument: str, named: Named) -> tuple[str, dict[str, Any]]:
-    """The lower-case name and the arguments of MONAI's ``name`` or ``(name, {arguments})``; else a ValueError.
-
-    Args:
-        owner: name of the network, for messages.
-        argument: name of the argument, for messages.
-        named: what was given.
-    """
-    try:
-        name, options = split_args(named)
-    except (TypeError, ValueError):
-        name, options = None, {}
-    if not isinstance(name, str):
-        raise ValueError(f"{owner}: {argument} is {named!r}; expected a name, or a pair (name, {{arguments}})")
-    return name.lower(), dict(options)

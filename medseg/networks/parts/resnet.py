@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from monai.networks.layers.factories import Conv, Pool, split_args
+from monai.networks.layers.factories import Conv, Pool
 from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 
 from medseg.layers import PatchIndex
+from medseg.layers.named import Named, split_named
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation
-from medseg.networks.parts.mobilenet_blocks import start_weights
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import PLAIN, QUADTREE, Named, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, QUADTREE, PlugIn, check_image
 
 __all__ = ["Bottleneck", "ResNet", "extent"]
 
@@ -156,7 +157,7 @@ class ResNet(nn.Module):
             raise ValueError(f"{owner}: output_stride is {output_stride}; expected 8, 16 or 32")
         self.owner, self.in_channels = owner, in_channels
         plug = self.plug = PlugIn(owner, spatial_dims, output_stride.bit_length() - 1, down, conv)
-        if "stride" in plug.kinds and split_args(down)[1]:
+        if "stride" in plug.kinds and split_named(owner, "down", down)[1]:
             raise ValueError(f"{owner}: down is {down!r}; expected 'stride' without arguments, the network has its own")
         flat = flat and spatial_dims == 3
         if flat and ("sparse" in plug.kinds or plug.conv_name == QUADTREE):

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import torch
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_act_layer, get_dropout_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from medseg.layers import PatchIndex
+from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import PLAIN, Named, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
 
-__all__ = ["Dropout", "UNetBody", "UNetWidths"]
+__all__ = ["UNetBody", "UNetWidths"]
 
-Dropout = str | tuple[str, dict[str, Any]] | float | None
 PADDINGS = ("valid", "same")
 _LOSS = 4  # voxels along each axis that two unpadded convolutions of side 3 take
 
@@ -197,7 +197,7 @@ class UNetBody(nn.Module):
                 layers.append(get_norm_layer(norm, dims, width))
             layers.append(get_act_layer(self._details["act"]))
         if dropout:
-            layers.append(get_dropout_layer(dropout))
+            layers.append(dropout_layer(dropout))
         return PlannedSequential(*layers)
 
 

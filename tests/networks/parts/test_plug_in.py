@@ -10,7 +10,8 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from medseg.layers import QuadtreeConv, SparseDownsample
-from medseg.networks import PlannedSequential, PlugIn, check_image, run
+from medseg.networks import PlannedSequential, PlugIn, check_image
+from medseg.networks.parts.planned import run
 from medseg.partition import Quadtree
 
 
