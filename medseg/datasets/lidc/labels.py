@@ -22,6 +22,9 @@ class LabelledNodule(NamedTuple):
         series_uid: SeriesInstanceUID of its CT.
         nodule_id: number within the scan, from superior to inferior, over all its nodules, labelled or not.
         label: 0 benign, 1 malignant.
+
+    >>> LabelledNodule("LIDC-IDRI-0001", "1.2.3", nodule_id=1, label=1).label
+    1
     """
 
     patient_id: str
@@ -47,6 +50,8 @@ def labelled_nodules(
     Raises:
         RuntimeError: if no database is installed.
         DataError: if the file is not this database.
+
+    >>> nodules = labelled_nodules(NodulePolicy(), MalignancyPolicy())  # reads the database when it is iterated
     """
     for scan, reading in read_all_scans(path):
         if max_thickness_mm is not None and scan.slice_thickness_mm > max_thickness_mm:

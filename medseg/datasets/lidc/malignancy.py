@@ -32,6 +32,12 @@ class MalignancyPolicy:
 
     Raises:
         ValueError: for values outside the ranges above.
+
+    >>> policy = MalignancyPolicy(minimum_readers=3)
+    >>> policy.label([4, 5, 3]), policy.label([3, 3, 3]), policy.label([5])
+    (1, None, None)
+    >>> policy.describe()
+    'median malignancy of at least 3 readers: benign < 3, malignant > 3, else dropped'
     """
 
     statistic: Literal["median", "mean"] = "median"
@@ -84,7 +90,17 @@ class MalignancyPolicy:
 
 
 def malignancy_scores(nodule: Nodule) -> list[int]:
-    """Malignancy scores of a nodule, see ``valid_scores``."""
+    """Malignancy scores of a nodule, see ``valid_scores``.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Annotation, Contour, Reading, build_nodules
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> (nodule,) = build_nodules(reading, np.diag([0.7, 0.7, 2.5, 1.0]), shape=(64, 64, 8))
+    >>> malignancy_scores(nodule)
+    [4, 4]
+    """
     return valid_scores([item for items in nodule.annotations.values() for item in items])
 
 

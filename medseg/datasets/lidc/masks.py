@@ -55,6 +55,12 @@ def annotation_mask(
 
     Raises:
         DataError: if an outline leaves the image.
+
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = Annotation(1, "A", {}, (Contour(5.0, ring),))
+    >>> found = annotation_mask(drawn, slice_z_mm=[0.0, 2.5, 5.0], size_xy=(64, 64))
+    >>> found.patch.start, int(found.patch.mask.sum())
+    ((10, 10, 2), 25)
     """
     contours = annotation.contours
     slices = match_slices([contour.z_mm for contour in contours], slice_z_mm)

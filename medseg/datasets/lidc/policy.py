@@ -40,6 +40,10 @@ class NodulePolicy:
 
     Raises:
         ValueError: for an unknown rule.
+
+    >>> policy = NodulePolicy(consensus=ConsensusRule.parse("union"))
+    >>> policy.describe()["consensus_definition"]
+    'voxels marked by any reader'
     """
 
     cluster: ClusterRule = "kdtree"

@@ -48,6 +48,13 @@ def cluster_like_pylidc(
 
     Raises:
         ValueError: if the thickness is not a positive number, or there are annotations but no slices.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Contour
+    >>> point = np.array([[10, 10]])
+    >>> annotations = [Annotation(0, "A", {}, (Contour(z, point),)) for z in (0.0, 2.5, 50.0)]
+    >>> cluster_like_pylidc(annotations, slice_z_mm=np.arange(0, 60, 2.5), slice_thickness_mm=2.5).groups
+    [[0, 1], [2]]
     """
     if not np.isfinite(slice_thickness_mm) or slice_thickness_mm <= 0:
         raise ValueError(f"slice_thickness_mm is {slice_thickness_mm}, expected a positive number of millimetres")

@@ -32,6 +32,10 @@ class Contour:
         z_mm: position of the slice: z of ImagePositionPatient, LPS mm.
         points: int64 ``(n, 2)``, pixel indices (x = column, y = row).
         inclusion: True if the enclosed pixels belong to the nodule, False if they are excluded from it.
+
+    >>> import numpy as np
+    >>> Contour(z_mm=-120.0, points=np.array([[2, 2], [3, 2], [3, 3], [2, 3]])).inclusion
+    True
     """
 
     z_mm: float
@@ -48,6 +52,11 @@ class Annotation:
         nodule_id: the reader's own name for the nodule; different readers use different names.
         ratings: scores by characteristic; empty where the reader gave none.
         contours: all outlines, inclusions and exclusions.
+
+    >>> import numpy as np
+    >>> outline = Contour(-120.0, np.array([[2, 2], [3, 2], [3, 3], [2, 3]]))
+    >>> Annotation(reader=1, nodule_id="A", ratings={"malignancy": 4}, contours=(outline,)).ratings["malignancy"]
+    4
     """
 
     reader: int
@@ -67,6 +76,9 @@ class PointMark:
         x: column index.
         y: row index.
         z_mm: LPS mm.
+
+    >>> PointMark(reader=2, name="7", kind="nodule_below_3mm", x=210, y=305, z_mm=-96.5).kind
+    'nodule_below_3mm'
     """
 
     reader: int
@@ -90,6 +102,9 @@ class Reading:
         slice_z_mm: z of every slice of the complete series, ascending (database only).
         slice_thickness_mm: SliceThickness as recorded, not the distance between slices (database only).
         warnings: unusual facts found while reading, one line each.
+
+    >>> Reading("1.2.3", source="xml", readers=4, annotations=()).readers
+    4
     """
 
     series_uid: str

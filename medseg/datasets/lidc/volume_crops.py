@@ -56,6 +56,11 @@ def crop_volume(
 
     Raises:
         ValueError: for sizes that are not positive, or a cube of less than one voxel.
+
+    >>> volume = np.full((40, 40, 20), -800, np.int16)
+    >>> crop = crop_volume(volume, np.diag([0.7, 0.7, 2.5, 1.0]), centre_ras=(14.0, 14.0, 25.0), side_mm=16.0)
+    >>> crop.array.shape, crop.outside_fraction
+    ((16, 16, 16), 0.0)
     """
     if not (spacing_mm > 0 and side_mm >= spacing_mm):
         raise ValueError(f"side_mm is {side_mm}, spacing_mm {spacing_mm}; expected 0 < spacing_mm <= side_mm")
@@ -99,6 +104,17 @@ def crop_nodule_mask(
 
     Returns:
         uint8 cube of 0 and 1; ``outside_fraction`` has no meaning for the small box and is 0.
+
+    >>> import numpy as np
+    >>> from medseg.datasets.lidc import Annotation, Contour, Reading, build_nodules
+    >>> ring = np.array([[10, 10], [16, 10], [16, 16], [10, 16]])
+    >>> drawn = [Annotation(reader, "A", {"malignancy": 4}, (Contour(5.0, ring),)) for reader in (1, 2)]
+    >>> reading = Reading("1.2.3", "xml", 4, tuple(drawn))
+    >>> affine = np.diag([0.7, 0.7, 2.5, 1.0])
+    >>> (nodule,) = build_nodules(reading, affine, shape=(64, 64, 8))
+    >>> crop = crop_nodule_mask(nodule, affine, centre_ras=nodule.centroid_ras(1, affine), side_mm=16.0)
+    >>> crop.array.shape, int(crop.array.max())
+    ((16, 16, 16), 1)
     """
     # One voxel of background on every side: the outermost voxels reach half a voxel beyond their centres.
     box = np.pad(nodule.consensus, 1).astype(np.uint8)

@@ -35,6 +35,18 @@ def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, li
 
     Raises:
         DataError: if no file, or several different ones, belong to the series, or a file is damaged.
+
+    >>> from pathlib import Path
+    >>> point = "<edgeMap><xCoord>{}</xCoord><yCoord>{}</yCoord></edgeMap>"
+    >>> edge = "".join(point.format(x, y) for x, y in [(10, 10), (14, 10), (14, 14), (10, 14)])
+    >>> roi = f"<roi><imageZposition>-120.0</imageZposition><inclusion>TRUE</inclusion>{edge}</roi>"
+    >>> nodule = f"<unblindedReadNodule><noduleID>A</noduleID>{roi}</unblindedReadNodule>"
+    >>> header = "<ResponseHeader><SeriesInstanceUid>1.2.3</SeriesInstanceUid></ResponseHeader>"
+    >>> text = f"<LidcReadMessage>{header}<readingSession>{nodule}</readingSession></LidcReadMessage>"
+    >>> _ = Path("reading.xml").write_text(text)
+    >>> reading, path, skipped = find_reading(".", "1.2.3")
+    >>> reading.readers, path.name, skipped
+    (1, 'reading.xml', [])
     """
     folder = Path(folder)
     matches: list[tuple[Reading, Path]] = []
@@ -66,6 +78,18 @@ def read_xml(path: str | Path) -> Reading:
     Raises:
         OtherReadError: if the root is another message, such as a chest X-ray read.
         DataError: if the file is damaged, too large, has a DOCTYPE, or lacks a needed element.
+
+    >>> from pathlib import Path
+    >>> point = "<edgeMap><xCoord>{}</xCoord><yCoord>{}</yCoord></edgeMap>"
+    >>> edge = "".join(point.format(x, y) for x, y in [(10, 10), (14, 10), (14, 14), (10, 14)])
+    >>> roi = f"<roi><imageZposition>-120.0</imageZposition><inclusion>TRUE</inclusion>{edge}</roi>"
+    >>> nodule = f"<unblindedReadNodule><noduleID>A</noduleID>{roi}</unblindedReadNodule>"
+    >>> header = "<ResponseHeader><SeriesInstanceUid>1.2.3</SeriesInstanceUid></ResponseHeader>"
+    >>> text = f"<LidcReadMessage>{header}<readingSession>{nodule}</readingSession></LidcReadMessage>"
+    >>> _ = Path("reading.xml").write_text(text)
+    >>> reading = read_xml("reading.xml")
+    >>> reading.series_uid, len(reading.annotations[0].contours[0].points)
+    ('1.2.3', 4)
     """
     path = Path(path)
     root = _parse(path)

@@ -25,6 +25,9 @@ class BodyCheck(NamedTuple):
         liver_to_right_mm: distance of the liver's centroid towards the patient's right; None without liver or body.
         bone_to_back_mm: distance of the centroid of bright bone towards the back; None without bone or body.
         warnings: one line for each that is on the wrong side or could not be checked.
+
+    >>> BodyCheck(liver_to_right_mm=52.0, bone_to_back_mm=71.0, warnings=()).liver_to_right_mm
+    52.0
     """
 
     liver_to_right_mm: float | None
@@ -44,6 +47,14 @@ def check_body(name: str, image: NDArray[Any], affine_ras: ArrayLike, liver: NDA
         image: HU ``[i, j, k]``.
         affine_ras: 4 x 4, voxel to RAS mm.
         liver: mask on the image's grid; None where there is no label.
+
+    >>> image = np.full((40, 30, 20), -1000, np.int16)
+    >>> image[5:35, 5:25] = 20  # a body of 300 x 200 mm
+    >>> image[18:22, 6:10] = 600  # its spine, at the back
+    >>> liver = np.zeros(image.shape, bool)
+    >>> liver[24:32, 10:18, 5:15] = True
+    >>> check_body("case", image, np.diag([10.0, 10.0, 10.0, 1.0]), liver).warnings
+    ()
     """
     steps = [max(1, round(_SAMPLE_MM / step)) for step in spacing_of(affine_ras)]
     sampled = tuple(slice(None, None, step) for step in steps)

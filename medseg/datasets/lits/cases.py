@@ -24,6 +24,10 @@ class LitsCase(NamedTuple):
         is_test: whether it belongs to the test set, which has no labels.
         image: the image file.
         label: the label file; None for a test case.
+
+    >>> from pathlib import Path
+    >>> LitsCase("volume-3", 3, False, Path("volume-3.nii"), Path("segmentation-3.nii")).number
+    3
     """
 
     name: str
@@ -34,7 +38,11 @@ class LitsCase(NamedTuple):
 
 
 def lits_number(name: str) -> int | None:
-    """The N of ``volume-N``, ``test-volume-N`` or ``segmentation-N``, with or without suffix; None for other names."""
+    """The N of ``volume-N``, ``test-volume-N`` or ``segmentation-N``, with or without suffix; None for other names.
+
+    >>> lits_number("test-volume-07.nii.gz"), lits_number("liver_7.nii.gz")
+    (7, None)
+    """
     for pattern, group in ((_IMAGE, 2), (_LABEL, 1)):
         match = pattern.fullmatch(name if ".nii" in name.lower() else name + ".nii")
         if match:
@@ -54,6 +62,12 @@ def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Lit
     Raises:
         DataError: if a folder is missing or holds no such file, a number occurs twice, or an image or label of the
             training set has no counterpart.
+
+    >>> from pathlib import Path
+    >>> for name in ("volume-10.nii", "segmentation-10.nii", "volume-2.nii", "segmentation-2.nii"):
+    ...     Path(name).touch()
+    >>> [case.name for case in find_cases(".")]
+    ['volume-2', 'volume-10']
     """
     image_paths = _by_number(images, _IMAGE, "volume-N.nii")
     label_paths = _by_number(

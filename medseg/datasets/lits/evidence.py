@@ -28,6 +28,9 @@ class AlignmentEvidence(NamedTuple):
             implausible.
         index_dice: Dice of the label and all liver-like voxels of the image, index by index; None as above.
         world_dice: the same by the headers.
+
+    >>> AlignmentEvidence(0.95, 0.30, 0.80, 0.25).verdict
+    'index'
     """
 
     index_fraction: float | None
@@ -70,6 +73,14 @@ def measure_alignment(
 
     Raises:
         ValueError: if the label is empty, or a matrix is not an affine.
+
+    >>> image = np.full((20, 20, 20), -1000, np.int16)
+    >>> image[12:18, 5:15, 5:15] = 100
+    >>> label = (image > 0).astype(np.uint8)
+    >>> mirrored = np.diag([-1.0, 1.0, 1.0, 1.0])
+    >>> mirrored[0, 3] = 19
+    >>> measure_alignment(image, np.eye(4), label, mirrored).verdict
+    'index'
     """
     voxels = np.argwhere(label > 0)
     if not len(voxels):

@@ -27,6 +27,9 @@ class GridRepair(NamedTuple):
         affine_ras: 4 x 4, voxel to RAS mm.
         changes: one record for every rule applied, ready for JSON; empty if the header was kept.
         warnings: what remains doubtful, one line each.
+
+    >>> GridRepair(np.eye(4)).changes
+    ()
     """
 
     affine_ras: Affine
@@ -48,6 +51,10 @@ def repair_grid(case: str, affine_ras: ArrayLike, slices: int, accept_unverified
 
     Raises:
         DataError: for a placeholder without a row, with another number of slices, or whose row is not accepted.
+
+    >>> repaired = repair_grid("volume-28", np.eye(4), slices=129, accept_unverified=True)
+    >>> np.abs(np.diag(repaired.affine_ras))[:3].tolist(), repaired.changes[0]["rule"]
+    ([0.57, 0.57, 1.6], 'set_spacing')
     """
     affine = np.asarray(affine_ras, np.float64)
     issue = known_issues(case).get("identity_geometry")

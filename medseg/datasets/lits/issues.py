@@ -33,6 +33,9 @@ class KnownIssue(NamedTuple):
         rule: name of the repair, or ``keep``.
         verified: whether the expected values were checked against a source file or counted.
         source: where they come from, in words.
+
+    >>> known_issues("volume-28")["identity_geometry"].expected
+    {'spacing_mm': [0.57, 0.57, 1.6]}
     """
 
     case: str
@@ -49,12 +52,21 @@ def known_issues(case: str) -> dict[IssueKind, KnownIssue]:
 
     Args:
         case: image name without suffix: ``volume-N`` or ``test-volume-N``.
+
+    >>> sorted(known_issues("volume-28"))
+    ['identity_geometry', 'label_header', 'mirrored']
+    >>> known_issues("volume-0")
+    {}
     """
     return dict(_table()[1].get(case, {}))
 
 
 def table_version() -> str:
-    """Version of the table; it changes with every row."""
+    """Version of the table; it changes with every row.
+
+    >>> table_version().isdigit()
+    True
+    """
     return _table()[0]
 
 

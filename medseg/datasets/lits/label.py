@@ -56,6 +56,12 @@ def place_label(
 
     Raises:
         DataError: if the position of the label remains uncertain; the message states the measured shares.
+
+    >>> image = np.full((20, 20, 20), 100, np.int16)
+    >>> label = np.zeros((20, 20, 20), np.uint8)
+    >>> label[5:15, 5:15, 5:15] = 1
+    >>> place_label("case", image, np.eye(4), label, np.eye(4), issue=None).record["grids"]
+    'same'
     """
     found = compare_grids(label_affine_ras, label.shape, affine_ras, image.shape)
     if found.kind == "same" or not np.any(label):

@@ -32,7 +32,11 @@ class Source(NamedTuple):
 
 
 def source_of(name: str) -> Source:
-    """Collection and number from a case's name, with or without suffix; ``("", -1)`` for other names."""
+    """Collection and number from a case's name, with or without suffix; ``("", -1)`` for other names.
+
+    >>> source_of("liver_012.nii.gz")
+    Source(collection='MSD Task03', number=12)
+    """
     stem = re.sub(r"(_0000)?(\.nii(\.gz)?)?$", "", name.lower().rsplit("/", 1)[-1])
     for collection, pattern in _PATTERNS:
         match = pattern.fullmatch(stem)
@@ -54,6 +58,13 @@ def refuse_shared_patients(training: Iterable[str], external: Iterable[str]) -> 
 
     Raises:
         DataError: naming the shared cases and the reason.
+
+    >>> from medseg.io.bounded.errors import DataError
+    >>> try:
+    ...     refuse_shared_patients(["volume-28.nii"], ["3Dircadb1.1"])
+    ... except DataError as error:
+    ...     print(str(error).split(":")[0])
+    3Dircadb1.1 is not an external case
     """
     ours = [(name, source_of(name)) for name in training]
     for name in external:

@@ -35,6 +35,20 @@ class PreparedCase(NamedTuple):
         label: uint8, 0 background, 1 liver, 2 tumour; None for a test case.
         affine_ras: 4 x 4 of both, voxel to RAS mm.
         record: where it came from, what was changed and why, what was measured; plain JSON values.
+
+    >>> from pathlib import Path
+    >>> from medseg.datasets.lits import find_cases
+    >>> from medseg.io.volumes.nifti import write_nifti
+    >>> image = np.full((60, 50, 40), -1000, np.int16)
+    >>> image[10:50, 10:40] = 60
+    >>> label = np.zeros(image.shape, np.uint8)
+    >>> label[30:45, 15:35, 10:30] = 1
+    >>> affine = np.diag([6.0, 6.0, 6.0, 1.0])
+    >>> for name, array in (("volume-0.nii", image), ("segmentation-0.nii", label)):
+    ...     _ = write_nifti(name, array, affine)
+    >>> case = prepare_case(find_cases(".")[0])
+    >>> case.name, case.label.shape
+    ('volume-0', (60, 50, 40))
     """
 
     name: str
@@ -60,6 +74,20 @@ def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour
     Raises:
         DataError: one line if a file cannot be read, the grid is a placeholder, the label's position is uncertain, the
             liver has an impossible size after a repair, or the label holds another value than 0, 1 and 2.
+
+    >>> from pathlib import Path
+    >>> from medseg.datasets.lits import find_cases
+    >>> from medseg.io.volumes.nifti import write_nifti
+    >>> image = np.full((60, 50, 40), -1000, np.int16)
+    >>> image[10:50, 10:40] = 60
+    >>> label = np.zeros(image.shape, np.uint8)
+    >>> label[30:45, 15:35, 10:30] = 1
+    >>> affine = np.diag([6.0, 6.0, 6.0, 1.0])
+    >>> for name, array in (("volume-0.nii", image), ("segmentation-0.nii", label)):
+    ...     _ = write_nifti(name, array, affine)
+    >>> case = prepare_case(find_cases(".")[0])
+    >>> case.record["liver_litres"], case.record["changes"]
+    (1.296, [])
     """
     source = _read(case.image)
     repair = repair_grid(case.name, source.affine_ras, source.array.shape[2], accept_unverified)

@@ -27,6 +27,13 @@ class TumourCount(NamedTuple):
         one_voxel_ras_mm: positions of the tumours of a single voxel, RAS mm.
         off_liver_ras_mm: centroids of the tumours that touch no liver voxel, RAS mm.
         off_liver_voxels: number of voxels of these.
+
+    >>> import numpy as np
+    >>> label = np.zeros((10, 10, 10), np.uint8)
+    >>> label[2:8, 2:8, 2:8] = 1
+    >>> label[4:6, 4:6, 4:6] = 2
+    >>> count_tumours(label, np.eye(4)).to_record()["number"]
+    1
     """
 
     volumes_ml: tuple[float, ...]
@@ -64,6 +71,13 @@ def count_tumours(label: NDArray[Any], affine_ras: ArrayLike, minimum_ml: float 
 
     Raises:
         ValueError: for a negative or infinite minimum.
+
+    >>> import numpy as np
+    >>> label = np.zeros((10, 10, 10), np.uint8)
+    >>> label[2:8, 2:8, 2:8] = 1
+    >>> label[4:6, 4:6, 4:6] = 2
+    >>> round(count_tumours(label, np.diag([5.0, 5.0, 5.0, 1.0])).volumes_ml[0], 3)
+    1.0
     """
     if not (np.isfinite(minimum_ml) and minimum_ml >= 0):
         raise ValueError(f"minimum_ml is {minimum_ml}, expected a volume from 0")

@@ -71,6 +71,10 @@ def abdomen_phantom(
 
     Raises:
         ValueError: for a negative seed or tumour number, or an impossible grid.
+
+    >>> phantom = abdomen_phantom(seed=7, spacing_mm=(12.0, 12.0, 12.0), n_tumours=2)
+    >>> phantom.image.shape, len(phantom.lesions), bool((phantom.label == 1).any())
+    ((30, 25, 20), 2, True)
     """
     if n_tumours is not None and n_tumours < 0:
         raise ValueError(f"n_tumours is {n_tumours}, expected at least 0 or None")

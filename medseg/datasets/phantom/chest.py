@@ -71,6 +71,10 @@ def chest_phantom(
 
     Raises:
         ValueError: for a negative seed or nodule number, or an impossible grid.
+
+    >>> phantom = chest_phantom(seed=7, spacing_mm=(10.0, 10.0, 10.0), n_nodules=2)
+    >>> phantom.image.shape, len(phantom.lesions), phantom.lesions[0].kind in ("solid", "part-solid", "ground-glass")
+    ((30, 30, 20), 2, True)
     """
     if n_nodules is not None and n_nodules < 0:
         raise ValueError(f"n_nodules is {n_nodules}, expected at least 0 or None")

@@ -23,6 +23,10 @@ class ReaderMask:
         box: slices ``(i, j, k)`` of the mask in the whole volume.
         mask: bool, the voxels inside the reader's outline.
         ratings: the nine LIDC characteristics, by their names in LIDC files.
+
+    >>> box = (slice(0, 2), slice(0, 2), slice(0, 2))
+    >>> int(ReaderMask(reader=1, box=box, mask=np.ones((2, 2, 2), bool), ratings={"malignancy": 4}).mask.sum())
+    8
     """
 
     reader: int
@@ -44,6 +48,12 @@ class Lesion:
         attachment: ``none``, ``vessel`` or ``wall`` (nodules only).
         ratings: the nine LIDC characteristics before the readers' own variation (nodules only).
         readers: the masks of the readers who marked it (nodules only).
+
+    >>> from medseg.datasets.phantom import abdomen_phantom
+    >>> phantom = abdomen_phantom(seed=7, spacing_mm=(12.0, 12.0, 12.0), n_tumours=1)
+    >>> lesion = phantom.lesions[0]
+    >>> lesion.kind in ("hypodense", "isodense", "hyperdense"), lesion.volume_ml > 0
+    (True, True)
     """
 
     centre_ras_mm: tuple[float, float, float]
@@ -70,6 +80,9 @@ class PointMark:
         kind: ``small-nodule`` (under 3 mm) or ``non-nodule``.
         centre_ras_mm: position, RAS mm.
         readers: indices 0 to 3 of the readers who marked it.
+
+    >>> PointMark("non-nodule", (10.0, -35.0, 62.0), readers=(0, 2)).kind
+    'non-nodule'
     """
 
     kind: str
@@ -91,6 +104,11 @@ class Phantom:
         points: small nodules and non-nodules (chest only).
         kind: ``abdomen`` or ``chest``.
         seed: the seed that makes the same anatomy on any grid.
+
+    >>> from medseg.datasets.phantom import abdomen_phantom
+    >>> phantom = abdomen_phantom(seed=7, spacing_mm=(12.0, 12.0, 12.0), n_tumours=1)
+    >>> phantom.kind, phantom.organ_names[14], 1.0 < phantom.organ_volumes_ml()["liver"] / 1000 < 2.5
+    ('abdomen', 'liver', True)
     """
 
     image: NDArray[np.int16]

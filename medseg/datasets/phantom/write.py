@@ -21,6 +21,12 @@ def write_phantom_nifti(phantom: Phantom, out_dir: str | Path, name: str) -> Pat
 
     Returns:
         The case folder.
+
+    >>> from medseg.datasets.phantom import abdomen_phantom
+    >>> phantom = abdomen_phantom(seed=7, spacing_mm=(12.0, 12.0, 12.0), n_tumours=1)
+    >>> case = write_phantom_nifti(phantom, ".", "abdomen_7")
+    >>> sorted(path.name for path in case.iterdir())
+    ['image.nii.gz', 'label.nii.gz', 'organs.nii.gz', 'truth.json']
     """
     case = Path(out_dir) / name
     write_nifti(case / "image.nii.gz", phantom.image, phantom.affine_ras, _NOTE)
@@ -43,6 +49,12 @@ def write_phantom_dicom(phantom: Phantom, out_dir: str | Path) -> Path:
 
     Raises:
         ValueError: if the series folder holds files already, or a chest is not sampled in axial slices.
+
+    >>> from medseg.datasets.phantom import abdomen_phantom
+    >>> phantom = abdomen_phantom(seed=7, spacing_mm=(12.0, 12.0, 12.0), n_tumours=1)
+    >>> case = write_phantom_dicom(phantom, "abdomen_7")
+    >>> len(list((case / "dicom").iterdir())) == phantom.image.shape[2]
+    True
     """
     from medseg.datasets.phantom.ct_writer import write_ct_series
     from medseg.datasets.phantom.lidc_xml import check_axial, write_lidc_xml

@@ -65,7 +65,7 @@ def dicom_source(case: Case, kinds: Sequence[str]) -> SourceSeries | None:
     if case.series is None:
         raise ConfigurationError(
             f"output type {kinds[0]} needs a folder with a DICOM series as the case, not {_KIND_WORDS[case.kind]}; "
-            "leave the output type out, or give that folder"
+            "leave output_types (--output-type) out, or give that folder"
         )
     try:
         return source_of(case.series)
