@@ -1,0 +1,81 @@
+"""Sizes of patches that a network cannot take are refused before it runs, with sizes that it can."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from monai.networks.nets import UNet
+from torch import nn
+
+from medseg.inference.patch_size import check_roi_size, size_multiple
+
+
+def unet(strides: tuple[Any, ...] = (2, 2, 2, 2), norm: str = "INSTANCE", dims: int = 3) -> UNet:
+    channels = (2,) * (len(strides) + 1)
+    return UNet(dims, 1, 2, channels=channels, strides=strides, norm=norm).eval()
+
+
+@pytest.mark.parametrize(
+    ("strides", "dims", "expected"),
+    [((2, 2, 2, 2), 3, (16, 16, 16)), ((2, (2, 2, 1)), 3, (4, 4, 2)), ((3, 2), 2, (6, 6)), ((1, 2), 2, (2, 2))],
+)
+def test_the_multiple_is_the_product_of_the_strides_along_each_axis(
+    strides: tuple[Any, ...], dims: int, expected: tuple[int, ...]
+) -> None:
+    assert size_multiple(unet(strides, dims=dims)) == expected
+
+
+def test_what_is_accepted_runs_and_what_is_refused_does_not() -> None:
+    network = unet((2, 2))
+    for size in ([8, 4, 4], [4, 4, 4], [6, 8, 8], [8, 8, 5], [12, 8, 4], [2, 8, 8]):
+        try:
+            check_roi_size(size, network)
+            accepted = True
+        except ValueError:
+            accepted = False
+        try:
+            network(torch.zeros(1, 1, *size))
+            runs = True
+        except (RuntimeError, ValueError):
+            runs = False
+        assert accepted == runs, size
+
+
+@pytest.mark.parametrize(
+    ("size", "near"),
+    [
+        ([200, 200, 160], "[192, 192, 160] or [208, 208, 160]"),
+        ([8, 32, 32], "[16, 32, 32]"),
+        ([32, 33, 32], "[32, 32, 32] or [32, 48, 32]"),
+    ],
+)
+def test_the_refusal_is_one_line_with_the_multiple_and_sizes_that_fit(size: list[int], near: str) -> None:
+    expected = f"roi_size is {size}; expected multiples of [16, 16, 16] (the product of the network's strides), such as"
+    with pytest.raises(ValueError, match=re.escape(f"{expected} {near}") + "$"):
+        check_roi_size(size, unet())
+    for fitting in near.split(" or "):
+        check_roi_size([int(side) for side in fitting.strip("[]").split(",")], unet())
+
+
+def test_a_single_voxel_at_the_lowest_level_is_refused_only_where_normalisation_needs_more() -> None:
+    with pytest.raises(ValueError, match=r"roi_size is \[16, 16, 16\]: a single voxel .* use at least \[32, 16, 16\]"):
+        check_roi_size([16, 16, 16], unet())
+    check_roi_size([32, 16, 16], unet())
+    check_roi_size([16, 16, 16], unet(norm="BATCH"))
+
+
+@pytest.mark.parametrize(
+    "size", [[32, 32], [32, 32, 32, 32], [0, 32, 32], [-1, -1, -1], [32.0, 32, 32], [None] * 3, 32]
+)
+def test_anything_but_one_whole_number_for_each_axis_is_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected 3 whole numbers above 0, one for each axis"):
+        check_roi_size(size, unet())
+
+
+def test_nothing_is_refused_for_a_network_about_which_nothing_is_known() -> None:
+    network = nn.Conv3d(1, 2, 3)
+    assert size_multiple(network) is None
+    check_roi_size([7, 7, 7], network)
