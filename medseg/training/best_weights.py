@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
 
 from medseg.io.bounded.weights import save_weights
+from medseg.training.weights_files import set_aside
 
 __all__ = ["BestWeightsSaver"]
 
@@ -19,11 +21,16 @@ class BestWeightsSaver:
     """Ignite handler for a MONAI evaluator: writes a plain state dict whenever the key metric improves.
 
     Unlike MONAI's ``CheckpointSaver``, the file is replaced atomically, so a run that is stopped while it saves never
-    leaves a broken ``model.pt``.
+    leaves a broken ``model.pt``. A score that is undefined (NaN) or infinite neither wins nor loses: nothing is saved.
 
     Args:
         network: the module whose weights are kept.
-        path: target file; an earlier run's file there is replaced at this run's first validation.
+        path: target file; an earlier run's file there is renamed (``model.earlier-1.pt``) before the first save.
+
+    Attributes:
+        name: name of the metric, known from the first validation on.
+        best: the best score, None before the first one.
+        epoch: the epoch that it belongs to.
 
     >>> import torch
     >>> from ignite.engine import Engine
@@ -35,17 +42,26 @@ class BestWeightsSaver:
     def __init__(self, network: torch.nn.Module, path: str | Path) -> None:
         self.network = network
         self.path = Path(path)
+        self.name = ""
         self.best: float | None = None
+        self.epoch: int | None = None
 
     def attach(self, engine: Engine) -> None:
         """Run after every completed evaluation of ``engine``."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save if ``engine.state.metrics[key_metric_name]`` is the highest so far; a NaN score never counts as best."""
-        score = float(engine.state.metrics[engine.state.key_metric_name])
-        if score != score or (self.best is not None and score <= self.best):
+        """Save if ``engine.state.metrics[key_metric_name]`` is the highest finite score so far.
+
+        Raises:
+            DataError: if the network has diverged to NaN or infinite weights; the file stays as it was.
+        """
+        self.name = str(engine.state.key_metric_name)
+        score = float(engine.state.metrics[self.name])
+        if not math.isfinite(score) or (self.best is not None and score <= self.best):
             return
-        self.best = score
+        if self.best is None:
+            set_aside(self.path)
         save_weights(self.network, self.path)
-        _LOG.info("best %s so far %.4f: weights saved to %s", engine.state.key_metric_name, score, self.path)
+        self.best, self.epoch = score, int(engine.state.epoch)
+        _LOG.info("best %s so far %.4f: weights saved to %s", self.name, score, self.path)

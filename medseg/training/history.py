@@ -7,6 +7,7 @@ import math
 import time
 from pathlib import Path
 
+import torch
 from ignite.engine import Engine, Events
 
 from medseg.io.bounded.atomic import atomic_path, write_json
@@ -23,8 +24,8 @@ class HistoryHandler:
     """Ignite handler for a MONAI trainer: one line, one JSON record and a redrawn curve per epoch.
 
     Writes ``history.json`` (list of ``{"epoch", "loss", "seconds"}``, with ``"score"`` where the epoch was validated)
-    and ``loss_curve.png`` into ``output_dir``, atomically. A loss or score that is NaN or infinite becomes ``null``,
-    and a warning names the epoch; the run continues.
+    and ``loss_curve.png`` into ``output_dir``, atomically. A loss or score that is NaN or infinite becomes ``null``. A
+    warning names the epoch, for the score only the first time; the run continues.
 
     Args:
         output_dir: folder for the two files.
@@ -48,6 +49,7 @@ class HistoryHandler:
         self._losses: list[float] = []
         self._started = 0.0
         self._score: float | None = None
+        self._undefined_said = False
 
     def attach(self, engine: Engine) -> None:
         """Record iterations and epochs of the trainer, and the evaluator's scores."""
@@ -62,7 +64,8 @@ class HistoryHandler:
 
     def _iteration(self, engine: Engine) -> None:
         output = engine.state.output
-        self._losses.append(float((output[0] if isinstance(output, list) else output)["loss"]))
+        loss = (output[0] if isinstance(output, list) else output)["loss"]
+        self._losses.append(float(torch.as_tensor(loss).detach()))
 
     def _validated(self, evaluator: Engine) -> None:
         self._score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
@@ -70,10 +73,10 @@ class HistoryHandler:
     def __call__(self, engine: Engine) -> None:
         """Close the epoch: append its record, write the files and log one line."""
         epoch = engine.state.epoch
-        loss = _finite(sum(self._losses) / max(len(self._losses), 1), "mean loss", epoch)
+        loss = self._finite(sum(self._losses) / max(len(self._losses), 1), "mean loss", epoch)
         record: Record = {"epoch": epoch, "loss": loss, "seconds": time.monotonic() - self._started}
         if self._score is not None:
-            record["score"] = _finite(self._score, "validation score", epoch)
+            record["score"] = self._finite(self._score, "validation score", epoch)
         self.records.append(record)
         self._losses, self._score = [], None
         write_json(self.output_dir / "history.json", self.records)
@@ -83,14 +86,24 @@ class HistoryHandler:
             text = f"mean loss {_number(loss):.4f}{score} ({record['seconds']:.0f} s)"
             _LOG.info("epoch %d/%d: %s", epoch, engine.state.max_epochs, text)
 
-
-def _finite(value: float, what: str, epoch: int) -> float | None:
-    """The value; None, with a warning, if it is not finite, because JSON has no such numbers."""
-    if math.isfinite(value):
-        return value
-    cause = "lower learning_rate or check the images" if what == "mean loss" else "check the validation labels"
-    _LOG.warning("epoch %d: %s is %s, recorded as null; %s", epoch, what, value, cause)
-    return None
+    def _finite(self, value: float, what: str, epoch: int) -> float | None:
+        """The value; None, with a warning, if it is not finite, because JSON has no such numbers."""
+        if math.isfinite(value):
+            return value
+        if what == "mean loss":
+            _LOG.warning(
+                "epoch %d: %s is %s, recorded as null; lower learning_rate or check the images", epoch, what, value
+            )
+        elif not self._undefined_said:
+            self._undefined_said = True
+            _LOG.warning(
+                "epoch %d: %s is %s (undefined), recorded as null and never compared; does any validation label hold "
+                "foreground? (said once)",
+                epoch,
+                what,
+                value,
+            )
+        return None
 
 
 def _number(value: float | None) -> float:

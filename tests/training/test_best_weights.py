@@ -66,6 +66,34 @@ def test_nan_is_never_the_best(tmp_path: Path) -> None:
     assert stored_weight(path) == 2.0
 
 
+@pytest.mark.parametrize("undefined", [math.nan, math.inf, -math.inf])
+def test_an_undefined_score_neither_wins_nor_loses(tmp_path: Path, undefined: float) -> None:
+    trial = Trial(tmp_path / "model.pt")
+    for score, weight in [(undefined, 1.0), (0.0, 2.0), (undefined, 3.0), (0.0, 4.0)]:
+        trial.validate(score, weight)
+    assert (trial.saver.best, stored_weight(tmp_path / "model.pt")) == (0.0, 2.0)
+
+
+def test_a_file_of_an_earlier_run_is_renamed_before_the_first_save(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"old")
+    trial = Trial(tmp_path / "model.pt")
+    trial.validate(math.nan, 1.0)
+    assert (tmp_path / "model.pt").read_bytes() == b"old"
+    trial.validate(0.1, 2.0)
+    trial.validate(0.2, 3.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.earlier-1.pt", "model.pt"]
+    assert (tmp_path / "model.earlier-1.pt").read_bytes() == b"old"
+
+
+def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "model.pt")
+    trial.validate(0.1, 1.0)
+    trial.engine.logger.setLevel(logging.CRITICAL)
+    with pytest.raises(ValueError, match="weights were not saved: 'weight' holds 1 values of 1"):
+        trial.validate(0.9, math.nan)
+    assert stored_weight(tmp_path / "model.pt") == 1.0
+
+
 def test_the_file_is_a_plain_state_dict(tmp_path: Path) -> None:
     trial = Trial(tmp_path / "model.pt")
     trial.validate(0.5, 1.5)

@@ -95,6 +95,12 @@ def test_a_score_that_is_no_number_is_recorded_as_null(tmp_path: Path, caplog: p
     assert "epoch 1: validation score is nan" in caplog.text
 
 
+def test_an_undefined_score_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, [[1.0]] * 3, scores=[math.nan, math.nan, 0.5], validate_at=(1, 2, 3))
+    assert [record["score"] for record in history(tmp_path)] == [None, None, 0.5]
+    assert caplog.text.count("validation score is nan") == 1
+
+
 def test_log_lines_come_every_so_many_epochs_and_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="medseg.training.history")
     run(tmp_path, [[0.5]] * 5, scores=[0.75], validate_at=(2,), every=2)
