@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
 from medseg.io.bounded.errors import DataError
 
 __all__ = ["CheckFinite", "CheckFinited"]
+
+_LOG = logging.getLogger(__name__)
 
 ON_NONFINITE = ("refuse", "fill")
 AIR_HU = -1024.0
@@ -60,8 +63,8 @@ class CheckFinite(Transform):
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the image, filled where asked for.
 
-        A filled image says so in its meta data: ``meta["nonfinite"]`` holds the number of ``voxels``, the index of the
-        ``first`` and the value they were ``filled_with``.
+        A filled image is named in a warning on the log, and says so in its meta data: ``meta["nonfinite"]`` holds the
+        number of ``voxels``, the index of the ``first`` and the value they were ``filled_with``.
 
         Args:
             img: channel-first array or tensor of any type; left as it is.
@@ -75,13 +78,16 @@ class CheckFinite(Transform):
         if not count:
             return image
         first = bad.nonzero()[0].tolist()
+        source = image.meta.get("filename_or_obj", "image") if isinstance(image, MetaTensor) else "image"
+        found = (
+            f"{source}: {count} of {bad.numel()} voxels are not finite (NaN or infinite), the first at index {first} "
+            "(channel, then axes)"
+        )
         if self.on_nonfinite == "refuse":
-            source = image.meta.get("filename_or_obj", "image") if isinstance(image, MetaTensor) else "image"
             raise DataError(
-                f"{source}: {count} of {bad.numel()} voxels are not finite (NaN or infinite), the first at index "
-                f'{first} (channel, then axes); mend the file, or set on_nonfinite to "fill", which puts '
-                f"{self.fill_value:g} there"
+                f'{found}; mend the file, or set on_nonfinite to "fill", which puts {self.fill_value:g} there'
             )
+        _LOG.warning("%s; they were set to %g", found, self.fill_value)
         filled = image.masked_fill(bad, self.fill_value)
         if isinstance(filled, MetaTensor):
             filled.meta[META_KEY] = {"voxels": count, "first": first, "filled_with": self.fill_value}

@@ -56,10 +56,14 @@ def test_the_refusal_names_the_file_and_a_fix_that_works() -> None:
     assert torch.isfinite(CheckFinite(on_nonfinite="fill")(metatensor(BAD))).all()
 
 
-def test_what_was_filled_stands_in_the_meta_data_of_the_result_alone() -> None:
+def test_what_was_filled_is_said_and_stands_in_the_meta_data_of_the_result_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     image = metatensor(BAD)
     filled = CheckFinite("fill")(image)
     assert filled.meta["nonfinite"] == {"voxels": 2, "first": [0, 0, 1], "filled_with": -1024.0}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("case_3.nii.gz: 2 of 6 voxels are not finite") and line.endswith("they were set to -1024")
     assert "nonfinite" not in image.meta
     assert "nonfinite" not in CheckFinite("fill")(metatensor(FILLED)).meta
 
