@@ -109,7 +109,30 @@ def test_labels_are_prepared_alike_in_training_and_evaluation(bundle: str) -> No
     training = [step for step in read_config(bundle, "train.json")["load_transforms"] if step["keys"] == "label"]
     evaluation = [s for s in read_config(bundle, "evaluate.json")["+preprocessing::transforms"] if s["keys"] == "label"]
     assert training == [step for step in evaluation if step["_target_"] != "LoadImaged"]
-    assert len(training) == 1
+    assert len(training) == 2
+
+
+def test_voxels_that_are_not_finite_are_looked_for_before_anything_mixes_voxels(bundle: str) -> None:
+    lists = {
+        "train.json": read_config(bundle, "train.json")["load_transforms"],
+        "inference.json": read_config(bundle, "inference.json")["preprocessing"]["transforms"],
+        "evaluate.json": read_config(bundle, "evaluate.json")["+preprocessing::transforms"],
+    }
+    checked = {}
+    for file, steps in lists.items():
+        first = [step for step in steps if step["_target_"] != "LoadImaged"]
+        checks = [step for step in steps if step["_target_"].endswith(".CheckFinited")]
+        assert first[: len(checks)] == checks, file
+        assert all(step["on_nonfinite"] == "@on_nonfinite" for step in checks)
+        checked[file] = [step["keys"] for step in checks]
+    assert checked == {"train.json": ["image", "label"], "inference.json": ["image"], "evaluate.json": ["label"]}
+    assert all(read_config(bundle, file)["on_nonfinite"] == "refuse" for file in ("train.json", "inference.json"))
+
+
+def test_seeds_are_set_before_the_network_is_made(bundle: str) -> None:
+    steps = read_config(bundle, "train.json")["initialize"]
+    places = [next(i for i, step in enumerate(steps) if text in step) for text in ("set_determinism", "@network")]
+    assert places == sorted(places)
 
 
 def test_nothing_is_cached_unless_it_is_asked_for(bundle: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.bundles.conftest import BUNDLES, read_config
 
 ROOT = BUNDLES.parent
-RESULT = ["eval/history.json", "eval/loss_curve.png", "models/model.pt"]
+RESULT = ["eval/history.json", "eval/loss_curve.png", "models/last.pt", "models/model.pt"]
 MADE_SMALL = ["--epochs", "1", "--val_interval", "1", "--roi_size", "[32,32,32]", "--patches_per_image", "1"]
 
 
