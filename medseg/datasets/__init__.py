@@ -12,6 +12,7 @@ from medseg._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from medseg.datasets import lidc, lits, phantom
+    from medseg.datasets.data_list import read_data_list
     from medseg.datasets.fingerprint import CaseFingerprint, case_fingerprint, dataset_fingerprint
     from medseg.datasets.fingerprint_figure import draw_fingerprint
     from medseg.datasets.fold_file import FoldCase, audit_folds, fold_table, read_folds, write_folds
@@ -50,6 +51,7 @@ __all__ = [
     "match_findings",
     "phantom",
     "read_candidates",
+    "read_data_list",
     "read_findings",
     "read_folds",
     "read_medmnist",
@@ -60,6 +62,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "data_list": ("read_data_list",),
         "fingerprint": ("CaseFingerprint", "case_fingerprint", "dataset_fingerprint"),
         "fingerprint_figure": ("draw_fingerprint",),
         "fold_file": ("FoldCase", "audit_folds", "fold_table", "read_folds", "write_folds"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from medseg.inference.monitor import Monitor
     from medseg.inference.outputs.preview import write_preview
     from medseg.inference.overlap_tile import OverlapTileInferer, inferer_for, overlap_tile_inference
+    from medseg.inference.patch_size import check_roi_size, size_multiple
     from medseg.inference.result import Result
     from medseg.inference.segment_case import segment
     from medseg.inference.stages import Stages
@@ -42,12 +43,14 @@ __all__ = [
     "Result",
     "Stages",
     "ThresholdBaseline",
+    "check_roi_size",
     "class_statistics",
     "inferer_for",
     "overlap_tile_inference",
     "read_bundle",
     "read_case",
     "segment",
+    "size_multiple",
     "tune_threshold",
     "write_preview",
 ]
@@ -61,6 +64,7 @@ __getattr__, __dir__ = lazy_exports(
         "monitor": ("Monitor",),
         "outputs.preview": ("write_preview",),
         "overlap_tile": ("OverlapTileInferer", "inferer_for", "overlap_tile_inference"),
+        "patch_size": ("check_roi_size", "size_multiple"),
         "result": ("Result",),
         "segment_case": ("segment",),
         "stages": ("Stages",),

@@ -46,7 +46,8 @@ class FiniteLossGuard:
         Raises:
             DataError: one line with the epoch, the iteration, the cases of the batch and what is kept.
         """
-        loss = float(torch.as_tensor(engine.state.output[CommonKeys.LOSS]).detach())
+        found = engine.state.output[CommonKeys.LOSS]
+        loss = float(found.detach() if isinstance(found, torch.Tensor) else found)
         if math.isfinite(loss):
             return
         names = case_names(engine.state.batch)

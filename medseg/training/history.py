@@ -65,7 +65,7 @@ class HistoryHandler:
     def _iteration(self, engine: Engine) -> None:
         output = engine.state.output
         loss = (output[0] if isinstance(output, list) else output)["loss"]
-        self._losses.append(float(torch.as_tensor(loss).detach()))
+        self._losses.append(float(loss.detach() if isinstance(loss, torch.Tensor) else loss))
 
     def _validated(self, evaluator: Engine) -> None:
         self._score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
