@@ -1,3 +1,1 @@
-"""Benchmarks: one file per question, each run as ``python -m benchmarks.NAME [--quick] [--threads N] [--json
-FILE]``.
-"""
+"""Benchmarks: one file for each question, run as ``python -m benchmarks.NAME``; ``--help`` lists the options."""

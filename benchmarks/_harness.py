@@ -72,9 +72,9 @@ def time_interleaved(
         functions: what to time, by name; each is called once beforehand.
         repeats: rounds at most, at least 3 are made.
         most_seconds: no new round starts after this time.
-        settle: calls each function once untimed right before every timed call, so that it finds caches and free
-            memory as its own last call left them, as in a loop, not as another function did. Memory that lay idle
-            while the others ran is dear on a virtual machine that hands idle pages back to its host.
+        settle: calls each function once without timing it, right before every timed call. The timed call then finds
+            caches and free memory as in a loop of the same function. Without this, the first use of memory that was
+            idle while the other functions ran is slow on a virtual machine that returns idle pages to its host.
 
     Returns:
         Timing by name.

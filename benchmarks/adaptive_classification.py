@@ -95,7 +95,7 @@ def fixed(settings: Settings) -> dict[str, Any]:
 
 
 def make_runs(jobs: Sequence[Job], record: ClassificationRecord, workers: int) -> None:
-    """Make all runs, writing each down as soon as it is finished."""
+    """Make all runs and record each as soon as it is finished."""
     done: Iterable[Finished]
     if workers == 1:
         done = map(run, jobs)

@@ -5,8 +5,8 @@ for the input at hand, conversions included; and the form of the op that plain t
 convolve, index_put. Channels-last rows have channels-last inputs and outputs, contiguous rows contiguous ones. Active
 tiles: the tiles of the largest mean gradient magnitude of a real CT (``MEDSEG_DATA``), and random tiles as a row of
 their own. Ideal: the dense time times the active fraction f. Each timed call follows an untimed one of the same
-function, as in a loop. Right after another function, a call of ours takes about 0.3 ms more whatever the number of
-tiles (32 channels, 256 x 256): caches are cold, the interpreter's and the dispatcher's above all.
+function, as in a loop. Right after another function, a call of ours takes about 0.3 ms more, for any number of tiles
+(32 channels, 256 x 256), because caches are cold, mainly those of the interpreter and the dispatcher.
 
 Bars (float32): forward at least 90 % of the ideal at f <= 0.5 and C >= 32, backward (data, weight and bias gradient) at
 least 75 %; ahead of the torch form everywhere; not slower than dense at f = 0.75.
@@ -171,7 +171,7 @@ def backward_functions(p: Problem, index: dict[str, Tensor]) -> Functions:
 
 
 def row_of(times: dict[str, harness.Timing], name: str, fraction: float) -> harness.Row:
-    """Ours, dense, and what their ratio is worth."""
+    """Times of ours and of the dense peer, and their ratio against the ideal."""
     best = min((t for key, t in times.items() if key.startswith("dense")), key=lambda t: t.median_ms)
     ours = times[f"ours {name}"]
     return {
@@ -186,7 +186,7 @@ def row_of(times: dict[str, harness.Timing], name: str, fraction: float) -> harn
 
 
 def judge(row: harness.Row, channels: int) -> None:
-    """Adds the bars that hold for the row, and whether they are met."""
+    """Adds the bars that apply to the row, and whether they are met."""
     bars, met = ["ahead of torch form"], row["torch_form_ratio"] > 1
     if row["tiles"] == "CT, packed" and row["f"] <= BAR_UP_TO + 0.01 and channels >= BAR_CHANNELS:
         bar = FORWARD_BAR if row["direction"] == "forward" else BACKWARD_BAR

@@ -1,12 +1,12 @@
 """DICOM CT series to NIfTI: our conversion with all its checks against dicom2nifti and the readers of MONAI.
 
 The cohort is synthetic: chest phantoms of 512 x 512 pixels written as DICOM, uncompressed. Every converter reads each
-series from its folder and writes int16 (dicom2nifti: float64, it knows no other way) as .nii.gz through nibabel at
+series from its folder and writes int16 (dicom2nifti: float64, the only type it writes) as .nii.gz through nibabel at
 nibabel's own compression; ours also writes the sidecar. Before anything is timed, the images are compared voxel by
 voxel, and the affines to 1e-3 mm, after both were brought to the orientation nearest to RAS. Bar: not slower than the
 fastest of them. ``peak_mb`` is the rise of the resident memory while one series is converted, ``process_mb`` the peak
 of the whole process with the libraries that it needs; both come from a fresh process. Every converter runs in one
-process and one thread: none of them uses more.
+process and one thread; none of them can use more.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def child_memory(who: str, warm: Path, series: Path, image: Path) -> tuple[float
 
 
 def measure(folder: Path, count: int, slices: int, quick: bool) -> list[harness.Row]:
-    """Compare, time and weigh all converters on one cohort; one row a peer."""
+    """Compare the outputs, times and memory of all converters on one cohort; one row for each peer."""
     cohort = write_cohort(folder / "in", count, slices)
     (warm,) = write_cohort(folder / "warm", 1, 8, side=64)
     peers = {name: convert for name, (convert, package) in PEERS.items() if importlib.util.find_spec(package)}

@@ -3,10 +3,11 @@
 ``MEDSEG_DATA=DIR python -m benchmarks.guided_segmentation [--seeds 0 1 2 3 4] [--out DIR]``
 
 Livers of synthetic abdomens hold tumours of one contrast a case, from hypodense to hyperdense, among benign lesions of
-other contrasts. For each seed a U-Net is trained; then six nets go on from its weights: the U-Net itself, and with it
-a density branch, texture, a guide map, density and guide map, and both given at random. They are tested on phantoms
-of another fold, and on a real CT with outlines of real tumours painted into its liver (semi-synthetic, test only;
-left out without ``MEDSEG_DATA``). Every finished run is one line of ``OUT/runs.jsonl``; ``--report`` prints the tables.
+other contrasts. For each seed a U-Net is trained; then six nets are trained further from its weights: the U-Net itself,
+and with it a density branch, texture, a guide map, density and guide map, and both given at random. They are tested on
+phantoms of another fold, and on a real CT with outlines of real tumours painted into its liver (semi-synthetic, test
+only; left out without ``MEDSEG_DATA``). Every finished run is one line of ``OUT/runs.jsonl``; ``--report`` prints the
+tables.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from benchmarks._guided.training import CLASS_WEIGHTS, Settings, Trained, fit
 SEEDS = 5
 TRUNK = "trunk"
 DRAWS = 2
-"""Sets of lesions drawn for every phantom that is trained on; validation and test look at the first alone."""
+"""Sets of lesions drawn for every phantom that is trained on; validation and test use only the first."""
 RESULTS = Path(__file__).parent / "results" / "guided_segmentation"
 COMMAND = "MEDSEG_DATA=DIR python -m benchmarks.guided_segmentation"
 
@@ -100,7 +101,7 @@ def load_fold(seed: int, size: Size, data: Path | None) -> Fold:
 
 
 def train_trunk(fold: Fold, seed: int, size: Size, path: Path, record: GuidedRecord) -> dict[str, Tensor]:
-    """Weights that all nets of a seed start from, kept in a file for a study that is stopped and taken up."""
+    """Weights that all nets of a seed start from, kept in a file so that a stopped study can continue."""
     if path.exists():
         found: dict[str, Tensor] = torch.load(path, weights_only=True)
         return found
@@ -149,7 +150,7 @@ def _times(wall: float, cpu: float) -> dict[str, float]:
 
 
 def make_runs(seeds: Sequence[int], nets: Sequence[Net], size: Size, data: Path | None, out: Path) -> None:
-    """Make all runs that are missing, seed after seed, writing each down as soon as it is finished."""
+    """Make all missing runs, seed after seed, and record each as soon as it is finished."""
     record = GuidedRecord(out / "runs.jsonl", fixed(size, data))
     for seed in seeds:
         missing = [net for net in nets if not record.has(net.name, seed)]

@@ -4,10 +4,10 @@
 
 Every segmentation network of the registry, float32 on the CPU, one process each: 2-D networks slice by slice, those
 without padding in overlapping tiles of every slice, 3-D ones by MONAI's sliding window. Memory is the peak of the
-resident set above that of the process with its libraries: weights, the input of the volume, its logits of two classes
-and what assembles them, all of full size, and the network's own maps. Time is extrapolated: a few windows are computed,
-the last result stands in for the others, and the mean of the timed ones is multiplied by the number of windows; what
-the rest of the pass takes (cutting, blending, copying) is measured over all windows.
+resident set above that of the process with its libraries: weights, the input volume, its logits of two classes and the
+buffers that assemble them, all of full size, and the feature maps of the network. Time is extrapolated: a few windows
+are computed, the last result is used again for the others, and the mean of the timed ones is multiplied by the number
+of windows; what the rest of the pass takes (cutting, blending, copying) is measured over all windows.
 """
 
 from __future__ import annotations

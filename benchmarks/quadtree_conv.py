@@ -36,7 +36,8 @@ Run = Callable[[], tuple[Tensor, ...]]
 
 
 class Case(NamedTuple):
-    """A ladder of densities on a map; ``root`` is chosen so that tiles have 16, 8 (6 rounds) or 12 (3-D) pixels."""
+    """Several densities of active tiles on one map; ``root`` is chosen so that tiles have 16, 8 (6 rounds) or 12 (3-D)
+    pixels."""
 
     channels: int
     size: tuple[int, ...]
@@ -74,7 +75,7 @@ class Inputs(NamedTuple):
     case: Case
 
     def plan(self) -> BlockPlan:
-        """The plan of the guide, made anew."""
+        """A new plan of the guide."""
         return make_plan(self.guide, self.case.settings)
 
 
@@ -198,7 +199,7 @@ def kept_share(i: Inputs) -> float:
 
 
 def measure(i: Inputs, backward: bool, quick: bool) -> list[harness.Row]:
-    """The rows of one ladder in one direction."""
+    """The rows of one map in one direction."""
     functions: dict[str, Run] = {"ours": pass_of(ours, i, backward), "copy per round": pass_of(copied, i, backward)}
     for name, function in (("dense", dense), ("mask-and-select", masked)):
         functions |= {f"{name} {last:d}": pass_of(function, i, backward, last) for last in (False, True)}

@@ -3,9 +3,10 @@
 The three have the same levels, widths and skip connections: adaptive blocks of three rounds at about a quarter of the
 multiply-adds, their dense twin (same parameters, all positions active), and blocks of one dense convolution. They
 train on 512 x 512 slices of synthetic abdomens, one slice a step, each for the same wall time, and are scored on
-phantoms that none has seen. The partition is made of the CT itself, in a soft tissue window, inside of every step.
+phantoms that none has seen. In every step the partition is computed from the CT itself, in a soft-tissue window.
 
-Equal wall time needs a quiet machine: the nets train one after the other. One seed; figures say nothing about patients.
+Equal wall time needs a quiet machine: the nets train one after the other. One seed; the figures say nothing about
+patients.
 """
 
 from __future__ import annotations

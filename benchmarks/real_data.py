@@ -1,4 +1,4 @@
-"""Do the documented commands work on real CT? Fits one liver and one nodule, and says what carries over.
+"""Do the documented commands work on real CT? Fits one liver and one nodule, and measures how the result transfers.
 
 ``python -m benchmarks.real_data [--demo DIR] [--out DIR] [--threads N] [--json FILE] [--quick]``
 
@@ -45,7 +45,7 @@ def run(module: str, *arguments: Any) -> str:
 
 
 def bundle(name: str, config: str, *arguments: Any) -> None:
-    """Run one workflow of a bundle; ``evaluate`` is laid over ``inference``."""
+    """Run one workflow of a bundle; for ``evaluate``, evaluate.json is applied on top of inference.json."""
     files = f"{name}/configs/{config}.json"
     if config == "evaluate":
         files = f"['{name}/configs/inference.json','{files}']"

@@ -1,10 +1,10 @@
 """Every transform that has a peer, against that peer: MONAI, scikit-image, SciPy, FastGeodis.
 
-Outputs are compared before anything is timed (but those of MONAI's random elastic field, which is another field by
+Outputs are compared before anything is timed (except for MONAI's random elastic field, which is a different field by
 construction). Bars: 5 times MONAI's ``Rand3DElastic`` at 96^3 and 192^3; 100 times the loop of scikit-image's
 co-occurrence matrices over all windows of a 512^2 image, which is timed on 1,000 random windows and scaled; 2 times
-FastGeodis at both sizes, where it is installed (``pip install FastGeodis``). The other rows have no bar: some show what
-medseg's checks and containers cost around the same library. Two threads unless ``--threads`` says otherwise;
+FastGeodis at both sizes, where it is installed (``pip install FastGeodis``). The other rows have no bar: some show the
+cost of medseg's checks and containers around the same library. Two threads unless ``--threads`` says otherwise;
 scikit-image and SciPy run on one. Images are noise or smoothed noise, synthetic.
 """
 

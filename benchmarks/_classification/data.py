@@ -139,7 +139,7 @@ def _medmnist(name: str, seed: int) -> Fold:
 
 
 def _draw(rng: np.random.Generator, labels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most this many cases, as evenly from the classes as they allow."""
+    """At most this many cases, the same number from each class as far as the classes have enough."""
     order = rng.permutation(len(labels))
     ranks = np.empty(len(labels), dtype=np.int64)
     for value in np.unique(labels):

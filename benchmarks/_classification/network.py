@@ -19,11 +19,12 @@ ADAPTIVE_STAGE = 1
 """Rounds are added after the convolution of this stage: at the 64 x 64 map."""
 CLASSES = 2
 CONTENT_QUERIES = {"position": 0.0, "norm": 1.0, "query_std": 0.3}
-"""Start of the slots' queries: what a patch holds decides, not its place; the norm's share favours strong patches."""
+"""Start of the slots' queries: the content of a patch decides, not its place; the norm prefers large values."""
 
 
 class Classifier(nn.Module):
-    """Convolution 3, batch norm, ReLU and a halving for each stage; mean or maximum of the last map; a linear layer.
+    """A plain CNN: in each stage a convolution of side 3, batch norm, ReLU and a halving; then mean or maximum and a
+    linear layer.
 
     Args:
         row: what the halvings and rounds are.
@@ -51,7 +52,7 @@ class Classifier(nn.Module):
 
         Args:
             x: images ``[B, 1, *spatial]``.
-            mask: the target; read by the oracle partition alone.
+            mask: the target; only the oracle partition reads it.
         """
         image = x
         for stage, (block, halving) in enumerate(zip(self.blocks, self.halvings, strict=True)):

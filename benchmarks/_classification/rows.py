@@ -31,11 +31,11 @@ class Row(NamedTuple):
         assignment: "unique" or "argmax" (a patch may fill several slots).
         surrogate: "softmax" or "paper" (the literal derivative 0.1).
         sparsity: weight of the sparsifying loss.
-        warmup: True if selection goes by the patches' norm at first.
+        warmup: True if patches are chosen by their norm during the first epochs.
         evaluator_rate: learning rate of evaluators as a multiple of the network's.
         rounds: convolutions added at the 64 x 64 map.
         partition: where they act: "dense", "gradient", "learned", "oracle" (the target's mask) or "random".
-        note: said under the table.
+        note: printed under the table.
     """
 
     name: str

@@ -54,7 +54,8 @@ def interval(seeds: Sequence[Predictions], metric: str, resamples: int = RESAMPL
     """A metric, averaged over seeds, with its bootstrap interval.
 
     Groups are drawn with replacement from all groups of all seeds; a group drawn k times counts k times in every seed
-    that tested it. The interval therefore holds the choice of test cases; the seeds' own spread is quoted beside it.
+    that tested it. The interval shows how far the result depends on the choice of test cases; the spread between seeds
+    is reported beside it.
     """
     draws = group_draws([item.groups for item in seeds], resamples, seed)
     return interval_of(_mean(seeds, metric, None), [_mean(seeds, metric, cases) for cases in draws])

@@ -26,10 +26,11 @@ class Settings(NamedTuple):
     """How every row is trained.
 
     Attributes:
-        epochs: cap, in passes over the training images; a run that reaches it says so.
+        epochs: most passes over the training images; a run that ends there is recorded as capped.
         evaluations: validations in each pass, evenly spaced.
         patience: evaluations without a better validation loss after which a run stops.
-        warmup: epochs of the warm-up. No row's validation counts before its end, so that all rows stop alike.
+        warmup: epochs of the warm-up. For no row does a validation count before its end, so that all rows stop by one
+            rule.
         batch: images a step.
         rate: learning rate of AdamW at the start.
         slower_after: evaluations without improvement after which the rate falls to ``slower`` of itself.
@@ -55,7 +56,7 @@ class Result(NamedTuple):
 
     Attributes:
         scores: logit difference of every test image.
-        record: what the line of the run says beside it.
+        record: what else the run's line in the record holds.
     """
 
     scores: list[float]
@@ -182,7 +183,8 @@ def _scores(network: Classifier, part: Part) -> np.ndarray:
 def macs_of(network: Classifier, part: Part, images: int = 16) -> float:
     """Multiply-adds of convolutions and matrix products for one image, averaged over some test images.
 
-    Rounds count their active positions, whatever runs them; making a partition from gradients is not counted.
+    A round counts its active positions, also where a dense convolution computes it; making a partition from gradients
+    is not counted.
     """
     network.eval()
     x, mask = _laid_out(part.images[:images]), None if part.masks is None else part.masks[:images]
@@ -203,7 +205,7 @@ def health(network: Classifier, part: Part, images: int = 128) -> dict[str, Any]
 
     ``distinct``: share of different patches among those chosen; ``moved``: share of chosen patches that the next image
     does not choose; ``norm_rank``: rank correlation of learned scores with the patches' norms; ``pointing``: share of
-    images in which a target pixel outlives all halvings; ``share``: part of the last map that stems from the target;
+    images in which a target pixel survives all halvings; ``share``: part of the last map that stems from the target;
     ``active`` and ``cover``: share of the map, and of the target's pixels, inside each round's set.
     """
     network.eval()

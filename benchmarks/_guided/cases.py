@@ -28,10 +28,10 @@ class Case(NamedTuple):
     """One volume.
 
     Attributes:
-        name: unlike that of any other case.
+        name: different from that of every other case.
         image: HU, int16 ``[i, j, k]`` of 3 x 3 x 6 mm, axes to the patient's right, front and head (RAS).
         label: uint8: 0 background, 1 liver (with benign lesions), 2 tumour.
-        contrast_hu: of its tumours, against the liver.
+        contrast_hu: HU of its tumours minus HU of the liver, as drawn.
     """
 
     name: str

@@ -66,7 +66,8 @@ def paint(
     """Place lesions in a liver and give them grey values.
 
     All tumours of a case have one contrast. A benign lesion has a contrast of its own, drawn the same way but at least
-    `APART_HU` from the tumours': no grey value and no contrast belongs to tumours alone, yet within a case they differ.
+    `APART_HU` from the tumours'. Over all cases, tumours and benign lesions share one range of grey values and
+    contrasts; within one case they differ.
 
     Args:
         rng: source of randomness.
@@ -79,7 +80,8 @@ def paint(
         ValueError: if the liver has no room for the first tumour.
     """
     contrast = draw_contrast(rng)
-    depth = distance_transform_edt(np.pad(liver, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]  # the volume ends: no liver
+    # Padded, because there is no liver outside of the volume.
+    depth = distance_transform_edt(np.pad(liver, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
     offset = np.zeros(liver.shape, np.float32)
     inside = {kind: np.zeros(liver.shape, bool) for kind in RIM_MM}
     amplitude = rng.uniform(*TEXTURE_HU["tumour"])
@@ -94,7 +96,7 @@ def paint(
             cover = np.clip(0.5 - signed / rng.uniform(*RIM_MM[kind]), 0.0, 1.0)
             offset += cover * (value + grain * _texture(rng, liver.shape, spacing_mm))
             inside[kind] |= signed <= 0
-            depth = np.minimum(depth, np.maximum(signed, 0.0))  # later lesions stay clear of this one
+            depth = np.minimum(depth, np.maximum(signed, 0.0))  # later lesions keep a distance from this one
     if not inside["tumour"].any():
         raise ValueError(f"no room for a tumour of {2 * tumours[0].reach_mm:.0f} mm in the liver")
     return Painted(offset, inside["tumour"], inside["benign"], contrast)

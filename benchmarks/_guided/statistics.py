@@ -18,7 +18,7 @@ def interval(scores: Scores) -> Interval:
     """Mean over all cases of all seeds.
 
     Seeds are drawn with replacement, and so are cases; a case that several seeds were tested on is drawn for all of
-    them at once. The interval holds the choice of cases as well as that of training runs.
+    them at once. The interval shows how far the result depends on the choice of cases and on the training runs.
 
     Raises:
         ValueError: without a score.

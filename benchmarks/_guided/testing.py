@@ -29,7 +29,8 @@ def score_case(trained: Trained, net: Net, trial: Trial, case: Prepared) -> floa
 def predict(trained: Trained, net: Net, trial: Trial, case: Prepared) -> Mask:
     """The tumour ``[Z, H, W]`` that a net finds in the box of the true liver.
 
-    Of the liver (with its tumours) that the net finds, the largest part counts; tumour outside of it is dropped.
+    Only the largest connected part of the liver (with its tumours) that the net finds is kept; tumour outside of it is
+    dropped.
     """
     organ = case.label >= LIVER
     numbers = organ.flatten(1).any(1).nonzero()[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""What the grey value alone gives: the liver's voxels near the tumour's known value. No network."""
+"""A baseline without a network: voxels of the liver whose grey value is near the known value of the tumour."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAME = "known grey value"
 def segment(case: Prepared, half_width_hu: float) -> NDArray[np.bool_]:
     """Liver voxels ``[Z, H, W]`` whose smoothed grey value is near the tumours' mean, in the tumours' slices.
 
-    Both the mean and the true liver are known, as is the range of slices; it is the reference for what a prior of grey
-    values can give by itself.
+    The mean, the true liver and the range of slices are given. The result shows what knowing the grey values gives
+    without learning.
     """
     hu = case.hu.numpy().astype(np.float32)
     organ, tumour = (case.label >= LIVER).numpy(), (case.label == TUMOUR).numpy()
@@ -42,6 +42,6 @@ def _dice(case: Prepared, half_width_hu: float) -> float:
 
 
 def threshold_dice(validation: Sequence[Prepared], test: Sequence[Prepared]) -> list[float]:
-    """Dice of every test case with the half width that suits the validation cases."""
+    """Dice of every test case, with the half width that is best on the validation cases."""
     width = best_half_width(validation)
     return [_dice(case, width) for case in test]

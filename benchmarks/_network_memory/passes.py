@@ -1,4 +1,4 @@
-"""Whole volumes, window by window, with all their buffers; beyond a few calls the network's last result stands in."""
+"""Passes over whole volumes, window by window, with all buffers; the network itself is computed only a few times."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 class Sampled:
-    """A predictor that computes its first calls, and gives the last result again in all others.
+    """A predictor that computes its first calls and returns the last result again in all later calls.
 
-    The first call is a rehearsal: its time counts only if it is the only one.
+    The first call is a warm-up: its time counts only if it is the only one.
 
     Args:
         call: the predictor.
-        most_calls: that are computed, the first one included.
-        most_seconds: no call is computed any more after as many, except the second.
+        most_calls: number of calls that are computed, the first one included.
+        most_seconds: after this time no further call is computed, except the second.
     """
 
     def __init__(self, call: Predictor, most_calls: int, most_seconds: float) -> None:
@@ -75,7 +75,7 @@ def by_slices(volume: Tensor, classes: int, call: Predictor, neighbours: int = 0
         volume: the volume, slices last.
         classes: channels of the result.
         call: network of images ``[1, C (2 neighbours + 1), H, W]``.
-        neighbours: slices on either side that become channels; zeros stand beyond the ends.
+        neighbours: slices on either side that become channels; beyond the ends they are zero.
     """
     result = volume.new_zeros(classes, *volume.shape[1:])
     for z in range(volume.shape[-1]):

@@ -26,8 +26,9 @@ class Case(NamedTuple):
         as_peer: our output in the peer's form.
         tolerance: how far the outputs may differ, of ``|a - b| / (1 + |b|)``.
         bar: the ratio to be reached, or None.
-        scale: the peer's time is multiplied by this, where the peer does only a part of the work.
-        ideal: a call that bounds ours from below, such as a copy, with its name; or None.
+        scale: factor for the peer's time, where the peer does only a part of the work.
+        ideal: a call that takes at least as little time as any implementation can, such as a copy, with its name; or
+            None.
     """
 
     name: str

@@ -64,7 +64,7 @@ def _row_of(size: tuple[int, ...], quick: bool) -> harness.Row:
         functions["exact"] = lambda: ours(image, seeds, None)
     times = harness.time_interleaved(functions, 5 if quick else 15, 5 if quick else 90)
     median = {name: timing.median_ms for name, timing in times.items()}
-    ideal = 6 * SWEEPS * 1.5 * median["copy"]  # a copy moves two of a sweep's three
+    ideal = 6 * SWEEPS * 1.5 * median["copy"]  # a copy moves two of the three arrays that a sweep moves
     row |= {
         "ours_ms": median["ours"],
         "ideal": f"memory {ideal:.2f} ms",

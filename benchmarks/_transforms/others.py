@@ -55,7 +55,7 @@ def distances(shape: tuple[int, int, int]) -> Case:
 
 
 def borders(side: int, objects: int) -> Case:
-    """U-Net's border weights: a distance transform of every object over the whole image is the usual form."""
+    """U-Net's border weights; the usual form computes a distance transform of every object over the whole image."""
     random = np.random.default_rng(2)
     label = np.zeros((1, side, side), np.int64)
     for number in range(1, objects + 1):

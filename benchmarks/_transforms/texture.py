@@ -27,7 +27,7 @@ BINS = 16
 
 
 def smooth_levels(shape: tuple[int, ...], levels: int) -> NDArray[np.uint8]:
-    """Smoothed noise in whole grey levels 0 to ``levels - 1``, every one as frequent as the next."""
+    """Smoothed noise in whole grey levels 0 to ``levels - 1``, all equally frequent."""
     noise = gaussian_filter(np.random.default_rng(0).normal(size=shape), 2)
     ranks = np.argsort(np.argsort(noise, axis=None)).reshape(shape)
     return (ranks * levels // noise.size).astype(np.uint8)
@@ -103,7 +103,7 @@ def statistics(shape: tuple[int, ...], window: int) -> Case:
 
 
 def patterns(side: int) -> Case:
-    """The cost of masks, borders and containers around scikit-image's own codes."""
+    """Masks, borders and containers around scikit-image's own codes: what they cost."""
     image = np.random.default_rng(3).integers(-1000, 1000, (side, side))
     x = torch.from_numpy(image).float()[None]
     ours = LBP()
