@@ -1,4 +1,4 @@
-"""The networks of the classification study: equal depth, what a selection keeps, and what is trained how."""
+"""The networks of the classification study: equal depth, what a selection keeps, and how each part is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of data preparation compares like with like: every peer gives our image before it is timed."""
+"""The benchmark of data preparation is fair: every peer gives our image before it is timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study of guided networks: equal trunks, honest guidance at test, a record that can be taken up, its tables."""
+"""The study of guided networks: equal starts, at test only the guidance that a user could give, record and tables."""
 
 from __future__ import annotations
 

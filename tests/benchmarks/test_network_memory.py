@@ -1,4 +1,4 @@
-"""The passes of the memory table segment the volume they are timed on, and its cases are all segmentation networks."""
+"""The memory table: its passes segment the volume they are timed on, and its cases are all segmentation networks."""
 
 from __future__ import annotations
 

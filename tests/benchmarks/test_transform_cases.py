@@ -1,4 +1,4 @@
-"""The benchmark of transforms compares like with like: every peer gives our output at the quick sizes."""
+"""The benchmark of transforms is fair: every peer gives our output at the quick sizes."""
 
 from __future__ import annotations
 

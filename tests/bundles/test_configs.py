@@ -1,4 +1,4 @@
-"""The bundles' configs as text: names that exist, keys that agree, few expressions, no paths of one machine."""
+"""The bundles' configs as text: names exist, keys agree, expressions are few, and no path of one machine is in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of a data set: every kind of difference by its name and its millimetres, and what mends it."""
+"""The check of a data set: every kind of difference is named with its size in mm and with its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole cohorts from the command line: interrupted, divided, damaged or repeated, the output is the same."""
+"""Whole cohorts from the command line: interrupted, divided, damaged or repeated runs give the same output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LiTS commands: whole folders converted, doubtful cases refused, results taken back."""
+"""The LiTS commands: whole folders are converted, doubtful cases refused, and results brought back to their grids."""
 
 from __future__ import annotations
 

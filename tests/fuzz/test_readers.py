@@ -1,4 +1,4 @@
-"""Every reader ends in a value or in one line, within limits of memory and time, whatever the bytes are."""
+"""Every reader returns a value or raises a one-line error, within limits of memory and time, for any bytes."""
 
 from __future__ import annotations
 

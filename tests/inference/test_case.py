@@ -1,4 +1,4 @@
-"""Cases from NIfTI files and DICOM folders; the unusable is refused with the right exit code."""
+"""Cases from NIfTI files and DICOM folders; unusable ones are refused with the right exit code."""
 
 from __future__ import annotations
 

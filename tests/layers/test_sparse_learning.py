@@ -1,4 +1,4 @@
-"""Training on a synthetic task of small targets: the recommended placement learns, and keeps the target in view."""
+"""Training on a synthetic task of small targets: the recommended placement learns, and selects the target."""
 
 from __future__ import annotations
 

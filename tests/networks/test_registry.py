@@ -1,4 +1,4 @@
-"""The registry builds networks by name and answers mistakes with the nearest thing that exists."""
+"""The registry builds networks by name; a wrong name is answered with the nearest that exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums over windows that need not hold their own place, against a loop, and their derivatives."""
+"""Sums over windows that do not have to contain their own position, against a loop, and their derivatives."""
 
 from __future__ import annotations
 

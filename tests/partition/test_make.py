@@ -1,4 +1,4 @@
-"""Plans of blocks: nested, aligned, exact in number, and blind to the rest of the batch."""
+"""Plans of blocks: nested, aligned, exact in number, and independent of the other images of the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every public transform is on the menu."""
+"""Every public transform passes the common tests of `_menu`."""
 
 from __future__ import annotations
 

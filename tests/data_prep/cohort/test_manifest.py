@@ -1,4 +1,4 @@
-"""The manifest: every line is safe once written, a torn one does no harm, parts are read as one."""
+"""The manifest: a written line is never lost, an incomplete line does no harm, and several parts are read as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process pool: every end of a job is an answer with its cause, and the others go on."""
+"""The process pool: crashes and kills are reported as results with a cause, and the other jobs continue."""
 
 from __future__ import annotations
 

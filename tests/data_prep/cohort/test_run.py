@@ -1,4 +1,4 @@
-"""The loop over the jobs of a part, with an executor that is told how each job ends."""
+"""The loop over the jobs of a part, with an executor whose outcomes the test decides."""
 
 from __future__ import annotations
 

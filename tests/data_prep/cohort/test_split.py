@@ -1,4 +1,4 @@
-"""Cohorts of series that hold several volumes: mixed grids, multi-frame files, even stretches."""
+"""Cohorts of series that hold several volumes: mixed grids, multi-frame files, series split at gaps."""
 
 from __future__ import annotations
 

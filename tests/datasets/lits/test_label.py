@@ -1,4 +1,4 @@
-"""Where headers of image and label disagree, the tissue under the label decides, or nobody does."""
+"""Where the headers of image and label disagree, the tissue under the label decides; if it does not, it is refused."""
 
 from __future__ import annotations
 

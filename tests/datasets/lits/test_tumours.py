@@ -1,4 +1,4 @@
-"""Tumours are counted whole and from a minimum size on, with the odd ones named."""
+"""Tumours are counted as connected regions from a minimum size on, and unusual ones are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Displayed planes against a volume whose voxels know where they are in the patient."""
+"""Displayed planes, checked with a volume in which every voxel holds its position in the patient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line instead of a traceback, for refusals alone and in MONAI's commands alone."""
+"""One line instead of a traceback: only for refusals, and only in MONAI's commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MetaImage headers are parsed strictly: one meaning, or one line."""
+"""MetaImage headers are parsed strictly: a header with one meaning is read, any other is refused in one line."""
 
 from __future__ import annotations
 

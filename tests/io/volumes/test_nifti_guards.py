@@ -1,4 +1,4 @@
-"""NIfTI headers that contradict themselves or their file end in one line, never in another image."""
+"""NIfTI headers that contradict themselves or their file are refused in one line; no wrong image is returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NRRD headers are parsed strictly: a named space, three axes in it, one meaning, or one line."""
+"""NRRD headers are parsed strictly: a named space and three axes in it; anything ambiguous is refused in one line."""
 
 from __future__ import annotations
 

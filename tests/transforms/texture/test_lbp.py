@@ -1,4 +1,4 @@
-"""LBP: codes equal to scikit-image's wherever a circle reads only what counts, and none elsewhere."""
+"""LBP: codes equal to scikit-image's where the circle lies inside of the mask; elsewhere there is no code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of regions and lazy transforms: what is pending for an image is never done to numbers that describe it."""
+"""Vectors of regions and lazy transforms: an operation pending for an image is never applied to numbers about it."""
 
 from __future__ import annotations
 
