@@ -7,7 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,12 @@ FLOORS = (
 # Floor 1 is two separate rooms: neither knows the other.
 SEPARATE = {("geometry", "ops")}
 DATA_PREP_ROOMS = {"io", "datasets", "geometry"}
+# The folders of a room in their order: each imports only those that stand before it, and never the room's own face.
+SUB_ROOMS = {
+    "io": ("bounded", "privacy", "volumes", "ct", "results"),
+}
+MAX_MODULES = 20
+MANY_MODULES = {"medseg/ops"}  # one module an op
 
 
 def sources(*packages: str) -> list[Path]:
@@ -106,6 +112,70 @@ def test_data_prep_stands_on_its_three_rooms_only() -> None:
         if (room_of(module) or "io") not in DATA_PREP_ROOMS or module.split(".")[0] in ("benchmarks", "tests")
     ]
     assert not broken, "\n".join(broken)
+
+
+def may_import_in_room(order: tuple[str, ...], importer: str, imported: str) -> bool:
+    """Whether a sub-room may import another module of its room.
+
+    Args:
+        order: the sub-rooms of the room.
+        importer: name of the sub-room that imports.
+        imported: what follows the room's name in the imported module, such as ``ct.scan``; "" for the room itself.
+    """
+    target = imported.split(".")[0]
+    if target not in order:
+        return target != ""  # a plain module of the room, such as the registry of networks
+    return order.index(target) <= order.index(importer)
+
+
+def test_the_rule_of_sub_rooms_tells_earlier_from_later() -> None:
+    order = SUB_ROOMS["io"]
+    assert may_import_in_room(order, "ct", "bounded.errors")
+    assert may_import_in_room(order, "ct", "ct.header")
+    assert may_import_in_room(order, "ct", "registry")
+    assert not may_import_in_room(order, "bounded", "results.seg_read")
+    assert not may_import_in_room(order, "volumes", "ct")
+    assert not may_import_in_room(order, "ct", "")
+
+
+@pytest.mark.parametrize("room", SUB_ROOMS)
+def test_sub_rooms_import_only_those_before_them(room: str) -> None:
+    folder = ROOT / "medseg" / room
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(SUB_ROOMS[room])
+    prefix = f"medseg.{room}"
+    broken = [
+        f"{path.relative_to(ROOT)}:{line}: {importer} imports {module}"
+        for importer in SUB_ROOMS[room]
+        for path in sources(f"medseg/{room}/{importer}")
+        for line, module in imported_modules(path)
+        if module == prefix or module.startswith(f"{prefix}.")
+        if not may_import_in_room(SUB_ROOMS[room], importer, module[len(prefix) + 1 :])
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def public_modules(names: Iterable[str]) -> list[str]:
+    """Python files whose name does not begin with an underscore (so neither ``__init__.py`` nor ``__main__.py``)."""
+    return [name for name in names if name.endswith(".py") and not name.startswith("_")]
+
+
+def test_only_public_python_files_are_counted() -> None:
+    assert public_modules(["a.py", "_b.py", "__init__.py", "__main__.py", "c.so", "README.md"]) == ["a.py"]
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    folders = {path.parent for path in sources(*PACKAGES)}
+    counts = {
+        str(folder.relative_to(ROOT)): len(public_modules(path.name for path in folder.iterdir())) for folder in folders
+    }
+    crowded = [f"{name}: {count} modules" for name, count in counts.items() if count > MAX_MODULES]
+    assert {"medseg/io/ct", "data_prep", "benchmarks"} <= set(counts)
+    assert not [line for line in crowded if line.split(":")[0] not in MANY_MODULES], "\n".join(crowded)
+
+
+def test_helpers_of_the_commands_lie_in_folders() -> None:
+    loose = [path.name for path in (ROOT / "data_prep").glob("_*.py") if not path.stem.endswith("__")]
+    assert not loose, f"data_prep holds {', '.join(loose)}; helpers belong into its folders, such as data_prep/_options"
 
 
 def test_geometry_is_pure_numpy() -> None:
