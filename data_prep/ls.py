@@ -13,7 +13,7 @@ from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageErro
 from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
-    from medseg.io.ct.scan import FolderListing, SeriesEntry
+    from medseg.io.ct.scan import SeriesEntry, SeriesListing
 
 __all__ = ["main", "series_rows"]
 
@@ -67,9 +67,9 @@ def _list(args: argparse.Namespace) -> None:
     if not args.folder.is_dir():
         raise UsageError(f"{args.folder}: no such folder; DIR must be a folder with DICOM files")
     from medseg.io.bounded.errors import DataError
-    from medseg.io.ct.scan import scan_folder
+    from medseg.io.ct.scan import list_series
 
-    listing = scan_folder(args.folder)
+    listing = list_series(args.folder)
     if not (listing.series or listing.objects or listing.unreadable):
         raise DataError(f"{args.folder}: no DICOM files among {listing.ignored} files; expected a folder with a series")
     rows = series_rows(listing, deep=args.deep, paths=args.paths, descriptions=args.descriptions)
@@ -84,12 +84,12 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def series_rows(
-    listing: FolderListing, *, deep: bool = False, paths: bool = False, descriptions: bool = False
+    listing: SeriesListing, *, deep: bool = False, paths: bool = False, descriptions: bool = False
 ) -> list[dict[str, Any]]:
     """Facts and verdict of every series of a folder, ready for JSON.
 
     Args:
-        listing: what ``medseg.io.ct.scan.scan_folder`` found.
+        listing: what ``medseg.io.ct.scan.list_series`` found.
         deep: decode the pixels of CT volumes.
         paths: add the folders of each series.
         descriptions: add SeriesDescription.
@@ -181,12 +181,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _rest(listing: FolderListing, paths: bool) -> dict[str, Any]:
+def _rest(listing: SeriesListing, paths: bool) -> dict[str, Any]:
     damaged = [{"path": str(path.relative_to(listing.folder)), "reason": reason} for path, reason in listing.unreadable]
     return {"not_dicom": listing.ignored, "unreadable": damaged if paths else len(damaged)}
 
 
-def _print_rest(listing: FolderListing, args: argparse.Namespace) -> None:
+def _print_rest(listing: SeriesListing, args: argparse.Namespace) -> None:
     if listing.ignored:
         print(f"{listing.ignored} other files are not DICOM")
     if listing.unreadable:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep._cohort.tree import digest_of
 
 if TYPE_CHECKING:
-    from medseg.io.ct.scan import FolderListing
+    from medseg.io.ct.scan import SeriesListing
 
 __all__ = [
     "Case",
@@ -161,7 +161,7 @@ def discover(
     Raises:
         ValueError: if two series get the same name, or a name is no plain file name.
     """
-    from medseg.io.ct.scan import scan_folder
+    from medseg.io.ct.scan import list_series
 
     root = Path(root)
     cohort = Cohort()
@@ -173,7 +173,7 @@ def discover(
     for uid, found in sorted(series.items()):
         check()
         if len(found.folders) > 1:  # what a reader tells apart is known only with all files before it
-            found.kinds = _kinds_by_uid(scan_folder(root, [root / name for name in found.files]))[uid]
+            found.kinds = _kinds_by_uid(list_series(root, [root / name for name in found.files]))[uid]
         beside = {name for folder in found.folders for name, _ in damaged.get(folder, ())}
         _add_cases(cohort, uid, found, tuple(sorted({*found.files, *beside})), name_of)
     used = {folder for found in series.values() for folder in found.folders}
@@ -197,9 +197,9 @@ def _look_into(
     series: dict[str, _Series],
     damaged: dict[str, list[tuple[str, str]]],
 ) -> None:
-    from medseg.io.ct.scan import scan_folder
+    from medseg.io.ct.scan import list_series
 
-    listing = scan_folder(root / folder, [root / name for name in names])
+    listing = list_series(root / folder, [root / name for name in names])
     cohort.other_files += listing.ignored + listing.other_objects
     lost = [(os.path.relpath(path, root), reason) for path, reason in listing.unreadable]
     paths: dict[str, list[str]] = {}
@@ -219,7 +219,7 @@ def _look_into(
         damaged[folder] = lost
 
 
-def _kinds_by_uid(listing: FolderListing) -> dict[str, list[tuple[str, str, bool]]]:
+def _kinds_by_uid(listing: SeriesListing) -> dict[str, list[tuple[str, str, bool]]]:
     kinds: dict[str, list[tuple[str, str, bool]]] = {}
     for entry in listing.series:
         kinds.setdefault(entry.uid, []).append((entry.name, entry.modality, entry.kind in _NO_VOLUMES))

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import nibabel as nib
     import torch
 
-    from medseg.io.ct.scan import FolderListing, SeriesEntry
+    from medseg.io.ct.scan import SeriesEntry, SeriesListing
     from medseg.io.ct.series import CtSeries
 
 __all__ = ["Case", "CaseSource", "read_case"]
 
-CaseSource: TypeAlias = "str | os.PathLike[str] | FolderListing | SeriesEntry | NDArray[Any] | torch.Tensor"
+CaseSource: TypeAlias = "str | os.PathLike[str] | SeriesListing | SeriesEntry | NDArray[Any] | torch.Tensor"
 """What a case can be read from: a path, a listing of series or one of its entries, or an array."""
 
 _NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -85,7 +85,7 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
 
     Args:
         case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder that holds a CT series in DICOM; what
-            `medseg.io.ct.scan.scan_folder` found, or one of its ``series``; or an array or tensor in Hounsfield units,
+            `medseg.io.ct.scan.list_series` found, or one of its ``series``; or an array or tensor in Hounsfield units,
             ``[x, y, z]`` or ``[1, x, y, z]``.
         series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
@@ -99,9 +99,9 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
     >>> case.array.shape
     (4, 5, 6)
     """
-    from medseg.io.ct.scan import FolderListing, SeriesEntry
+    from medseg.io.ct.scan import SeriesEntry, SeriesListing
 
-    is_array = not isinstance(case, str | os.PathLike | FolderListing | SeriesEntry)
+    is_array = not isinstance(case, str | os.PathLike | SeriesListing | SeriesEntry)
     if not is_array and affine_ras is not None:
         raise ConfigurationError("affine_ras: the case is not an array and brings its own affine; leave affine_ras out")
     if is_array and series_uid is not None:
@@ -109,7 +109,7 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
     try:
         if isinstance(case, str | os.PathLike):
             found = _read_path(Path(case), series_uid)
-        elif isinstance(case, FolderListing | SeriesEntry):
+        elif isinstance(case, SeriesListing | SeriesEntry):
             found = _read_listed(case, series_uid)
         else:
             found = Case("", "array", *array_and_affine(case, affine_ras), None)
@@ -123,9 +123,9 @@ def _read_path(path: Path, series_uid: str | None) -> Case:
         raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
     if not path.is_dir():
         return _read_nifti(path, series_uid)
-    from medseg.io.ct.scan import scan_folder
+    from medseg.io.ct.scan import list_series
 
-    return _read_listed(scan_folder(path), series_uid)
+    return _read_listed(list_series(path), series_uid)
 
 
 def _read_nifti(path: Path, series_uid: str | None) -> Case:
@@ -141,7 +141,7 @@ def _read_nifti(path: Path, series_uid: str | None) -> Case:
     return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, header=volume.header)
 
 
-def _read_listed(listed: FolderListing | SeriesEntry, series_uid: str | None) -> Case:
+def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None) -> Case:
     from medseg.io.ct.scan import SeriesEntry, choose_series
     from medseg.io.ct.series import read_entry
 
@@ -157,12 +157,12 @@ def _read_listed(listed: FolderListing | SeriesEntry, series_uid: str | None) ->
     return Case(name, "dicom", series.array, series.affine_ras, listing.folder, warnings, series=series)
 
 
-def _listing_of(entry: SeriesEntry) -> FolderListing:
+def _listing_of(entry: SeriesEntry) -> SeriesListing:
     """A listing that holds this series alone, in the folder that holds all of its files."""
-    from medseg.io.ct.scan import FolderListing
+    from medseg.io.ct.scan import SeriesListing
 
     folder = Path(os.path.commonpath([header.path.parent for header in entry.headers]))
-    return FolderListing(folder, (entry,), 0, 0, ())
+    return SeriesListing(folder, (entry,), 0, 0, ())
 
 
 def _checked(case: Case) -> Case:

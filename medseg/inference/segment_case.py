@@ -54,7 +54,7 @@ def segment(
 
     Args:
         case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder with a CT series in DICOM; what
-            `medseg.io.ct.scan.scan_folder` found, or one of its ``series``; or an array or tensor in Hounsfield units,
+            `medseg.io.ct.scan.list_series` found, or one of its ``series``; or an array or tensor in Hounsfield units,
             ``[x, y, z]`` or ``[1, x, y, z]``.
         bundle: a MONAI bundle's folder, with ``configs/inference.json`` and ``configs/metadata.json``.
         weights: checkpoint instead of the bundle's own.

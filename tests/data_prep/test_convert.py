@@ -193,8 +193,8 @@ def test_slices_that_may_not_be_read_are_one_line_in_words(
         from medseg.io.ct import scan
         from medseg.io.ct import series as reader
 
-        listing = scan.scan_folder(series)
-        monkeypatch.setattr(reader, "scan_folder", lambda *_: listing)
+        listing = scan.list_series(series)
+        monkeypatch.setattr(reader, "list_series", lambda *_: listing)
     refuse_access(monkeypatch, path)
     assert main([str(series), str(tmp_path / "out")]) == 3
     text = _error(capsys)

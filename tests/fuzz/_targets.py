@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medseg.datasets.lidc.xml import read_xml
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from medseg.io.results.seg_nrrd import read_seg_nrrd
 from medseg.io.volumes.metaimage import read_metaimage
@@ -89,7 +89,7 @@ def _series(data: bytes, folder: Path) -> None:
     for k in (0, 1, 3, 4):
         (folder / f"{k}").write_bytes(_neighbour(k))
     (folder / "2").write_bytes(data)
-    listing = scan_folder(folder)
+    listing = list_series(folder)
     files = sum(len(entry.headers) for entry in listing.series)
     assert files + listing.other_objects + listing.ignored + len(listing.unreadable) == 5
     series = read_series(folder)
@@ -99,7 +99,7 @@ def _series(data: bytes, folder: Path) -> None:
 def _enhanced(data: bytes, folder: Path) -> None:
     """The bytes are a whole multi-frame series."""
     (folder / "a").write_bytes(data)
-    scan_folder(folder)
+    list_series(folder)
     series = read_series(folder)
     assert series.array.ndim == 3 and series.array.size <= len(data)
 

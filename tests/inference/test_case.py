@@ -10,7 +10,7 @@ import pytest
 from medseg.geometry import make_affine
 from medseg.inference.case import read_case
 from medseg.inference.errors import ConfigurationError, IntegrityError
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.volumes.nifti import read_nifti, write_nifti
 from tests.io._dicom_files import positions, write_series
 
@@ -72,7 +72,7 @@ def test_unusable_data_are_integrity_errors(tmp_path: Path) -> None:
 def test_one_of_several_series_is_chosen_by_its_uid_or_its_entry(tmp_path: Path) -> None:
     for name, uid, count in (("a", "1.2.3.4", 3), ("b", "1.2.3.5", 4)):
         write_series(tmp_path / name, positions(count), SeriesInstanceUID=uid)
-    listing = scan_folder(tmp_path)
+    listing = list_series(tmp_path)
     for case in (tmp_path, listing):
         assert read_case(case, "1.2.3.5").array.shape[2] == 4
         with pytest.raises(IntegrityError, match="2 series in one folder"):

@@ -24,7 +24,7 @@ from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.folder import RESULT_FILES
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.results.rtstruct_masks import read_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.source import read_source
@@ -71,12 +71,12 @@ CASES: dict[str, Callable[[Path, Path], tuple[Any, dict[str, Any]]]] = {
     "file": lambda file, folder: (file, {}),
     "file as text": lambda file, folder: (str(file), {}),
     "folder": lambda file, folder: (folder, {}),
-    "listing": lambda file, folder: (scan_folder(folder), {}),
+    "listing": lambda file, folder: (list_series(folder), {}),
     "listing and UID": lambda file, folder: (
-        (found := scan_folder(folder)),
+        (found := list_series(folder)),
         {"series_uid": found.series[0].uid},
     ),
-    "entry of a listing": lambda file, folder: (scan_folder(folder).series[0], {}),
+    "entry of a listing": lambda file, folder: (list_series(folder).series[0], {}),
     "array": lambda file, folder: (ball_in_air(), {"affine_ras": AFFINE}),
     "tensor": lambda file, folder: (torch.from_numpy(ball_in_air())[None], {"affine_ras": AFFINE}),
     "MetaTensor": lambda file, folder: (meta_tensor(), {}),
@@ -280,7 +280,7 @@ def test_a_series_is_scanned_once_and_its_grid_checked_once(
 def test_a_listing_is_not_scanned_again(folder: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from medseg.io.ct import scan
 
-    listing, calls = scan_folder(folder), Calls(monkeypatch)
+    listing, calls = list_series(folder), Calls(monkeypatch)
     calls.of(scan, "read_header")
     segment(listing, bundle, device="cpu", output_types="rtstruct")
     assert calls.counts == {}

@@ -11,7 +11,7 @@ from scipy.ndimage import center_of_mass
 from medseg.geometry import apply_affine, orientation_codes, spacing_of, voxel_to_world
 from medseg.io.bounded.errors import SeriesGeometryError
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_parts, read_series
 from tests.io._dicom_files import positions, stored_pixels, write_series
 from tests.io._dicom_phantom import CENTRE, SPACING, truth, write_phantom
@@ -182,7 +182,7 @@ def test_localizers_captures_and_other_grids_are_told_apart(tmp_path: Path) -> N
     write_series(tmp_path / "axial", positions(4))
     write_series(tmp_path / "scout", positions(1), SAGITTAL, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_series(tmp_path / "shot", positions(1), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", SeriesInstanceUID="1.9")
-    kinds = [entry.kind for entry in scan_folder(tmp_path).series]
+    kinds = [entry.kind for entry in list_series(tmp_path).series]
     assert kinds == ["ct", "localizer", "secondary capture"]
     assert read_series(tmp_path).array.shape == (5, 6, 4)
     write_series(tmp_path / "coronal", positions(4, orientation=SAGITTAL), SAGITTAL)

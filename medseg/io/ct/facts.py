@@ -13,7 +13,7 @@ from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.ct.counts import count_missing_inside
 from medseg.io.ct.header import SliceHeader
 from medseg.io.ct.pixels import AIR_HU, PADDING_RULE, decoder_name, is_burned_in, syntax_uid
-from medseg.io.ct.scan import FolderListing, SeriesEntry
+from medseg.io.ct.scan import SeriesEntry, SeriesListing
 from medseg.io.ct.stack import SliceStack
 from medseg.io.ct.statements import header_contradictions
 from medseg.io.privacy.names import shown_term
@@ -57,7 +57,7 @@ def pixel_notes(volume: NDArray[np.int16], findings: NDArray[np.float64]) -> lis
 
 
 def series_warnings(
-    listing: FolderListing,
+    listing: SeriesListing,
     entry: SeriesEntry,
     headers: Sequence[SliceHeader],
     left_out: Sequence[tuple[Path, str]],

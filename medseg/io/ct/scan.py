@@ -14,7 +14,7 @@ from medseg.io.ct.groups import SeriesEntry, group_series, series_kind
 from medseg.io.ct.header import SliceHeader, read_header
 from medseg.io.privacy.names import shown, shown_reason, shown_uid
 
-__all__ = ["FolderListing", "SeriesEntry", "SliceHeader", "choose_series", "scan_folder"]
+__all__ = ["SeriesEntry", "SeriesListing", "SliceHeader", "choose_series", "list_series"]
 
 # A data set without the 128-byte preamble starts with a low group in little endian: 0002 or 0008 and a small element.
 _BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
@@ -22,7 +22,7 @@ _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 
 @dataclass(frozen=True)
-class FolderListing:
+class SeriesListing:
     """All that was found under a folder.
 
     Attributes:
@@ -42,7 +42,7 @@ class FolderListing:
     objects: tuple[SeriesEntry, ...] = ()
 
 
-def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> FolderListing:
+def list_series(folder: str | Path, files: Iterable[Path] | None = None) -> SeriesListing:
     """Read the headers of every DICOM file under a folder (recursive, any file name; links to folders not followed).
 
     Args:
@@ -80,7 +80,7 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
                 unreadable.append((path, f"header cannot be read: {shown_reason(error)}"))
             continue
         (objects if is_object else images).setdefault(header.series_uid, []).extend(slices)
-    return FolderListing(
+    return SeriesListing(
         folder,
         tuple(entry for uid, headers in sorted(images.items()) for entry in group_series(uid, headers)),
         sum(map(len, objects.values())),
@@ -90,13 +90,13 @@ def scan_folder(folder: str | Path, files: Iterable[Path] | None = None) -> Fold
     )
 
 
-def choose_series(listing: FolderListing, series_uid: str | None = None, allow_burned_in: bool = False) -> SeriesEntry:
+def choose_series(listing: SeriesListing, series_uid: str | None = None, allow_burned_in: bool = False) -> SeriesEntry:
     """The one CT volume of a folder, or the one asked for.
 
     Localizers and secondary captures are passed over unless they are asked for by name.
 
     Args:
-        listing: what `scan_folder` found.
+        listing: what `list_series` found.
         series_uid: SeriesInstanceUID; ``UID#2`` chooses the second grid of a series that mixes several, ``#2`` does so
             where the folder holds one CT series only.
         allow_burned_in: let pass a secondary capture of modality CT, in whose pixels anything may be drawn.

@@ -18,7 +18,7 @@ from medseg.io.ct.facts import header_notes, pixel_notes, series_facts, series_w
 from medseg.io.ct.pixels import SliceDecoder, check_pixel_format
 from medseg.io.ct.policy import GeometryPolicy
 from medseg.io.ct.repair import PartPlan, note_duplicates, plan_parts, repair_volume
-from medseg.io.ct.scan import FolderListing, SeriesEntry, choose_series, scan_folder
+from medseg.io.ct.scan import SeriesEntry, SeriesListing, choose_series, list_series
 from medseg.io.ct.stack import SliceStack, sort_stack
 
 __all__ = ["CtSeries", "read_entry", "read_parts", "read_series"]
@@ -132,13 +132,13 @@ def read_parts(
     allow_burned_in: bool = False,
 ) -> tuple[CtSeries, ...]:
     """Read one CT series as one volume, or as one for each even stretch where the policy splits; see `read_series`."""
-    listing = scan_folder(folder)
+    listing = list_series(folder)
     entry = choose_series(listing, series_uid, allow_burned_in)
     return read_entry(listing, entry, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
 
 
 def read_entry(
-    listing: FolderListing,
+    listing: SeriesListing,
     entry: SeriesEntry,
     *,
     allow_partial: bool = False,
@@ -148,7 +148,7 @@ def read_entry(
     """Read one entry of a folder that was scanned before; see `read_series` for the rest.
 
     Args:
-        listing: what `medseg.io.ct.scan.scan_folder` found.
+        listing: what `medseg.io.ct.scan.list_series` found.
         entry: one of its ``series``.
         allow_partial: see `read_series`.
         policy: see `read_series`.
@@ -175,7 +175,7 @@ def read_entry(
 
 
 def _build(
-    listing: FolderListing,
+    listing: SeriesListing,
     entry: SeriesEntry,
     stack: SliceStack,
     plan: PartPlan,

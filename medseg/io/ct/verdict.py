@@ -50,7 +50,7 @@ class SeriesVerdict:
 
 
 def judge_series(entry: SeriesEntry) -> SeriesVerdict:
-    """Judge one entry of `medseg.io.ct.scan.scan_folder` by its headers; nothing is raised.
+    """Judge one entry of `medseg.io.ct.scan.list_series` by its headers; nothing is raised.
 
     Pixels are read only of slices that share a position, to tell copies from different images.
     """

@@ -14,7 +14,7 @@ from medseg.geometry import Affine, Grid, apply_affine, compare_grids, spacing_o
 from medseg.geometry.slice_stack import find_problem, slice_normal
 from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
 from medseg.io.bounded.limits import check_geometry
-from medseg.io.ct.scan import choose_series, scan_folder
+from medseg.io.ct.scan import choose_series, list_series
 from medseg.io.ct.series import CtSeries
 from medseg.io.ct.stack import SliceStack, sort_stack
 from medseg.io.privacy.names import shown_uid
@@ -126,7 +126,7 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
         UnreadableFileError: DICOM files whose header cannot be read.
         DataError: slices of several studies, patients or frames of reference, or without the UIDs that results need.
     """
-    listing = scan_folder(folder)
+    listing = list_series(folder)
     entry = choose_series(listing, series_uid)
     if listing.unreadable:
         path, reason = listing.unreadable[0]

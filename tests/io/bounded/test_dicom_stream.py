@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medseg.io.bounded.dicom_stream import DEFLATED, HEADER_BYTES, open_dicom
 from medseg.io.bounded.errors import DataError
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from tests.io._dicom_files import make_slice, positions, stored_pixels, write_series
 
@@ -64,7 +64,7 @@ def test_a_deflated_bomb_is_cut_at_the_limit(tmp_path: Path) -> None:
 def test_a_deflated_bomb_does_not_stop_the_scan(tmp_path: Path) -> None:
     write_series(tmp_path, positions(3))
     _deflated(tmp_path / "bomb.dcm", bytes(60 << 20))
-    listing = scan_folder(tmp_path)
+    listing = list_series(tmp_path)
     assert sum(len(entry.headers) for entry in listing.series) + len(listing.unreadable) == 4
 
 
@@ -74,11 +74,11 @@ def test_a_deflated_file_without_a_stream_is_named(tmp_path: Path) -> None:
     raw = path.read_bytes()
     end = 144 + int.from_bytes(raw[140:144], "little")
     path.write_bytes(raw[:end] + b"\xff" * 50)
-    ((found, reason),) = scan_folder(tmp_path).unreadable
+    ((found, reason),) = list_series(tmp_path).unreadable
     assert found == path
     assert "cannot be inflated" in reason
     path.write_bytes(raw[:132] + raw[144:])  # the meta group without its length
-    assert "has no length" in scan_folder(tmp_path).unreadable[0][1]
+    assert "has no length" in list_series(tmp_path).unreadable[0][1]
 
 
 def test_a_uid_elsewhere_in_the_file_makes_it_no_deflated_one(tmp_path: Path) -> None:
@@ -90,13 +90,13 @@ _LIMITED = """
 import resource, sys
 sys.path.insert(0, {root!r})
 import numpy, pydicom, pydicom.pixels
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from medseg.io.bounded.errors import DataError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {extra}, used + {extra}))
 for folder in sys.argv[1:]:
-    print(folder, len(scan_folder(folder).unreadable))
+    print(folder, len(list_series(folder).unreadable))
     try:
         print(read_series(folder).array.shape)
     except DataError as error:
@@ -154,7 +154,7 @@ def test_mutated_series_end_in_a_listing_and_a_volume_or_one_line(tmp_path: Path
         for place in rng.integers(0, len(whole) - 60, 4):
             raw[place] = rng.integers(256)
         path.write_bytes(bytes(raw[: rng.integers(len(raw) - 40, len(raw))]))
-        scan_folder(tmp_path)
+        list_series(tmp_path)
         try:
             read_series(tmp_path)
         except DataError as error:

@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 
 from medseg.io.ct.counts import count_missing_inside, find_lacking
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from medseg.io.ct.verdict import judge_series
 from tests.io._dicom_files import positions, write_series
@@ -38,7 +38,7 @@ def test_a_missing_end_is_a_warning_with_the_count_for_reader_and_verdict(
 ) -> None:
     write_series(tmp_path, positions(7), change=change, **tags)
     assert any(line.startswith(words) for line in read_series(tmp_path).warnings)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     verdict = judge_series(entry)
     assert verdict.status == "ok"
     assert any(line.startswith(words) for line in verdict.findings)
@@ -72,13 +72,13 @@ def test_a_localizer_of_the_series_is_one_of_its_instances(tmp_path: Path) -> No
         NumberOfSeriesRelatedInstances=5,
         change=lambda k, data: setattr(data, "InstanceNumber", 5),
     )
-    assert all(entry.lacking == () for entry in scan_folder(tmp_path).series)
+    assert all(entry.lacking == () for entry in list_series(tmp_path).series)
 
 
 def test_a_file_stored_twice_counts_once(tmp_path: Path) -> None:
     path = write_series(tmp_path, positions(4), NumberOfSeriesRelatedInstances=5)[0]
     (tmp_path / "copy").write_bytes(path.read_bytes())
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert [lacking.absent for lacking in entry.lacking] == [1]
 
 
@@ -87,7 +87,7 @@ def test_each_acquisition_is_counted_by_itself_where_the_number_fits_one_of_them
         data.AcquisitionNumber, data.ImagesInAcquisition = 1 + k // 4, 4
 
     write_series(tmp_path, positions(7), change=change)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert [lacking.text.partition(":")[0] for lacking in entry.lacking] == [
         "1 of 4 image(s) of their acquisition are absent"
     ]
@@ -98,16 +98,16 @@ def test_a_number_that_counts_the_series_though_acquisitions_are_slices_is_no_al
         data.AcquisitionNumber, data.ImagesInAcquisition = k, 7
 
     write_series(tmp_path, positions(7), change=change)
-    assert scan_folder(tmp_path).series[0].lacking == ()
+    assert list_series(tmp_path).series[0].lacking == ()
 
 
 def test_a_gap_inside_that_is_reported_with_its_place_is_not_reported_again(tmp_path: Path) -> None:
     where = positions(8)
     write_series(tmp_path, where[:3] + where[4:], NumberOfSeriesRelatedInstances=8)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert not any("NumberOfSeries" in line for line in judge_series(entry).findings)
     write_series(tmp_path, where[:3] + where[4:-1], NumberOfSeriesRelatedInstances=8, SeriesInstanceUID="1.2.3")
-    (entry,) = (entry for entry in scan_folder(tmp_path).series if entry.uid == "1.2.3")
+    (entry,) = (entry for entry in list_series(tmp_path).series if entry.uid == "1.2.3")
     assert any("2 of 8" in line for line in judge_series(entry).findings)
     filled = read_series(tmp_path, "1.2.3", policy=GeometryPolicy(gap="resample"))
     assert any("2 of 8" in line for line in filled.warnings)
@@ -128,7 +128,7 @@ def test_frames_are_counted_by_their_position_in_the_stack(tmp_path: Path) -> No
         return {"FrameContentSequence": {"InStackPositionNumber": f + 2}}
 
     write_enhanced(tmp_path / "a.dcm", positions(6), frame_groups=groups)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert [lacking.text for lacking in entry.lacking] == [
         "1 slice(s) may be missing: InStackPositionNumber goes up to 7 without 1"
     ]
@@ -137,7 +137,7 @@ def test_frames_are_counted_by_their_position_in_the_stack(tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore:.*alid")
 def test_a_damaged_count_stops_nobody(tmp_path: Path) -> None:
     write_series(tmp_path, positions(3), change=lambda k, d: d.add_new(0x00201209, "IS", "1.5" if k else "3"))
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert find_lacking(entry.headers) == ()
 
 
@@ -151,4 +151,4 @@ def test_slices_that_the_gaps_can_hold(along: list[float], missing: int) -> None
 
 @pytest.mark.parametrize("name", ["lidc", "abdomen_totalseg", "dicom_tilt_ge", "dicom_seg_dcmqi"])
 def test_no_real_series_is_said_to_lack_slices(real_data, name: str) -> None:
-    assert {entry.lacking for entry in scan_folder(real_data(name)).series} == {()}
+    assert {entry.lacking for entry in list_series(real_data(name)).series} == {()}

@@ -9,7 +9,7 @@ from pydicom.uid import RLELossless
 from medseg.geometry import apply_affine
 from medseg.io.bounded.errors import DataError, SeriesGeometryError
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from tests.io._dicom_files import positions, stored_pixels, write_series
 from tests.io._enhanced_files import item, make_enhanced, write_enhanced
@@ -105,7 +105,7 @@ class TestVolume:
 
     def test_the_listing_counts_files_and_frames(self, tmp_path: Path) -> None:
         write_enhanced(tmp_path / "a.dcm", positions(4))
-        entry = scan_folder(tmp_path).series[0]
+        entry = list_series(tmp_path).series[0]
         assert (entry.file_count, len(entry.headers)) == (1, 4)
         assert "1 files, 4 frames" in str(entry)
 

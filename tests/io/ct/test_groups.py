@@ -10,7 +10,7 @@ from medseg.io.bounded.errors import SeriesChoiceError, SeriesGeometryError
 from medseg.io.ct.groups import group_series
 from medseg.io.ct.header import SliceHeader
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import choose_series, scan_folder
+from medseg.io.ct.scan import choose_series, list_series
 from medseg.io.ct.series import read_series
 from tests.io._dicom_files import SERIES_UID, make_slice, positions, stored_pixels, write_series
 
@@ -18,7 +18,7 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 def _kinds(folder: Path) -> dict[str, str]:
-    return {entry.name: entry.kind for entry in scan_folder(folder).series}
+    return {entry.name: entry.kind for entry in list_series(folder).series}
 
 
 def _capture(k: int, data: object) -> None:
@@ -51,7 +51,7 @@ def test_a_secondary_capture_is_told_apart_and_named(tmp_path: Path) -> None:
 def test_other_modalities_and_objects_are_listed_apart(tmp_path: Path) -> None:
     write_series(tmp_path / "mr", positions(3), Modality="MR", SeriesInstanceUID="1.2.3.4")
     write_series(tmp_path / "seg", positions(1), Modality="SEG", SeriesInstanceUID="1.2.3.5")
-    listing = scan_folder(tmp_path)
+    listing = list_series(tmp_path)
     assert [(entry.uid, entry.kind) for entry in listing.series] == [("1.2.3.4", "other modality")]
     assert [(entry.uid, entry.kind) for entry in listing.objects] == [("1.2.3.5", "object")]
     assert listing.other_objects == 1
@@ -83,11 +83,11 @@ class TestSeveralGrids:
 
     def test_the_only_grid_of_a_series_is_number_one(self, tmp_path: Path) -> None:
         write_series(tmp_path, positions(3))
-        assert choose_series(scan_folder(tmp_path), f"{SERIES_UID}#1").name == SERIES_UID
+        assert choose_series(list_series(tmp_path), f"{SERIES_UID}#1").name == SERIES_UID
 
     def test_numbers_follow_the_paths_and_not_the_file_system(self, mixed: Path) -> None:
-        assert [entry.group for entry in scan_folder(mixed).series] == [1, 2, 3, 4]
-        assert [entry.headers[0].path.parent.name for entry in scan_folder(mixed).series][:3] == ["a", "b", "c"]
+        assert [entry.group for entry in list_series(mixed).series] == [1, 2, 3, 4]
+        assert [entry.headers[0].path.parent.name for entry in list_series(mixed).series][:3] == ["a", "b", "c"]
 
 
 def test_cosines_that_differ_by_rounding_stay_together(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_passes_that_meet_at_one_position_stay_one_volume_with_a_duplicate(tmp_p
         change=lambda k, d: setattr(d, "AcquisitionNumber", 1 + k // 5),
         shows=[*range(5), *range(4, 9)],
     )
-    assert len(scan_folder(tmp_path).series) == 1
+    assert len(list_series(tmp_path).series) == 1
     series = read_series(tmp_path, policy=GeometryPolicy(duplicate="keep-lowest"))
     assert series.array.shape[2] == 9
 

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset
 from medseg.io.bounded.errors import SeriesGeometryError
 from medseg.io.ct.phases import PHASE_TAGS, split_by_phase
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from medseg.io.ct.verdict import judge_series
 from tests.io._dicom_files import SERIES_UID, positions, stored_pixels, write_series
@@ -63,7 +63,7 @@ def test_a_tag_that_tells_two_complete_sets_apart_makes_named_groups(
     tmp_path: Path, tag: str, values: tuple[object, object]
 ) -> None:
     _two_phases(tmp_path, lambda phase, k, data: setattr(data, tag, values[phase]))
-    entries = scan_folder(tmp_path).series
+    entries = list_series(tmp_path).series
     assert [entry.name for entry in entries] == [f"{SERIES_UID}#1", f"{SERIES_UID}#2"]
     assert all(entry.told_by.startswith(tag) for entry in entries)
     assert [judge_series(entry).status for entry in entries] == ["ok", "ok"]
@@ -74,7 +74,7 @@ def test_a_tag_that_tells_two_complete_sets_apart_makes_named_groups(
 
 def test_a_clock_that_ticks_for_each_slice_is_cut_where_the_positions_begin_again(tmp_path: Path) -> None:
     _two_phases(tmp_path, lambda phase, k, data: setattr(data, "ContentTime", f"1200{10 * phase + 2 * k:02d}"))
-    assert [entry.told_by for entry in scan_folder(tmp_path).series] == [
+    assert [entry.told_by for entry in list_series(tmp_path).series] == [
         "ContentTime +0 to 6 s",
         "ContentTime +10 to 16 s",
     ]
@@ -98,14 +98,14 @@ def test_a_slice_that_could_belong_to_either_set_is_put_into_none(tmp_path: Path
 
     _two_phases(tmp_path, change)
     _last_of_the_first_phase(tmp_path).unlink()
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert judge_series(entry).status == "refused"
 
 
 def test_a_pause_between_the_phases_tells_them_apart_though_a_slice_is_missing(tmp_path: Path) -> None:
     _two_phases(tmp_path, lambda phase, k, data: setattr(data, "AcquisitionTime", f"1200{30 * phase + k:02d}"))
     _last_of_the_first_phase(tmp_path).unlink()
-    assert [len(entry.headers) for entry in scan_folder(tmp_path).series] == [3, 4]
+    assert [len(entry.headers) for entry in list_series(tmp_path).series] == [3, 4]
 
 
 def test_two_tags_together_tell_four_sets_apart(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_two_tags_together_tell_four_sets_apart(tmp_path: Path) -> None:
         data.AcquisitionNumber, data.TriggerTime = 1 + k // 8, 100 * (k // 4 % 2)
 
     write_series(tmp_path, positions(COUNT) * 4, change=change)
-    entries = scan_folder(tmp_path).series
+    entries = list_series(tmp_path).series
     assert {entry.told_by for entry in entries} == {
         f"TriggerTime {time}, AcquisitionNumber {number}" for number in (1, 2) for time in (0, 100)
     }
@@ -129,7 +129,7 @@ def test_different_images_without_such_a_tag_are_an_error_that_names_the_tags(tm
         assert "ContentTime (1 value); absent: " in str(caught.value)
         assert all(tag in str(caught.value) for tag in PHASE_TAGS)
         assert "--on-duplicate" not in str(caught.value)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     verdict = judge_series(entry)
     assert (verdict.status, verdict.fix) == ("refused", "")
     assert "the pixels differ" in " ".join(verdict.findings)
@@ -145,7 +145,7 @@ def test_one_different_pair_among_copies_is_enough_for_the_error(tmp_path: Path)
 
 def test_copies_are_offered_the_option_that_keeps_one(tmp_path: Path) -> None:
     write_series(tmp_path, [*positions(4), *positions(4)], shows=[0, 1, 2, 3] * 2)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert judge_series(entry).fix == "--on-duplicate keep-lowest"
     assert read_series(tmp_path, policy=KEEP).repairs[0]["identical_pixels"] == 4
 
@@ -164,7 +164,7 @@ def test_files_stored_twice_do_not_hide_the_phases(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     for path in sorted((tmp_path / "a").iterdir()):
         (tmp_path / "b" / path.name).write_bytes(path.read_bytes())
-    entries = scan_folder(tmp_path).series
+    entries = list_series(tmp_path).series
     assert [len(entry.headers) for entry in entries] == [8, 8]
     assert [judge_series(entry).fix for entry in entries] == ["--on-duplicate keep-lowest"] * 2
     assert set(_shown_kept(tmp_path, "#2")) == {4, 5, 6, 7}
@@ -182,7 +182,7 @@ def test_an_acquisition_number_for_each_slice_does_not_scatter_a_series_with_one
         change=lambda k, data: setattr(data, "AcquisitionNumber", k),
         shows=[0, 1, 2, 3, 4, 5, 2],
     )
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert judge_series(entry).fix == "--on-duplicate keep-lowest"
 
 
@@ -193,7 +193,7 @@ def test_a_slice_scanned_again_is_a_set_beside_the_whole_volume(tmp_path: Path) 
         change=lambda k, data: setattr(data, "AcquisitionNumber", 1 + k // 6),
     )
     assert _shown(tmp_path, "#1") == [0, 1, 2, 3, 4, 5]
-    assert len(scan_folder(tmp_path).series[1].headers) == 1
+    assert len(list_series(tmp_path).series[1].headers) == 1
 
 
 def test_frames_of_one_file_are_told_apart_by_their_functional_groups(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_frames_of_one_file_are_told_apart_by_their_functional_groups(tmp_path: 
 
     where = [place for place in positions(3) for _ in range(2)]
     write_enhanced(tmp_path / "a.dcm", where, frame_groups=groups)
-    assert [entry.told_by for entry in scan_folder(tmp_path).series] == [
+    assert [entry.told_by for entry in list_series(tmp_path).series] == [
         "TemporalPositionIndex 1",
         "TemporalPositionIndex 2",
     ]
@@ -214,17 +214,17 @@ def test_frames_of_one_file_are_told_apart_by_their_functional_groups(tmp_path: 
 def test_neither_a_time_of_day_nor_a_private_text_is_told(tmp_path: Path) -> None:
     _two_phases(tmp_path / "a", lambda phase, k, data: setattr(data, "AcquisitionTime", f"1015{30 * phase:02d}"))
     _two_phases(tmp_path / "b", lambda phase, k, data: setattr(data, "ConvolutionKernel", ["SMITH", "JONES"][phase]))
-    first, second = (scan_folder(tmp_path / name).series[1] for name in "ab")
+    first, second = (list_series(tmp_path / name).series[1] for name in "ab")
     assert first.told_by == "AcquisitionTime +30 s"
     assert second.told_by == "ConvolutionKernel (hidden) (value 1 of 2)"
 
 
 def test_slices_without_positions_are_left_together(tmp_path: Path) -> None:
     write_series(tmp_path, positions(3), ImagePositionPatient=None)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert [found.told_by for found in split_by_phase(entry.headers)] == [""]
 
 
 @pytest.mark.parametrize("name", ["lidc", "abdomen_totalseg", "dicom_tilt_ge", "dicom_seg_dcmqi"])
 def test_no_real_series_is_parted(real_data, name: str) -> None:
-    assert {entry.told_by for entry in scan_folder(real_data(name)).series} == {""}
+    assert {entry.told_by for entry in list_series(real_data(name)).series} == {""}

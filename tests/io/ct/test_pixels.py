@@ -7,7 +7,7 @@ import pytest
 
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.pixels import SliceDecoder, decode_slice
-from medseg.io.ct.scan import SliceHeader, scan_folder
+from medseg.io.ct.scan import SliceHeader, list_series
 from medseg.io.ct.series import read_series
 from tests.io._dicom_files import make_slice, positions, write_series
 from tests.io._enhanced_files import write_enhanced
@@ -16,7 +16,7 @@ from tests.io._enhanced_files import write_enhanced
 def _header(folder: Path, stored: np.ndarray, slope: str, intercept: str) -> SliceHeader:
     data = make_slice(stored, (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept)
     data.save_as(folder / "a", enforce_file_format=True)
-    return scan_folder(folder).series[0].headers[0]
+    return list_series(folder).series[0].headers[0]
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16])
@@ -51,7 +51,7 @@ def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, sig
     for k in range(2):
         data = make_slice(stored, (0, 0, k), BitsStored=12, HighBit=11, PixelRepresentation=int(signed))
         data.save_as(tmp_path / str(k), enforce_file_format=True)
-    found = decode_slice(scan_folder(tmp_path).series[0].headers[0]).hu
+    found = decode_slice(list_series(tmp_path).series[0].headers[0]).hu
     image = sitk.ReadImage(str(tmp_path / "0"))
     assert np.array_equal(found, sitk.GetArrayFromImage(image)[0].T)
     assert found[3, 0] == (-1 if signed else 4095) - 1024
@@ -63,7 +63,7 @@ def test_padding_beyond_the_stored_bits_is_found_and_reported(tmp_path: Path) ->
     data = make_slice(stored, (0, 0, 0), BitsStored=12, HighBit=11)
     data.add_new("PixelPaddingValue", "US", 63536)
     data.save_as(tmp_path / "a", enforce_file_format=True)
-    found = decode_slice(scan_folder(tmp_path).series[0].headers[0])
+    found = decode_slice(list_series(tmp_path).series[0].headers[0])
     assert (found.padding_raised, found.padding_kept) == (0, 4)
 
 
@@ -74,7 +74,7 @@ def test_slices_compressed_with_loss_are_mentioned(tmp_path: Path) -> None:
 
 def test_a_decoder_gives_frames_in_any_order(tmp_path: Path) -> None:
     write_enhanced(tmp_path / "a.dcm", positions(4))
-    headers = scan_folder(tmp_path).series[0].headers
+    headers = list_series(tmp_path).series[0].headers
     decoder = SliceDecoder()
     for k in (2, 0, 3, 3, 1):
         assert np.array_equal(decoder.decode(headers[k]).hu, decode_slice(headers[k]).hu)

@@ -9,7 +9,7 @@ import pytest
 
 from medseg.geometry import spacing_of
 from medseg.io.ct.facts import header_notes
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
 from medseg.io.ct.stack import sort_stack
 from medseg.io.ct.verdict import judge_series
@@ -50,7 +50,7 @@ def test_a_contradiction_is_one_line_for_reader_and_verdict(tmp_path: Path, tags
     series = read_series(tmp_path)
     assert line in series.warnings
     assert spacing_of(series.affine_ras) == pytest.approx([0.6, 0.7, 2.5])
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert judge_series(entry).findings == (line,)
 
 
@@ -73,14 +73,14 @@ def test_what_agrees_or_says_nothing_is_no_contradiction(tmp_path: Path, tags: d
 
 def test_the_table_advance_of_a_tilted_gantry_is_no_contradiction(tmp_path: Path) -> None:
     write_series(tmp_path, [(0, 0, 2.0 * k) for k in range(5)], tilted(20.0), SpacingBetweenSlices=2.0)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert header_notes(entry, sort_stack(entry)) == []
 
 
 def test_the_true_spacing_beside_a_gap_is_no_contradiction(tmp_path: Path) -> None:
     where = positions(6)
     write_series(tmp_path, where[:2] + where[3:], SpacingBetweenSlices=2.5)
-    (entry,) = scan_folder(tmp_path).series
+    (entry,) = list_series(tmp_path).series
     assert header_notes(entry, sort_stack(entry)) == []
 
 
@@ -118,7 +118,7 @@ class TestMultiFrame:
 
 @pytest.mark.parametrize("name", ["lidc", "abdomen_totalseg", "dicom_tilt_ge", "dicom_seg_dcmqi"])
 def test_no_real_series_contradicts_itself(real_data, name: str) -> None:
-    for entry in scan_folder(real_data(name)).series:
+    for entry in list_series(real_data(name)).series:
         stack = sort_stack(entry)
         assert header_notes(entry, stack) == []
         assert np.isfinite(stack.positions).all()

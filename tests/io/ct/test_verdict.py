@@ -7,7 +7,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from medseg.io.bounded.errors import DataError
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_parts
 from medseg.io.ct.verdict import SeriesVerdict, judge_series
 from tests.io._dicom_files import positions, write_series
@@ -16,7 +16,7 @@ from tests.io._enhanced_files import write_enhanced
 
 
 def _verdict(folder: Path) -> SeriesVerdict:
-    (entry,) = scan_folder(folder).series
+    (entry,) = list_series(folder).series
     return judge_series(entry)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from medseg.geometry import apply_affine
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.policy import GeometryPolicy
-from medseg.io.ct.scan import scan_folder
+from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_entry
 from medseg.io.ct.verdict import judge_series
 from tests.io._dicom_files import write_series
@@ -42,7 +42,7 @@ def test_the_verdict_is_what_the_reader_does(steps: list[float], degrees: float,
         folder = Path(name)
         shows = np.cumsum([0, *(np.diff(z) > 0)]) if copies else range(len(where))
         write_series(folder, where, tilted(degrees), shows=[int(n) for n in shows])
-        listing = scan_folder(folder)
+        listing = list_series(folder)
         (entry,) = listing.series
         verdict = judge_series(entry)
         if verdict.status == "ok":

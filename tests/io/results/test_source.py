@@ -33,7 +33,7 @@ def test_the_source_of_a_series_in_memory_is_the_same_without_a_scan(
 ) -> None:
     write_series(tmp_path, positions(4), FrameOfReferenceUID=FRAME)
     expected, series = read_source(tmp_path), read_series(tmp_path)
-    monkeypatch.setattr("medseg.io.results.source.scan_folder", None)
+    monkeypatch.setattr("medseg.io.results.source.list_series", None)
     source = source_of(series)
     assert source.references == expected.references
     assert np.array_equal(source.affine_ras, expected.affine_ras)
