@@ -111,7 +111,7 @@ def _read(args: argparse.Namespace, target: SourceSeries | Grid | None) -> Segme
     if modality == "RTSTRUCT":
         if target is None:
             raise UsageError("an RTSTRUCT has contours and no grid; give --series DIR or --like IMAGE")
-        from medseg.io.results.rtstruct_masks import read_rtstruct
+        from medseg.io.results.rtstruct_read import read_rtstruct
 
         return read_rtstruct(args.input, target, args.combine)
     from medseg.io.results.seg_read import read_seg

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from medseg.datasets.phantom.ct_writer import write_ct_series
-from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.source import read_source
 from medseg.io.volumes.nifti import read_nifti

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from data_prep.to_dicom import main
-from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.volumes.image import write_image
 from tests.io._clinical import Example, make_example, store_otherwise

@@ -15,11 +15,11 @@ from medseg.geometry.contours import PatchMask
 from medseg.geometry.pixel_borders import fill_even_odd
 from medseg.geometry.regrid import Reordering
 from medseg.io.bounded.errors import DataError, shorten
-from medseg.io.results.rtstruct_read import Contour, Roi, StructureSet, read_structures
 from medseg.io.results.segment_masks import Segment, SegmentMasks, segment_from_planes
 from medseg.io.results.source import SourceSeries
+from medseg.io.results.structure_set import Contour, Roi, StructureSet
 
-__all__ = ["Combine", "read_rtstruct", "structure_masks"]
+__all__ = ["Combine", "structure_masks"]
 
 Combine = Literal["xor", "union"]
 """How several CLOSED_PLANAR contours of one structure on one slice go together where they overlap: "xor" makes an inner
@@ -39,11 +39,6 @@ class _Frame(NamedTuple):
     back: Reordering
 
 
-def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
-    """Read an RTSTRUCT as masks: `read_structures` and `structure_masks` in one."""
-    return structure_masks(read_structures(path), onto, combine)
-
-
 def structure_masks(structures: StructureSet, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
     """Fill every structure's contours: a voxel belongs to it if its centre lies inside, by the even-odd rule.
 
@@ -52,7 +47,7 @@ def structure_masks(structures: StructureSet, onto: SourceSeries | Grid, combine
     contours that reach beyond the image.
 
     Args:
-        structures: what `read_structures` returned.
+        structures: what `medseg.io.results.rtstruct_read.read_structures` returned.
         onto: the series that was contoured, or a grid in RAS mm with axes in any order.
         combine: see :data:`Combine`.
 

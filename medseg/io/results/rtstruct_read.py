@@ -2,71 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.geometry import Grid
 from medseg.io.bounded.errors import DataError
 from medseg.io.privacy.names import shown
 from medseg.io.results.frames import damage_in_one_line, read_dicom
+from medseg.io.results.rtstruct_masks import Combine, structure_masks
 from medseg.io.results.seg_segments import clean_name, read_code
 from medseg.io.results.segment_info import ALGORITHM_TYPES, Code, SegmentInfo
+from medseg.io.results.segment_masks import SegmentMasks
+from medseg.io.results.source import SourceSeries
+from medseg.io.results.structure_set import Contour, Roi, StructureSet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Contour", "Roi", "StructureSet", "read_structures"]
+__all__ = ["read_rtstruct", "read_structures"]
 
 _CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _CONTOUR_DATA = 0x30060050
 _FARTHEST_MM = 1e6
 
 
-class Contour(NamedTuple):
-    """One contour of a structure.
-
-    Attributes:
-        points_lps: vertices in mm, shape (n, 3).
-        kind: ContourGeometricType: CLOSED_PLANAR, CLOSEDPLANAR_XOR, POINT, OPEN_PLANAR ...
-        sop_instance_uid: the image that it refers to, or "".
-    """
-
-    points_lps: NDArray[np.float64]
-    kind: str
-    sop_instance_uid: str
-
-
-@dataclass(frozen=True)
-class Roi:
-    """One structure.
-
-    Attributes:
-        info: name, colour, code; ``info.number`` is the ROI number.
-        frame_of_reference_uid: what its coordinates refer to, or "".
-        contours: in the order of the file; none for an empty structure.
-    """
-
-    info: SegmentInfo
-    frame_of_reference_uid: str
-    contours: tuple[Contour, ...]
-
-
-@dataclass(frozen=True)
-class StructureSet:
-    """All structures of a file.
-
-    Attributes:
-        rois: in the order of their numbers.
-        source: ``series_uid``, ``frame_of_reference_uid`` and ``sop_instance_uids`` that the file refers to.
-        path: the file.
-    """
-
-    rois: tuple[Roi, ...]
-    source: dict[str, Any]
-    path: Path
+def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
+    """Read an RTSTRUCT as masks: `read_structures` and `structure_masks` in one."""
+    return structure_masks(read_structures(path), onto, combine)
 
 
 def read_structures(path: str | Path) -> StructureSet:

@@ -12,7 +12,7 @@ import pytest
 
 from medseg.geometry import Grid, flip_lps_ras, make_affine
 from medseg.io.bounded.errors import DataError
-from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.rtstruct_write import write_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.seg_write import write_seg

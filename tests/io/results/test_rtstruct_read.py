@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 
 from medseg.geometry import Affine, Grid, flip_lps_ras
 from medseg.io.bounded.errors import DataError
-from medseg.io.results.rtstruct_masks import read_rtstruct, structure_masks
-from medseg.io.results.rtstruct_read import StructureSet, read_structures
+from medseg.io.results.rtstruct_masks import structure_masks
+from medseg.io.results.rtstruct_read import read_rtstruct, read_structures
 from medseg.io.results.rtstruct_write import write_rtstruct
+from medseg.io.results.structure_set import StructureSet
 from tests.io._clinical import Example, changed, make_example
 
 NAMES = ["BODY", "Areola", "Borders", "Breast", "Heart", "Lt Lung", "Nodes", "Scar", "Tumor Bed", "Tumor Bed Block"]

@@ -12,7 +12,7 @@ import pytest
 from medseg.geometry import make_affine
 from medseg.io.bounded.errors import DataError
 from medseg.io.results.identity import ObjectIdentity
-from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.rtstruct_write import write_rtstruct
 from medseg.io.results.segment_info import SegmentInfo
 from medseg.io.results.source import read_source
