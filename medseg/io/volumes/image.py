@@ -89,7 +89,7 @@ def read_image_info(path: str | Path, limits: ReadLimits | None = None) -> Image
         warnings = tuple(geometry_warnings(nifti.header, nifti.shape, nifti.affine_ras))
         return ImageInfo(path, "nifti", nifti.shape, dtype, nifti.affine_ras, warnings, nifti)
     if suffix in _METAIMAGE:
-        from medseg.io.volumes.metaimage import read_metaimage_header
+        from medseg.io.volumes.metaimage_header import read_metaimage_header
 
         meta = read_metaimage_header(path, limits)
         native = meta.dtype.newbyteorder("=")

@@ -1,15 +1,11 @@
-"""MetaImage files (.mha, .mhd with .raw or .zraw): an own strict parser of the header, a bounded reader, a writer.
+"""MetaImage files (.mha, .mhd with .raw or .zraw): a bounded reader and a writer.
 
-The header is never given to ITK, whose parser has known memory faults; LUNA16 and much of the older CT data come in
-this format. World coordinates are LPS (as in ITK): position = Offset + sum over axes of index x ElementSpacing x the
-axis' triple in TransformMatrix. CenterOfRotation does not enter. AnatomicalOrientation is derived and names the sides
-*from* which the axes run; it is only compared.
+LUNA16 and much of the older CT data come in this format.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,71 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry import Affine, decompose, direction_of, flip_lps_ras, orientation_codes, spacing_of
 from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.bounded.atomic import atomic_path
-from medseg.io.bounded.errors import DataError, UnreadableFileError
-from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
-from medseg.io.bounded.text_header import beside, numbers, read_header_lines, whole_numbers
+from medseg.io.bounded.errors import UnreadableFileError
+from medseg.io.bounded.limits import ReadLimits, check_geometry
 from medseg.io.bounded.voxel_data import read_deflated, read_raw, storable
-from medseg.io.privacy.names import shown
+from medseg.io.volumes.metaimage_header import ELEMENT_TYPES, MetaImageHeader, read_metaimage_header
 
-__all__ = [
-    "MetaImageHeader",
-    "MetaImageVolume",
-    "read_metaimage",
-    "read_metaimage_header",
-    "read_metaimage_voxels",
-    "write_metaimage",
-]
-
-_MAX_LINE = 8 * 1024
-_MAX_HEADER = 64 * 1024
-_UNIT_LENGTH = 1e-3  # how far a direction triple may be from length 1, as it is often written with few digits
-_TYPES = {
-    "MET_CHAR": "int8",
-    "MET_UCHAR": "uint8",
-    "MET_SHORT": "int16",
-    "MET_USHORT": "uint16",
-    "MET_INT": "int32",
-    "MET_UINT": "uint32",
-    "MET_LONG": "int32",
-    "MET_ULONG": "uint32",
-    "MET_LONG_LONG": "int64",
-    "MET_ULONG_LONG": "uint64",
-    "MET_FLOAT": "float32",
-    "MET_DOUBLE": "float64",
-}
-_SYNONYMS = {
-    "Origin": "Offset",
-    "Position": "Offset",
-    "Orientation": "TransformMatrix",
-    "Rotation": "TransformMatrix",
-    "BinaryDataByteOrderMSB": "ElementByteOrderMSB",
-}
-
-
-class MetaImageHeader(NamedTuple):
-    """What a MetaImage header says, checked.
-
-    Attributes:
-        shape: the three lengths.
-        dtype: stored type with its byte order.
-        affine_ras: 4 x 4, voxel to RAS mm.
-        data_file: the file that holds the voxels, which is the header's own for ``ElementDataFile = LOCAL``.
-        offset: first byte of the voxels in it.
-        stored_bytes: bytes that the file has for them.
-        compressed: whether they are deflated.
-        fields: all lines of the header by key, as text; they may name a patient.
-        warnings: what is odd but no reason to refuse the file, one line each.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    affine_ras: Affine
-    data_file: Path
-    offset: int
-    stored_bytes: int
-    compressed: bool
-    fields: dict[str, str]
-    warnings: tuple[str, ...]
+__all__ = ["MetaImageVolume", "read_metaimage", "read_metaimage_voxels", "write_metaimage"]
 
 
 class MetaImageVolume(NamedTuple):
@@ -105,43 +42,6 @@ class MetaImageVolume(NamedTuple):
         return self.header.warnings
 
 
-def read_metaimage_header(path: str | Path, limits: ReadLimits | None = None) -> MetaImageHeader:
-    """Read and check the header of a 3-D MetaImage file; no voxel is read.
-
-    Args:
-        path: ``.mha`` or ``.mhd``.
-        limits: the budget, by default :meth:`ReadLimits.from_environment`.
-
-    Raises:
-        DataError: one line naming the file and the field: no MetaImage, not 3-D, several channels, text voxels, an
-            unknown type, unusable geometry, a data file that is missing, a list or in another folder, more voxels than
-            the budget allows or than the file can hold.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a MetaImage (.mha or .mhd)")
-    try:
-        with path.open("rb") as stream:
-            lines = read_header_lines(path, stream, _MAX_LINE, _MAX_HEADER, "ElementDataFile")
-            end = stream.tell()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    fields = _fields(path, lines)
-    shape = _shape(path, fields)
-    dtype = _stored_type(path, fields)
-    limits = limits or ReadLimits.from_environment()
-    size = limits.check_shape(path, shape, dtype.itemsize)
-    affine, warnings = _geometry(path, fields)
-    compressed = _flag(path, fields, "CompressedData", False)
-    data_file, offset, stored = _place(path, fields, end, size, compressed)
-    limits.check_size(data_file, shape, dtype.itemsize, stored, compressed)
-    if not compressed and stored != size:
-        raise UnreadableFileError(
-            f"{data_file}: {stored} bytes of voxels, but the header declares {shape} of {dtype.name} = {size} bytes"
-        )
-    return MetaImageHeader(shape, dtype, affine, data_file, offset, stored, compressed, fields, tuple(warnings))
-
-
 def read_metaimage(path: str | Path, limits: ReadLimits | None = None) -> MetaImageVolume:
     """Read a 3-D MetaImage file; values keep the stored type.
 
@@ -150,7 +50,8 @@ def read_metaimage(path: str | Path, limits: ReadLimits | None = None) -> MetaIm
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
 
     Raises:
-        DataError: as :func:`read_metaimage_header`, and for voxel data that are cut off or damaged.
+        DataError: as :func:`medseg.io.volumes.metaimage_header.read_metaimage_header`; for voxel data that are cut off
+            or damaged.
     """
     header = read_metaimage_header(path, limits)
     return MetaImageVolume(read_metaimage_voxels(header), header.affine_ras, header)
@@ -211,119 +112,10 @@ def write_metaimage(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, c
     return path
 
 
-def _fields(path: Path, lines: list[str]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for line in lines:
-        if not line:
-            continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or not key or len(key) > 80 or not key.isprintable():
-            raise DataError(
-                f"{path}: a header line, {shown(line)}, is no 'Key = Value'; this is no MetaImage or damaged"
-            )
-        key = _SYNONYMS.get(key, key)
-        if fields.setdefault(key, value) != value:
-            raise DataError(f"{path}: {key} is given twice, as {shown(fields[key])} and {shown(value)}")
-    if fields.get("ObjectType") != "Image":
-        raise DataError(f"{path}: ObjectType is {fields.get('ObjectType')!r}, expected Image; this is no MetaImage")
-    return fields
-
-
-def _need(path: Path, fields: Mapping[str, str], key: str) -> str:
-    if key not in fields:
-        raise DataError(f"{path}: the header has no {key}, which a 3-D MetaImage needs")
-    return fields[key]
-
-
-def _shape(path: Path, fields: Mapping[str, str]) -> tuple[int, int, int]:
-    (axes,) = whole_numbers(path, "NDims", _need(path, fields, "NDims"), 1)
-    if axes != 3:
-        raise DataError(f"{path}: NDims is {axes}, expected 3; split the image into 3-D volumes first")
-    (channels,) = whole_numbers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)
-    if channels != 1:
-        raise DataError(f"{path}: ElementNumberOfChannels is {channels}, expected 1 number a voxel")
-    i, j, k = whole_numbers(path, "DimSize", _need(path, fields, "DimSize"), 3)
-    return i, j, k
-
-
-def _stored_type(path: Path, fields: Mapping[str, str]) -> np.dtype[Any]:
-    name = _need(path, fields, "ElementType")
-    if name not in _TYPES:
-        raise DataError(f"{path}: ElementType is {name[:40]!r}, expected one of {', '.join(_TYPES)}")
-    if not _flag(path, fields, "BinaryData", True):
-        raise DataError(f"{path}: BinaryData is False (voxels as text), expected True; write it in binary form")
-    big = _flag(path, fields, "ElementByteOrderMSB", False)
-    return np.dtype(_TYPES[name]).newbyteorder(">" if big else "<")
-
-
-def _flag(path: Path, fields: Mapping[str, str], key: str, default: bool) -> bool:
-    value = fields.get(key)
-    if value is None:
-        return default
-    if value.lower() not in ("true", "false"):
-        raise DataError(f"{path}: {key} is {value[:40]!r}, expected True or False")
-    return value.lower() == "true"
-
-
-def _geometry(path: Path, fields: Mapping[str, str]) -> tuple[Affine, list[str]]:
-    """The affine in RAS and what is odd about it."""
-    key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
-    spacing = np.array(numbers(path, key, _need(path, fields, key), 3))
-    if spacing.min() <= 0:
-        raise DataError(f"{path}: {key} is {fields[key]!r}, expected three positive numbers of mm")
-    offset = numbers(path, "Offset", _need(path, fields, "Offset"), 3)
-    triples = np.array(numbers(path, "TransformMatrix", _need(path, fields, "TransformMatrix"), 9)).reshape(3, 3)
-    lengths = np.linalg.norm(triples, axis=1)
-    if np.abs(lengths - 1).max() > _UNIT_LENGTH:
-        raise DataError(f"{path}: TransformMatrix has triples of length {lengths.tolist()}, expected length 1 each")
-    affine = np.eye(4)
-    # One triple for each image axis: the rows here are the columns of the direction matrix.
-    affine[:3, :3] = triples.T * spacing
-    affine[:3, 3] = offset
-    affine = check_geometry(path, flip_lps_ras(affine), "TransformMatrix")
-    return affine, _oddities(path, fields, affine)
-
-
-def _oddities(path: Path, fields: Mapping[str, str], affine: Affine) -> list[str]:
-    found = [line for line in [oblique_axes_warning(affine)] if line]
-    named = fields.get("AnatomicalOrientation", "")
-    derived = "".join(orientation_codes(affine, "from"))
-    if named.strip("?") and named.upper() != derived:
-        found.append(f"AnatomicalOrientation says {named[:8]!r}, but TransformMatrix gives {derived}, which is used")
-    if any(numbers(path, "CenterOfRotation", fields.get("CenterOfRotation", "0 0 0"), 3)):
-        found.append("CenterOfRotation is not 0 0 0; as in ITK it does not enter the geometry")
-    return found
-
-
-def _place(path: Path, fields: Mapping[str, str], end: int, size: int, compressed: bool) -> tuple[Path, int, int]:
-    """Data file, first byte and number of bytes of the voxels."""
-    name = fields["ElementDataFile"]
-    local = name.upper() == "LOCAL"
-    data_file = path if local else beside(path, "ElementDataFile", name)
-    total = file_size(data_file)
-    (skip,) = whole_numbers(path, "HeaderSize", fields.get("HeaderSize", "0"), 1)
-    if skip < -1 or (skip != 0 and (local or compressed)):
-        raise DataError(
-            f"{path}: HeaderSize is {skip}, expected 0 (or, for a raw file of its own, its header's length)"
-        )
-    if skip == -1:
-        skip = max(total - size, 0)
-    offset = end if local else skip
-    stored = total - offset
-    if "CompressedDataSize" in fields and compressed:
-        (declared,) = whole_numbers(path, "CompressedDataSize", fields["CompressedDataSize"], 1)
-        if declared != stored:
-            raise UnreadableFileError(
-                f"{data_file}: {stored} bytes of compressed voxels, but CompressedDataSize is {declared}; the file may "
-                "be cut off"
-            )
-    return data_file, offset, stored
-
-
 def _header_text(data: NDArray[Any], affine_ras: Affine, compressed_size: int | None, data_file: str) -> str:
     lps = flip_lps_ras(affine_ras)
     direction = direction_of(lps)
-    element = next(name for name, kind in _TYPES.items() if np.dtype(kind) == data.dtype)
+    element = next(name for name, kind in ELEMENT_TYPES.items() if np.dtype(kind) == data.dtype)
     lines = {
         "ObjectType": "Image",
         "NDims": "3",

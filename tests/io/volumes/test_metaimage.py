@@ -10,7 +10,8 @@ import pytest
 
 from medseg.geometry import make_affine
 from medseg.io.bounded.errors import DataError
-from medseg.io.volumes.metaimage import read_metaimage, read_metaimage_header, write_metaimage
+from medseg.io.volumes.metaimage import read_metaimage, write_metaimage
+from medseg.io.volumes.metaimage_header import read_metaimage_header
 from tests.io._image_files import SHAPE, deflated, meta_header, oblique_affine, voxels, write_meta
 
 
