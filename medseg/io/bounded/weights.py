@@ -60,11 +60,14 @@ def load_weights(network: nn.Module, path: str | Path, device: torch.device | st
 
     Example:
         >>> import tempfile
-        >>> path = tempfile.mkdtemp() + "/model.pt"
-        >>> net = torch.nn.Conv3d(1, 2, kernel_size=1)
-        >>> torch.save({"model": {f"module.{key}": value for key, value in net.state_dict().items()}}, path)
-        >>> load_weights(torch.nn.Conv3d(1, 2, kernel_size=1), path)
-        Conv3d(1, 2, kernel_size=(1, 1, 1), stride=(1, 1, 1))
+        >>> import torch
+        >>> from medseg.io import load_weights, save_weights
+        >>> trained, fresh = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_weights(trained, f"{folder}/model.pt")
+        ...     _ = load_weights(fresh, path)
+        >>> bool((fresh.weight == trained.weight).all())
+        True
     """
     state, inner = read_state(path, device), _unwrapped(network)
     names = {key.replace(_COMPILED, ""): key for key in inner.state_dict()}  # a part of it may be compiled
@@ -132,8 +135,11 @@ def save_weights(network: nn.Module, path: str | Path) -> Path:
 
     Example:
         >>> import tempfile
-        >>> path = save_weights(torch.nn.Linear(2, 1), tempfile.mkdtemp() + "/model.pt")
-        >>> sorted(torch.load(path, weights_only=True))
+        >>> import torch
+        >>> from medseg.io import save_weights
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_weights(torch.nn.Linear(3, 2), f"{folder}/model.pt")
+        ...     sorted(torch.load(path, weights_only=True))
         ['bias', 'weight']
     """
     state = {key.replace(_COMPILED, ""): v.detach().cpu() for key, v in _unwrapped(network).state_dict().items()}

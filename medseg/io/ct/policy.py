@@ -29,6 +29,12 @@ class GeometryPolicy:
             Different images at one position are refused under every policy: no rule can choose among them.
         variable: spacing that changes; outcomes as for ``gap``. None: as ``gap``.
         max_gap: most slices that ``"resample"`` may invent between two neighbours; wider holes are refused.
+
+    Example:
+        >>> from medseg.io import GeometryPolicy
+        >>> policy = GeometryPolicy(tilt="shear", gap="resample")
+        >>> policy.outcome("tilt"), policy.outcome("missing"), policy.outcome("duplicate")
+        ('shear', 'resample', 'refuse')
     """
 
     tilt: str = "refuse"

@@ -32,6 +32,20 @@ class SeriesListing:
         ignored: number of files that are not DICOM.
         unreadable: (file, reason) of DICOM files whose header cannot be read.
         objects: the files counted by ``other_objects``, by series.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import list_series
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     listing = list_series(folder)
+        >>> len(listing.series), listing.ignored, listing.unreadable
+        (1, 0, ())
+        >>> listing.series[0].kind, listing.series[0].file_count
+        ('ct', 2)
     """
 
     folder: Path
@@ -51,6 +65,18 @@ def list_series(folder: str | Path, files: Iterable[Path] | None = None) -> Seri
 
     Raises:
         DataError: if the folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import list_series
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     listing = list_series(folder)
+        >>> [(series.modality, series.kind, len(series.headers)) for series in listing.series]
+        [('CT', 'ct', 2)]
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -50,6 +50,18 @@ class CtSeries:
         part: number of the even stretch from 1, or 0 where the series was not split.
         folder: where the files were searched.
         stack: the slices with their headers as they were sorted, before repairs: what results have to refer to.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_series
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     series = read_series(folder)
+        >>> series.positions_mm, len(series.sop_instance_uids), series.warnings
+        ((0.0, 2.5), 2, ())
     """
 
     array: NDArray[np.int16]
@@ -114,6 +126,18 @@ def read_series(
         SeriesGeometryError: irregular geometry that the policy does not repair, or cannot.
         UnreadableFileError: files that are cut off or cannot be decoded.
         DataError: other contents that make no CT volume.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_series
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     series = read_series(folder)
+        >>> series.array.shape, series.array.max().item(), series.affine_ras.diagonal().tolist()
+        ((4, 3, 2), 40, [0.7, 0.7, 2.5, 1.0])
     """
     parts = read_parts(folder, series_uid, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
     if len(parts) > 1:

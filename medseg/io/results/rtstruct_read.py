@@ -31,7 +31,39 @@ _FARTHEST_MM = 1e6
 
 
 def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
-    """Read an RTSTRUCT as masks: `read_structures` and `structure_masks` in one."""
+    """Read an RTSTRUCT and fill its contours: a voxel belongs to a structure if its centre lies inside.
+
+    Args:
+        path: the file.
+        onto: the series that was contoured (`medseg.io.results.source.read_source`), or a grid in RAS mm with axes in
+            any order. Contours hold points, not voxels, so they need a grid.
+        combine: what overlapping contours of one structure give on a slice: "xor" makes an inner contour a hole,
+            "union" does not.
+
+    Returns:
+        One boolean mask for each structure; structures without contours have empty masks. Contours that make no mask,
+        overlap, skip slices or reach beyond the image are named in ``warnings``.
+
+    Raises:
+        DataError: not an RTSTRUCT, damaged contours, or contours in another frame of reference, between the slices of
+            the grid or outside it, with the numbers.
+        UnreadableFileError: a file that is cut off.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_rtstruct, read_source, write_rtstruct
+        >>> affine, mask = np.diag([0.7, 0.7, 2.5, 1]), np.zeros((4, 3, 2), np.uint8)
+        >>> mask[1:3, 1, 0] = 1
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(f"{folder}/ct", mask + 40, affine, patient_id="P1", series_description="water")
+        ...     source = read_source(f"{folder}/ct")
+        ...     _ = write_rtstruct(f"{folder}/rtstruct.dcm", mask, affine, source, {1: "liver"})
+        ...     masks = read_rtstruct(f"{folder}/rtstruct.dcm", onto=source)
+        >>> masks.segments[0].info.name, bool((masks.mask(0) == mask).all())
+        ('liver', True)
+    """
     return structure_masks(read_structures(path), onto, combine)
 
 

@@ -64,6 +64,20 @@ def write_rtstruct(
     Raises:
         DataError: for a mask on another grid (with mm), other values, or unnamed labels.
         ValueError: for an unknown way of drawing holes.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_source, write_rtstruct
+        >>> affine, mask = np.diag([0.7, 0.7, 2.5, 1]), np.zeros((4, 3, 2), np.uint8)
+        >>> mask[1:3, 1, 0] = 1
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(f"{folder}/ct", mask + 40, affine, patient_id="P1", series_description="water")
+        ...     source = read_source(f"{folder}/ct")
+        ...     written = write_rtstruct(f"{folder}/rtstruct.dcm", mask, affine, source, {1: "liver"})
+        >>> written[1].name, written[1].number
+        ('liver', 1)
     """
     prepared = prepare_mask(mask, affine_ras, source, segments)
     identity = identity or ObjectIdentity()

@@ -76,6 +76,21 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
     Raises:
         DataError: no segmentation, values that contradict the header, frames on no regular grid or not on ``onto``.
         UnreadableFileError: a file that is cut off or cannot be decoded.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_seg, read_source, write_seg
+        >>> affine, mask = np.diag([0.7, 0.7, 2.5, 1]), np.zeros((4, 3, 2), np.uint8)
+        >>> mask[1:3, 1, 0] = 1
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(f"{folder}/ct", mask + 40, affine, patient_id="P1", series_description="water")
+        ...     source = read_source(f"{folder}/ct")
+        ...     _ = write_seg(f"{folder}/seg.dcm", mask, affine, source, {1: "liver"})
+        ...     masks = read_seg(f"{folder}/seg.dcm", onto=source)
+        >>> masks.segments[0].info.name, masks.mask(0).sum().item(), bool((masks.mask(0) == mask).all())
+        ('liver', 2, True)
     """
     where = Path(path)
     data = read_dicom(where)

@@ -65,6 +65,20 @@ def write_seg(
     Raises:
         RuntimeError: if highdicom is not installed.
         DataError: for a mask on another grid, other values, unnamed labels, or overlapping segments in a label map.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_source, write_seg
+        >>> affine, mask = np.diag([0.7, 0.7, 2.5, 1]), np.zeros((4, 3, 2), np.uint8)
+        >>> mask[1:3, 1, 0] = 1
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(f"{folder}/ct", mask + 40, affine, patient_id="P1", series_description="water")
+        ...     source = read_source(f"{folder}/ct")
+        ...     written = write_seg(f"{folder}/seg.dcm", mask, affine, source, {1: "liver"})
+        >>> written[1].name, written[1].kind.meaning
+        ('liver', 'Liver')
     """
     hd = _highdicom()
     if kind not in get_args(SegKind):

@@ -66,6 +66,11 @@ class SegmentInfo:
 
     Raises:
         DataError: for a name that DICOM cannot hold, an unknown algorithm type or colours outside 0 to 255.
+
+    Example:
+        >>> from medseg.io import SegmentInfo
+        >>> SegmentInfo("left kidney", color_rgb=(200, 120, 90)).is_uncoded
+        True
     """
 
     name: str

@@ -61,6 +61,20 @@ class SegmentMasks:
         affine_ras: 4 x 4, voxel to RAS mm.
         source: what the file refers to: ``series_uid``, ``frame_of_reference_uid``, ``sop_instance_uids``.
         warnings: findings that did not prevent reading, one line each.
+
+    Example:
+        >>> import numpy as np
+        >>> from medseg.io import SegmentInfo, SegmentMasks
+        >>> from medseg.io.results.segment_masks import Segment
+        >>> liver = Segment(SegmentInfo("liver", number=1), start=(1, 1, 0), box=np.ones((2, 1, 1), bool))
+        >>> masks = SegmentMasks((liver,), shape=(4, 3, 2), affine_ras=np.diag([0.7, 0.7, 2.5, 1]))
+        >>> masks.label_map()[:, :, 0]
+        array([[0, 0, 0],
+               [0, 1, 0],
+               [0, 1, 0],
+               [0, 0, 0]], dtype=uint8)
+        >>> round(masks.volume_ml(0), 5)
+        0.00245
     """
 
     segments: tuple[Segment, ...]

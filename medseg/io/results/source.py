@@ -66,6 +66,18 @@ class SourceSeries:
         references: what every slice is called by, by k.
         geometry: planes of the slices, by k.
         affine_ras: 4 x 4, voxel ``[i = column, j = row, k = slice along the normal]`` to RAS mm.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_source
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     source = read_source(folder)
+        >>> source.shape, source.slice_spacing_mm, len(source.references)
+        ((4, 3, 2), 2.5, 2)
     """
 
     headers: tuple[Dataset, ...]
@@ -125,6 +137,18 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
         SeriesGeometryError: slices that form no regular grid.
         UnreadableFileError: DICOM files whose header cannot be read.
         DataError: slices of several studies, patients or frames of reference, or without the UIDs that results need.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.datasets.phantom.ct_writer import write_ct_series
+        >>> from medseg.io import read_source
+        >>> affine = np.diag([0.7, 0.7, 2.5, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_ct_series(folder, np.full((4, 3, 2), 40), affine, patient_id="P1", series_description="water")
+        ...     source = read_source(folder)
+        >>> source.shape, source.affine_ras.diagonal().tolist()
+        ((4, 3, 2), [0.7, 0.7, 2.5, 1.0])
     """
     listing = list_series(folder)
     entry = choose_series(listing, series_uid)

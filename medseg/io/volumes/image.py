@@ -49,6 +49,16 @@ class Image(NamedTuple):
         array: voxels ``[i, j, k]`` in the file's own order, native byte order.
         affine_ras: 4 x 4, voxel to RAS mm.
         info: what the header says.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.io import read_image, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_image(f"{folder}/ct.mha", np.zeros((4, 3, 2), np.int16), np.diag([0.7, 0.7, 2.5, 1]))
+        ...     array, affine_ras, info = read_image(path)
+        >>> array.shape, affine_ras[2, 2].item(), info.format
+        ((4, 3, 2), 2.5, 'metaimage')
     """
 
     array: NDArray[Any]
@@ -112,6 +122,16 @@ def read_image(path: str | Path, limits: ReadLimits | None = None) -> Image:
 
     Raises:
         DataError: one line naming the file, the value found, the value expected and the fix.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.io import read_image, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_image(f"{folder}/ct.nrrd", np.full((4, 3, 2), -1000), np.diag([0.7, 0.7, 2.5, 1]))
+        ...     image = read_image(path)
+        >>> image.array.dtype.name, image.array.shape, image.affine_ras.diagonal().tolist()
+        ('int32', (4, 3, 2), [0.7, 0.7, 2.5, 1.0])
     """
     info = read_image_info(path, limits)
     if info.format == "nifti":
@@ -139,6 +159,15 @@ def write_image(path: str | Path, array: ArrayLike, affine_ras: ArrayLike) -> Pa
 
     Raises:
         ValueError: for another ending, an array that is not 3-D, or an affine that is no usable grid.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.io import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_image(f"{folder}/mask.nii.gz", np.zeros((4, 3, 2), bool), np.eye(4))
+        ...     path.name, path.is_file()
+        ('mask.nii.gz', True)
     """
     suffix = image_suffix(path)
     if suffix in _NIFTI:

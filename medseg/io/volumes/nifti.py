@@ -31,6 +31,16 @@ class NiftiVolume(NamedTuple):
         array: voxels ``[i, j, k]`` in the file's own order.
         affine_ras: 4 x 4 affine, voxel to RAS mm.
         header: the nibabel header, for writing results on the same grid.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.io import read_nifti, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_image(f"{folder}/ct.nii.gz", np.zeros((4, 3, 2), np.int16), np.eye(4))
+        ...     array, affine_ras, header = read_nifti(path)
+        >>> array.shape, affine_ras.shape, header.get_xyzt_units()[0]
+        ((4, 3, 2), (4, 4), 'mm')
     """
 
     array: NDArray[Any]
@@ -71,6 +81,16 @@ def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolum
     Raises:
         DataError: one line naming the file if it is missing, unreadable, damaged, too large, not 3-D, has no
             orientation (sform and qform codes both 0), unusable geometry or units other than millimetres.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from medseg.io import read_nifti, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_image(f"{folder}/ct.nii.gz", np.full((4, 3, 2), 40, np.int16), np.diag([0.7, 0.7, 2.5, 1]))
+        ...     volume = read_nifti(path)
+        >>> volume.array.shape, volume.array.max().item(), volume.warnings
+        ((4, 3, 2), 40, ())
     """
     path = Path(path)
     facts = read_nifti_header(path, limits)
