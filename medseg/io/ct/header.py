@@ -99,6 +99,7 @@ class SliceHeader:
         data_bytes: bytes of the file from its pixel data element to its end; -1 where that is unknown.
         long_numbers: whether a position or spacing is written with more than the 16 characters that DICOM allows.
         contradictions: geometry of a frame that its file states twice and differently, one line each.
+        frame_fault: why the frames of a multi-frame file cannot be placed, one line; "" for every other header.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class SliceHeader:
     data_bytes: int = -1
     long_numbers: bool = False
     contradictions: tuple[str, ...] = ()
+    frame_fault: str = ""
 
     @property
     def label(self) -> str:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from medseg.io.bounded.dicom_stream import HEADER_BYTES, open_dicom
 from medseg.io.bounded.errors import DataError, UnreadableFileError, os_reason
 from medseg.io.ct.codestream import check_codestream
-from medseg.io.ct.enhanced import expand_frames, is_multi_frame
 from medseg.io.ct.header import SliceHeader
 from medseg.io.privacy.names import shown, shown_reason, shown_term, shown_uid
 
@@ -84,8 +83,8 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
         DataError: for frames without a place, colour, MONOCHROME1, burned-in text, or a missing rescale.
     """
     where = header.path
-    if is_multi_frame(header):
-        expand_frames(header)  # says what is wrong with the frames: good ones were expanded before
+    if header.frame_fault:
+        raise DataError(header.frame_fault)
     samples = header.integer("SamplesPerPixel", 1)
     photometric = str(header.get("PhotometricInterpretation", ""))
     if samples != 1 or photometric != "MONOCHROME2":

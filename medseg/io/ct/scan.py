@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.io.bounded.errors import DataError, SeriesChoiceError, SeriesGeometryError, os_reason, shorten
@@ -193,11 +193,11 @@ def _numbers_text(header: SliceHeader, keyword: str, joint: str) -> str:
 
 
 def _slices(header: SliceHeader) -> list[SliceHeader]:
-    """The frames of a multi-frame file; a file whose frames cannot be placed stays one header, refused when read."""
+    """The frames of a multi-frame file; one whose frames cannot be placed stays one header that holds the reason."""
     try:
         return expand_frames(header) if is_multi_frame(header) else [header]
-    except DataError:
-        return [header]
+    except DataError as error:
+        return [replace(header, frame_fault=str(error))]
 
 
 def _files_under(folder: Path, unreadable: list[tuple[Path, str]]) -> list[Path]:

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
+from data_prep import ls
 from medseg.geometry import apply_affine
 from medseg.io.bounded.errors import DataError, SeriesGeometryError
+from medseg.io.ct.enhanced import expand_frames
+from medseg.io.ct.header import SliceHeader
 from medseg.io.ct.policy import GeometryPolicy
 from medseg.io.ct.scan import list_series
 from medseg.io.ct.series import read_series
-from tests.io._dicom_files import positions, stored_pixels, write_series
+from medseg.io.results.source import read_source
+from tests.io._dicom_files import make_slice, positions, stored_pixels, write_series
 from tests.io._enhanced_files import item, make_enhanced, write_enhanced
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
@@ -108,6 +114,48 @@ class TestVolume:
         entry = list_series(tmp_path).series[0]
         assert (entry.file_count, len(entry.headers)) == (1, 4)
         assert "1 files, 4 frames" in str(entry)
+
+
+class TestFramesAreExpandedOnce:
+    @pytest.fixture
+    def expanded(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Names of the files whose frames were expanded, one for each call, whichever module called."""
+        names: list[str] = []
+
+        def counted(header: SliceHeader) -> list[SliceHeader]:
+            names.append(header.path.name)
+            return expand_frames(header)
+
+        modules = [module for name, module in sys.modules.items() if name.startswith(("medseg.", "data_prep."))]
+        callers = [module for module in modules if getattr(module, "expand_frames", None) is expand_frames]
+        for module in callers:
+            monkeypatch.setattr(module, "expand_frames", counted)
+        return names
+
+    @pytest.mark.parametrize("damaged", [False, True], ids=["good", "damaged"])
+    @pytest.mark.parametrize("command", ["read_series", "read_source", "ls", "ls --deep"])
+    def test_through_a_whole_command(self, tmp_path: Path, expanded: list[str], command: str, damaged: bool) -> None:
+        for name, where in (("a.dcm", positions(6)[:3]), ("b.dcm", positions(6)[3:])):
+            # The damaged file has the geometry of a single slice, so that only its frames can be refused.
+            data = make_slice(stored_pixels(0), where[0], NumberOfFrames=3) if damaged else make_enhanced(where)
+            data.save_as(tmp_path / name, enforce_file_format=True)
+        with contextlib.suppress(DataError):
+            if command.startswith("ls"):
+                ls.main([str(tmp_path), *command.split()[1:]])
+            else:
+                {"read_series": read_series, "read_source": read_source}[command](tmp_path)
+        assert expanded == ["a.dcm", "b.dcm"]
+
+    def test_the_listing_keeps_the_frames_or_the_reason_why_there_are_none(self, tmp_path: Path) -> None:
+        write_enhanced(tmp_path / "good" / "a.dcm", positions(3))
+        data = make_enhanced(positions(3))
+        del data.PerFrameFunctionalGroupsSequence
+        (tmp_path / "bad").mkdir()
+        data.save_as(tmp_path / "bad" / "a.dcm", enforce_file_format=True)
+        good, bad = (list_series(tmp_path / name).series[0].headers for name in ("good", "bad"))
+        assert [(header.frame, header.frame_fault) for header in good] == [(1, ""), (2, ""), (3, "")]
+        assert [header.frame for header in bad] == [0]
+        assert "without functional groups" in bad[0].frame_fault
 
 
 class TestRefusals:
