@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.errors import ConfigurationError
+from medseg.io.bounded.archive import ARCHIVE_SUFFIXES
 from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["REQUIRED_KEYS", "Bundle", "read_bundle"]
@@ -29,6 +30,8 @@ class Bundle:
         labels: class name of each mask value, from ``network_data_format.outputs.pred.channel_def``.
         config_sha256: SHA-256 of ``configs/inference.json``.
         has_progress: whether the config has the key ``progress`` (the sliding-window bar).
+        archive: the archive that ``root`` was unpacked from for a while, or None; see
+            `medseg.inference.bundle_archive.open_bundle`.
 
     >>> read_bundle("bundles/lits_liver_segmentation").labels
     {0: 'background', 1: 'liver'}
@@ -42,6 +45,7 @@ class Bundle:
     labels: dict[int, str]
     config_sha256: str
     has_progress: bool
+    archive: Path | None = None
 
 
 def read_bundle(root: str | Path) -> Bundle:
@@ -60,6 +64,11 @@ def read_bundle(root: str | Path) -> Bundle:
     """
     root = Path(root)
     if not root.is_dir():
+        if root.is_file():
+            raise ConfigurationError(
+                f"{root}: is a file, expected a bundle folder (with configs/inference.json) or an archive of one "
+                f"({', '.join(ARCHIVE_SUFFIXES)})"
+            )
         raise ConfigurationError(f"{root}: no such bundle folder; expected one with configs/inference.json")
     config_path, metadata_path = root / "configs" / "inference.json", root / "configs" / "metadata.json"
     config, metadata = _read_object(config_path), _read_object(metadata_path)

@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
@@ -19,7 +20,10 @@ from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import file_size
 from medseg.io.bounded.voxel_data import one_line
 
-__all__ = ["ArchiveLimits", "extract_archive"]
+__all__ = ["ARCHIVE_SUFFIXES", "ArchiveLimits", "extract_archive", "is_archive", "unpacked"]
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Endings of the names of archives that commands take where they take a folder."""
 
 _CHUNK = 1024 * 1024
 _FREE_BYTES = 64 * 1024 * 1024  # below this the ratio does not matter
@@ -49,6 +53,40 @@ class _Member(NamedTuple):
 
     name: PurePosixPath
     opener: Any
+
+
+def is_archive(path: str | Path) -> bool:
+    """True for a file whose name ends in one of ``ARCHIVE_SUFFIXES``; upper and lower case do not matter."""
+    path = Path(path)
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
+
+
+@contextmanager
+def unpacked(path: str | Path, limits: ArchiveLimits | None = None) -> Iterator[Path]:
+    """Give a folder with the files of an archive while the block runs, so that code that reads folders reads archives.
+
+    The folder lies in the system's folder for temporary files (set TMPDIR to choose another disk), can be read by its
+    owner only, and is removed when the block ends. Its last part is the archive's name: a message that names a file in
+    it names the archive too.
+
+    Args:
+        path: the archive. Every other path, such as a folder, is given as it is.
+        limits: the bounds, by default those of :class:`ArchiveLimits`.
+
+    Yields:
+        The folder, or ``path`` itself.
+
+    Raises:
+        DataError: as `extract_archive`.
+    """
+    path = Path(path)
+    if not is_archive(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="medseg-") as temporary:
+        folder = Path(temporary) / path.name
+        extract_archive(path, folder, limits)
+        yield folder
 
 
 def extract_archive(path: str | Path, folder: str | Path, limits: ArchiveLimits | None = None) -> list[Path]:
@@ -84,6 +122,8 @@ def extract_archive(path: str | Path, folder: str | Path, limits: ArchiveLimits 
     except DataError:
         raise
     except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, such as a full disk
+            raise DataError(f"{path}: cannot be unpacked into {folder.parent} ({error.strerror})") from error
         raise UnreadableFileError(
             f"{path}: cannot be unpacked as a zip or tar archive ({one_line(error)}); fetch the archive again"
         ) from error
@@ -100,7 +140,7 @@ def _unpack(path: Path, target: Path, stored: int, limits: ArchiveLimits) -> lis
     files: list[PurePosixPath] = []
     for member in _members(path, limits):
         if len(seen) >= limits.max_files:
-            raise DataError(f"{path}: more than {limits.max_files} members; raise max_files if the archive is right")
+            raise DataError(f"{path}: more than {limits.max_files} members; if that is right, unpack it by hand")
         # Names that differ only in case are one file on some file systems.
         if str(member.name).casefold() in seen:
             if member.opener is None:
@@ -125,7 +165,7 @@ def _copy(path: Path, source: IO[bytes], sink: IO[bytes], left: int, limits: Arc
         if count > left:
             raise DataError(
                 f"{path}: unpacks to more than {limits.max_bytes} bytes or {limits.max_ratio:g} times its {stored} "
-                "bytes; raise max_bytes or max_ratio if the archive is right"
+                "bytes; if that is right, unpack it by hand"
             )
         sink.write(chunk)
     return count

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from medseg.io.bounded.archive import ArchiveLimits, extract_archive
+from medseg.io.bounded.archive import ArchiveLimits, extract_archive, is_archive, unpacked
 from medseg.io.bounded.errors import DataError
 
 FILES = {"a.nii": b"one", "sub/b.txt": b"two" * 1000, "sub/deep/c": b""}
@@ -163,3 +165,58 @@ def test_a_folder_with_files_is_never_written_into(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a new or empty folder"):
         extract_archive(path, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("medseg.io.bounded.archive._copy", full)
+    path = make_zip(tmp_path / "a.zip", FILES)
+    refused(path, tmp_path / "out", r"a\.zip: cannot be unpacked into .* \(No space left on device\)$")
+
+
+class TestUnpacked:
+    @pytest.fixture(autouse=True)
+    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """An empty folder for temporary files."""
+        folder = tmp_path / "temporary"
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        return folder
+
+    @pytest.mark.parametrize("name", ["cases.zip", "CASES.ZIP", "cases.tar", "cases.tar.gz", "cases.tgz", "a.tar.xz"])
+    def test_an_archive_is_a_folder_of_its_name_while_the_block_runs(
+        self, tmp_path: Path, temporary: Path, name: str
+    ) -> None:
+        path = (make_zip if name.lower().endswith("zip") else make_tar)(tmp_path / name, FILES)
+        with unpacked(path) as folder:
+            assert folder.name == name
+            assert folder.parent.parent == temporary
+            assert folder.parent.stat().st_mode & 0o077 == 0, "others cannot read what may be patient data"
+            assert {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == FILES
+        assert not list(temporary.iterdir())
+
+    def test_nothing_is_left_after_an_error_in_the_block(self, tmp_path: Path, temporary: Path) -> None:
+        path = make_zip(tmp_path / "a.zip", FILES)
+        with pytest.raises(RuntimeError, match="of the block"), unpacked(path):
+            raise RuntimeError("error of the block")
+        assert not list(temporary.iterdir())
+
+    def test_nothing_is_left_after_a_refusal(self, tmp_path: Path, temporary: Path) -> None:
+        path = make_zip(tmp_path / "a.zip", FILES)
+        words = "more than 2 members; if that is right, unpack it by hand"
+        with pytest.raises(DataError, match=words), unpacked(path, ArchiveLimits(max_files=2)):
+            pytest.fail("the block must not run")
+        assert not list(temporary.iterdir())
+
+    @pytest.mark.parametrize("name", ["folder", "folder.zip", "file.nii", "absent", "absent.zip"])
+    def test_any_other_path_is_given_as_it_is(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        if name.startswith("folder"):
+            path.mkdir()
+        elif name.startswith("file"):
+            path.touch()
+        assert not is_archive(path)
+        with unpacked(path) as found:
+            assert found == path
