@@ -123,6 +123,8 @@ def _cohort(args: argparse.Namespace, options: Sequence[str]) -> int:
 
 def _check_usage(args: argparse.Namespace, options: Sequence[str]) -> None:
     for folder in filter(None, (args.input, args.xml)):
+        if folder.is_file():
+            raise UsageError(f"{folder}: is a file, expected a folder; unpack an archive first, for all workers")
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
         inner, outer = args.output.resolve(), folder.resolve()

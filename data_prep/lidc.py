@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
-from data_prep._options.command_line import (
-    EXIT_CODES,
-    OneLineParser,
-    UsageError,
-    input_names,
-    new_folder,
-    output_path,
-    run_command,
-)
+from data_prep._options.archives import check_folder, run_unpacked
+from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, output_path
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 
@@ -31,7 +24,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    return run_command(lambda: _run(args), args)
+    return run_unpacked(_run, args, ("dicom", "xml"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--dicom", type=Path, metavar="DIR", help="folder with the CT (recursive)")
+    source.add_argument("--dicom", type=Path, metavar="DIR", help="folder or archive with the CT (recursive)")
     source.add_argument(
         "--no-ct",
         action="store_true",
@@ -50,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
         "the first pixel lies in the patient is then unknown",
     )
     parser.add_argument(
-        "--xml", type=Path, metavar="DIR", help="folder with the XML files (default: the --dicom folder)"
+        "--xml",
+        type=Path,
+        metavar="DIR",
+        help="folder or archive (.zip, .tar.gz ...) with the XML files, such as LIDC-XML-only.zip (default: --dicom)",
     )
     parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument(
@@ -113,8 +109,7 @@ def _private(case: LidcCase, args: argparse.Namespace, pseudonyms: SeriesPseudon
 
 def _check_words(args: argparse.Namespace) -> None:
     for folder in filter(None, (args.dicom, args.xml)):
-        if not folder.is_dir():
-            raise UsageError(f"{folder}: no such folder")
+        check_folder(folder)
     if args.no_ct and args.pseudonym_key is not None:
         raise UsageError("--pseudonym-key needs the CT: without it no header says who the patient is")
     if args.no_ct and not args.series:
