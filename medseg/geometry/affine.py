@@ -61,7 +61,7 @@ def apply_affine(affine: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
     """Map points with shape ``(..., 3)`` through a 4 x 4 affine.
 
     Raises:
-        ValueError: for a matrix that is no invertible 4 x 4 affine, or points without three coordinates.
+        ValueError: for a matrix that is not an invertible 4 x 4 affine, or points without three coordinates.
     """
     matrix = _as_affine(affine)
     pts = np.asarray(points, dtype=np.float64)
@@ -125,7 +125,7 @@ def make_affine(
 
 
 def corner_displacement_mm(affine_a: ArrayLike, affine_b: ArrayLike, shape: Sequence[int]) -> float:
-    """Largest distance in mm between the positions that two affines give to the eight corner voxels of a grid."""
+    """Largest distance in mm between the positions of a grid's eight corner voxels under two affines."""
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape[:3]], indexing="ij"), axis=-1).reshape(-1, 3)
     shift = apply_affine(affine_a, corners) - apply_affine(affine_b, corners)
     return float(np.linalg.norm(shift, axis=1).max())

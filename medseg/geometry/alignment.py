@@ -1,4 +1,4 @@
-"""How the grids of two volumes that belong together differ: not at all, in axis order, by a header's sign, or truly."""
+"""How the grids of two volumes differ: not at all, in axis order, by a wrong sign in a header, or in position."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from medseg.geometry.regrid import SAME_GRID_MM, Reordering, find_reordering
 __all__ = ["Alignment", "AlignmentKind", "compare_grids"]
 
 AlignmentKind = Literal["same", "reordered", "header_flipped", "misregistered"]
-"""How a grid lies to its reference:
+"""How a grid relates to its reference grid:
 
 * "same": equal shapes, and no corner voxel is displaced by more than the tolerance;
 * "reordered": the same physical points, stored with axes permuted or reversed;
-* "header_flipped": equal shapes and spacings along equal lines, but some axes are said to run the other way and the
-  volumes do not cover the same space: the usual trace of a writer that changed a sign and not the array;
+* "header_flipped": equal shapes, spacings and axis lines, but one header reverses some axes and the volumes do not
+  cover the same space. Programs that change a sign in the header and not the array leave such files;
 * "misregistered": anything else.
 """
 
-_DIRECTION_FRACTION = 1e-3  # of the spacing: how far a header's columns may differ in all but their sign
+_DIRECTION_FRACTION = 1e-3  # of the spacing: how far the columns may differ apart from their sign
 
 
 class Alignment(NamedTuple):
@@ -58,7 +58,7 @@ class Alignment(NamedTuple):
         return f"corners lie up to {self.displacement_mm:.3f} mm apart{self._if_reordered()}"
 
     def _if_reordered(self) -> str:
-        """What remains where axes are turned or exchanged: small if the grid is, beyond that, only shifted."""
+        """The displacement that remains after re-ordering, in words; small if the grid is otherwise only shifted."""
         order = self.reordering
         if order.is_identity or np.isinf(order.displacement_mm):
             return ""
@@ -72,10 +72,10 @@ def compare_grids(
     reference_shape: Sequence[int],
     tolerance_mm: float = SAME_GRID_MM,
 ) -> Alignment:
-    """Say how a grid lies to a reference grid, from affines and shapes alone.
+    """Compare a grid with a reference grid by affines and shapes alone.
 
     A header cannot tell whether it is right: a label whose array belongs to the image index by index, but whose header
-    reverses an axis *and* moves the origin to the other end, is "reordered" here. Only the contents can contradict.
+    reverses an axis *and* moves the origin to the other end, is "reordered" here. Only the voxel values can show that.
 
     Args:
         affine: 4 x 4 affine of the grid, voxel to mm.
@@ -85,13 +85,13 @@ def compare_grids(
         tolerance_mm: largest corner displacement that counts as rounding.
 
     Raises:
-        ValueError: for a matrix that is no affine, or a shape without three lengths.
+        ValueError: for a matrix that is not an affine, or a shape without three lengths.
     """
     for name, lengths in (("shape", shape), ("reference_shape", reference_shape)):
         if len(lengths) != 3:
             raise ValueError(f"{name} is {tuple(lengths)}, expected three lengths")
     for matrix in (affine, reference_affine):
-        spacing_of(matrix)  # refuses what is no affine
+        spacing_of(matrix)  # refuses what is not an affine
     equal_shapes = tuple(shape) == tuple(reference_shape)
     shift = corner_displacement_mm(affine, reference_affine, shape) if equal_shapes else float("inf")
     order = find_reordering(affine, shape, reference_affine, reference_shape)

@@ -1,4 +1,4 @@
-"""Closed outlines with whole-number vertices to pixel masks, with an explicit rule for the outline's own pixels."""
+"""Pixel masks of closed outlines with whole-number vertices, with an explicit rule for the pixels on the outline."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _outline_pixels(points: NDArray[np.int64], size: NDArray[np.int64]) -> NDArr
     edge[points[:, 0], points[:, 1]] = True
     steps = np.diff(points, axis=0, append=points[:1])
     if np.abs(steps).max() <= 1:
-        return edge  # an outline that goes from neighbour to neighbour
+        return edge  # every vertex is a neighbour of the next
     parts = np.gcd(steps[:, 0], steps[:, 1])
     for index in np.flatnonzero(parts > 1):
         inner = points[index] + np.arange(1, parts[index])[:, None] * (steps[index] // parts[index])

@@ -1,4 +1,4 @@
-"""Affines taken apart into spacing, rotation and shear, and straight grids for sheared volumes."""
+"""Affines split into spacing, rotation and shear, and straight grids for sheared volumes."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class Grid(NamedTuple):
 
 
 def decompose(affine: ArrayLike) -> AffineParts:
-    """Take an affine apart by the polar decomposition of its axis directions.
+    """Split an affine into its parts by the polar decomposition of its axis directions.
 
     The polar decomposition gives the nearest rotation in the least-squares sense, whatever the order of the axes; the
     spacing is taken from the columns first, since a header's own spacing field may contradict them.
 
     Raises:
-        ValueError: for a matrix that is no invertible 4 x 4 affine.
+        ValueError: for a matrix that is not an invertible 4 x 4 affine.
     """
     matrix = np.asarray(affine, dtype=np.float64)
     direction = direction_of(matrix)
@@ -82,14 +82,14 @@ def straight_grid(affine: ArrayLike, shape: Sequence[int]) -> Grid:
 
     It has the nearest rotation's axes and the same spacing, and starts at the smallest coordinates along them. ITK
     based tools refuse sheared volumes; resampling onto this grid makes them readable without losing a corner. A grid
-    without shear is given back as it is.
+    without shear is returned unchanged.
 
     Args:
         affine: 4 x 4, voxel to mm.
         shape: number of voxels along the three array axes.
 
     Raises:
-        ValueError: for a matrix that is no affine.
+        ValueError: for a matrix that is not an affine.
     """
     parts = decompose(affine)
     corners = np.array(list(product(*[(0, n - 1) for n in shape[:3]])), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Grids that are parts of one lattice: the same voxels, another extent."""
+"""Grids on one lattice: the same voxel positions, a different extent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def lattice_shift(
     Args:
         affine: 4 x 4 affine of the grid, voxel to mm.
         shape: its three lengths.
-        reference_affine: affine of the reference in the same world frame; its axes must run alike (not re-ordered).
+        reference_affine: affine of the reference in the same world frame; its axes must run in the same order
+            and directions.
         tolerance_mm: largest distance of a corner voxel from the voxel of the lattice that it falls on.
 
     Returns:

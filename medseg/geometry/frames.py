@@ -23,7 +23,7 @@ def world_affine(affine_ras: ArrayLike, frame: WorldFrame) -> Affine:
         frame: "RAS" or "LPS".
 
     Raises:
-        ValueError: for an unknown frame or a matrix that is no invertible 4 x 4 affine.
+        ValueError: for an unknown frame or a matrix that is not an invertible 4 x 4 affine.
     """
     if frame not in get_args(WorldFrame):
         raise ValueError(f"frame is {frame!r}, expected 'RAS' (NIfTI, MONAI) or 'LPS' (DICOM, ITK)")
@@ -43,7 +43,7 @@ def voxel_to_world(points_vox: ArrayLike, affine_ras: ArrayLike, frame: WorldFra
         float64 points of the same shape.
 
     Raises:
-        ValueError: for an unknown frame, points without three coordinates, or a matrix that is no affine.
+        ValueError: for an unknown frame, points without three coordinates, or a matrix that is not an affine.
     """
     return apply_affine(world_affine(affine_ras, frame), points_vox)
 
@@ -60,8 +60,8 @@ def world_to_voxel(points_mm: ArrayLike, affine_ras: ArrayLike, frame: WorldFram
         float64 points ``(..., 3)`` in array order; round them to get the voxel that holds the point.
 
     Raises:
-        ValueError: for an unknown frame, points without three coordinates, or a matrix that is no affine.
+        ValueError: for an unknown frame, points without three coordinates, or a matrix that is not an affine.
     """
     affine = world_affine(affine_ras, frame)
-    apply_affine(affine, np.zeros(3))  # refuses what is no affine before it is inverted
+    apply_affine(affine, np.zeros(3))  # refuses what is not an affine before it is inverted
     return apply_affine(np.linalg.inv(affine), points_mm)

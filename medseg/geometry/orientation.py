@@ -34,7 +34,7 @@ def direction_to_codes(direction_ras: ArrayLike, convention: CodeConvention = "t
     """Letters of the array axes, e.g. ``("R", "A", "S")``.
 
     Every array axis gets the letter of the world axis it is closest to, each world axis being used once: the closest
-    pair is taken first, so that also an oblique volume whose two axes lean to the same side gets three letters.
+    pair is taken first. An oblique volume with two axes that lean to the same side therefore gets three letters too.
 
     Args:
         direction_ras: 3 x 3 matrix whose columns are the directions of the array axes in RAS.

@@ -1,4 +1,4 @@
-"""Planar masks to closed polygons along the borders of their pixels, and polygons back to masks, exactly."""
+"""Closed polygons along the pixel borders of a planar mask, and the same mask from these polygons, exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medseg.geometry.contours import PatchMask
 __all__ = ["HoleStyle", "fill_even_odd", "trace_pixel_borders"]
 
 HoleStyle = Literal["keyhole", "separate"]
-"""How a hole is drawn: joined to the outer border by a channel of no width, or as a polygon of its own."""
+"""How a hole is drawn: joined to the outer border by a channel of zero width, or as a separate polygon."""
 
 # Directions along the lattice of pixel corners in counter-clockwise order, so that +1 is a left turn.
 _STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
@@ -38,14 +38,14 @@ def trace_pixel_borders(mask: ArrayLike, holes: HoleStyle = "keyhole") -> list[N
     Args:
         mask: bool ``[x, y]``.
         holes: "keyhole" gives one polygon for each connected part, with every hole joined to it by a channel that is
-            walked forth and back (the only form that DICOM's ``CLOSED_PLANAR`` allows); "separate" gives outer borders
-            (counter-clockwise in x, y) and holes (clockwise) as polygons of their own.
+            passed in both directions (the only form that DICOM's ``CLOSED_PLANAR`` allows); "separate" gives a polygon
+            for each outer border (counter-clockwise in x, y) and each hole (clockwise).
 
     Returns:
         Polygons ``(n, 2)`` in pixel indices, not repeating the first vertex, without vertices on straight stretches.
 
     Raises:
-        ValueError: if the mask has not two axes, or for an unknown style.
+        ValueError: if the mask does not have two axes, or for an unknown style.
     """
     from scipy import ndimage
 
@@ -69,7 +69,7 @@ def fill_even_odd(points: ArrayLike, shape: Sequence[int]) -> PatchMask:
     """Pixels whose centre lies within a polygon by the even-odd rule; parts outside the slice are cut off.
 
     A centre exactly on an edge belongs to the polygon on the side of larger x, or for edges along x of larger y, so
-    polygons that share an edge never both claim a pixel. Edges that are walked forth and back cancel exactly.
+    polygons that share an edge never both claim a pixel. Edges that are passed once in each direction cancel exactly.
 
     Args:
         points: vertices ``(n, 2)`` in pixel indices, n >= 3; the last is joined to the first.
@@ -98,7 +98,7 @@ def fill_even_odd(points: ArrayLike, shape: Sequence[int]) -> PatchMask:
 def _crossings(vertices: NDArray[np.float64], rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Where the edges cross the lines y = 0, 1 ... rows - 1: x positions, and the y of each."""
     ends = np.roll(vertices, -1, axis=0)
-    # From the lower to the upper end, so that an edge and its way back give the same number to the last bit.
+    # From the lower to the upper end, so that an edge gives the same number to the last bit in both directions.
     upward = (ends[:, 1] > vertices[:, 1])[:, None]
     low, high = np.where(upward, vertices, ends), np.where(upward, ends, vertices)
     first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
@@ -119,7 +119,7 @@ def _walk_borders(mask: NDArray[np.bool_], components: NDArray[np.int32]) -> lis
     leaving[start[:, 0] * width + start[:, 1], heading] = np.arange(len(start))
     at = end[:, 0] * width + end[:, 1]
     following = np.full(len(start), -1, dtype=np.int64)
-    # Where two pixels touch at a corner the left turn stays with the same pixel: parts are joined by edges alone.
+    # Where two pixels touch at a corner, the left turn stays with the same pixel: only edges join pixels.
     for turn in (3, 0, 1):
         candidate = leaving[at, (heading + turn) % 4]
         following = np.where(candidate >= 0, candidate, following)
@@ -174,8 +174,8 @@ def _join_holes(borders: list[_Border]) -> list[NDArray[np.int64]]:
 def _with_keyholes(outer: NDArray[np.int64], holes: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Join every hole at its leftmost corner to the first border to its left, along the pixel corners of that row.
 
-    All pixels on both sides of the channel belong to the part: between the two borders there is none other, and the
-    border that is met has a smaller x and so has been joined already.
+    All pixels on both sides of the channel belong to the part, since there is no other border between the two. The
+    border that is met has a smaller x, so it has been joined already.
     """
     rotated = [np.roll(hole, -int(np.lexsort((hole[:, 1], hole[:, 0]))[0]), axis=0) for hole in holes]
     rotated.sort(key=lambda hole: (int(hole[0, 0]), int(hole[0, 1])))

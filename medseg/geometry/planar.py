@@ -1,4 +1,4 @@
-"""Planar contours in patient millimetres to a slice of an image and back, and their masks."""
+"""Planar contours: from patient millimetres to a slice of an image and back, and their masks."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ SAME_GRID_MM = 0.01
 
 
 class Reordering(NamedTuple):
-    """How an array's axes are permuted and flipped to lie like another grid.
+    """How an array's axes are permuted and flipped to match another grid.
 
     Attributes:
         axes: source axis for every target axis.
-        flips: whether the target axis runs against its source axis.
+        flips: whether the target axis runs in the opposite direction of its source axis.
         displacement_mm: largest distance between corner voxels after re-ordering; infinite if the shapes differ.
     """
 
@@ -88,16 +88,16 @@ def find_reordering(
 def closest_ras(affine_ras: ArrayLike, shape: Sequence[int]) -> Reordering:
     """The axis order and directions in which an array's axes run closest to Right, Anterior, Superior.
 
-    Nothing is resampled: an oblique grid stays as oblique as it is, and ``displacement_mm`` is 0.
+    Nothing is resampled: an oblique grid stays oblique, and ``displacement_mm`` is 0.
 
     Args:
         affine_ras: 4 x 4, voxel to RAS mm.
         shape: the array's three lengths.
 
     Raises:
-        ValueError: for a matrix that is no invertible 4 x 4 affine, or a shape without three lengths.
+        ValueError: for a matrix that is not an invertible 4 x 4 affine, or a shape without three lengths.
     """
-    spacing_of(affine_ras)  # refuses what is no affine
+    spacing_of(affine_ras)  # refuses what is not an affine
     if len(shape) != 3:
         raise ValueError(f"shape is {tuple(shape)}, expected three lengths")
     codes = orientation_codes(affine_ras)

@@ -21,7 +21,7 @@ class ShearPlan(NamedTuple):
             from 0 upwards; the slice that the canvas is aligned with is moved by whole pixels.
         shape: columns and rows of the canvas: no pixel of any slice is lost.
         origin_lps: mm, centre of the canvas's first pixel in the plane of the first slice.
-        largest_mm: longest way that a slice is moved relative to another.
+        largest_mm: largest distance by which one slice is moved relative to another.
     """
 
     shifts: NDArray[np.float64]
@@ -57,7 +57,7 @@ def plan_shear(
 def shift_plane(
     plane: NDArray[np.generic], shift: ArrayLike, shape: tuple[int, int], fill: float
 ) -> NDArray[np.float32]:
-    """Move a plane on a larger canvas by a number of pixels, linear between pixels; what lies outside is ``fill``.
+    """Move a plane on a larger canvas by a number of pixels, interpolated linearly; all around it becomes ``fill``.
 
     Args:
         plane: values, two axes.

@@ -1,4 +1,4 @@
-"""Uneven slices along their normal: the regular runs among them, and the regular grid that linear blending fills."""
+"""Slices with uneven spacing: the evenly spaced runs among them, and an even grid filled by linear interpolation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SliceGrid(NamedTuple):
         along_mm: positions of the output slices along the normal, from the first input slice to the last.
         lower: index of the lower input slice.
         weight: share of the upper input slice, 0 <= weight < 1; 0 means that the slice is taken as it is.
-        unused: number of input slices that no output slice takes from.
+        unused: number of input slices that no output slice uses.
     """
 
     along_mm: NDArray[np.float64]
@@ -79,8 +79,8 @@ def _nearest(along: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[n
 def regular_runs(along_mm: ArrayLike) -> list[slice]:
     """Stretches of evenly spaced slices, in order; every slice is in at most one of them.
 
-    Of neighbouring stretches the longer one takes the slice between them. Two slices further apart than 1.5 times the
-    median step make no run, nor does a slice alone.
+    A slice between two stretches goes to the longer one. Two slices further apart than 1.5 times the median step do
+    not make a run, and neither does a single slice.
 
     Args:
         along_mm: sorted positions, none of them equal.
@@ -96,7 +96,8 @@ def regular_runs(along_mm: ArrayLike) -> list[slice]:
     limit = 1.5 * float(np.median(steps))
     free = np.ones(len(along), bool)
     runs = []
-    for start, stop in sorted(stretches, key=lambda ends: ends[0] - ends[1]):  # stable: of equals the first
+    # The sort is stable: of equally long stretches the first comes first.
+    for start, stop in sorted(stretches, key=lambda ends: ends[0] - ends[1]):
         while start < stop and not free[start]:
             start += 1
         while stop > start and not free[stop - 1]:

@@ -1,4 +1,4 @@
-"""Parallel slices to one regular grid: order and affine from positions alone, with every irregularity named."""
+"""The regular grid of parallel slices: order and affine from positions alone, and every irregularity by name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LINE_FLOOR_MM = 0.05
 
 
 class StackProblem(NamedTuple):
-    """Why slices form no regular grid.
+    """Why slices do not form a regular grid.
 
     Attributes:
         kind: "duplicate", "tilt", "missing", "variable" or "shifted".
@@ -84,13 +84,13 @@ def distinct_steps(along_mm: ArrayLike) -> list[float]:
 
 
 def find_problem(positions_lps: ArrayLike, normal: ArrayLike) -> StackProblem | None:
-    """The first reason why sorted slices form no regular grid, or None; see `find_problems`."""
+    """The first reason why sorted slices do not form a regular grid, or None; see `find_problems`."""
     found = find_problems(positions_lps, normal)
     return found[0] if found else None
 
 
 def find_problems(positions_lps: ArrayLike, normal: ArrayLike) -> list[StackProblem]:
-    """Every reason why sorted slices form no regular grid, at most one of each kind.
+    """Every reason why sorted slices do not form a regular grid, at most one of each kind.
 
     Checked in this order: duplicates (closer than 0.01 mm; the later checks look at one slice of each position); tilt
     (more than 0.1 degree); missing slices (every step is a whole multiple of the smallest, and at least half of them
@@ -169,7 +169,7 @@ def _find_shift(positions: NDArray[np.float64]) -> StackProblem | None:
 
 
 def _find_sway(positions: NDArray[np.float64], along: NDArray[np.float64]) -> StackProblem | None:
-    """Slices beside the straight line, where uneven steps along it are known already."""
+    """Slices off the straight line, looked for when uneven steps along it have been found already."""
     share = (along - along[0]) / (along[-1] - along[0])
     line = positions[0] + share[:, None] * (positions[-1] - positions[0])
     return _off_the_line(positions, line, "beside the straight line from first to last slice")
@@ -190,9 +190,9 @@ def _numbers(values: Sequence[float], joint: str = ", ", limit: int = 10) -> str
 
 
 def longest_regular_run(along_mm: ArrayLike) -> tuple[slice, list[float]]:
-    """The longest stretch of sorted slices without a gap, and where slices are missing beside it.
+    """The longest stretch of sorted slices without a gap, and the positions of the other slices.
 
-    A gap is a step of more than 1.5 times the median step. Of two equally long runs the first wins.
+    A gap is a step of more than 1.5 times the median step. Of two equally long runs the first is taken.
 
     Returns:
         The slice of indices to keep, and the positions in mm of the slices left out (present, but beyond a gap).
