@@ -1,1 +1,1 @@
-"""Guards that every reader and writer stands on: errors, limits, atomic writes, archives, weights."""
+"""What all readers and writers use: errors, limits, atomic writes, archives, weights."""

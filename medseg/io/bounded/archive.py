@@ -1,4 +1,4 @@
-"""Unpacking zip and tar archives of unknown origin: names, links, bytes, ratio and number of files within bounds."""
+"""Unpack zip and tar archives of unknown origin, with limits on names, links, bytes, ratio and number of files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Endings of the names of archives that commands take where they take a folder."""
 
 _CHUNK = 1024 * 1024
-_FREE_BYTES = 64 * 1024 * 1024  # below this the ratio does not matter
+_FREE_BYTES = 64 * 1024 * 1024  # up to this size the ratio is not checked
 _MAX_NAME = 1000
 _MAX_EXTENDED = 1024 * 1024
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error)
@@ -39,7 +39,7 @@ class ArchiveLimits:
     Attributes:
         max_bytes: bytes of all files as they are written.
         max_files: number of files and folders.
-        max_ratio: written bytes for each byte of the archive, checked beyond 64 MiB. Archives of nothing but empty
+        max_ratio: written bytes for each byte of the archive, checked beyond 64 MiB. Archives that hold only empty
             masks may need more than the default.
     """
 
@@ -92,8 +92,8 @@ def unpacked(path: str | Path, limits: ArchiveLimits | None = None) -> Iterator[
 def extract_archive(path: str | Path, folder: str | Path, limits: ArchiveLimits | None = None) -> list[Path]:
     """Unpack a ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.bz2`` or ``.tar.xz`` archive into a new folder.
 
-    The folder appears whole or not at all. Bytes are counted as they are written, whatever the archive declares. Owners
-    and permissions of the archive are not taken over.
+    The folder appears complete or not at all. Bytes are counted while they are written, whatever the archive declares.
+    Owners and permissions in the archive are ignored.
 
     Args:
         path: the archive; its kind is found from the contents.
@@ -104,8 +104,9 @@ def extract_archive(path: str | Path, folder: str | Path, limits: ArchiveLimits 
         The files, in the order of their names.
 
     Raises:
-        DataError: one line naming the archive and the member: a path out of the folder, a link or device, a name given
-            twice, an encrypted member, too many files or bytes, a damaged archive, or a folder that is not empty.
+        DataError: one line naming the archive and the member: a path that leads out of the folder, a link or device, a
+            name given twice, an encrypted member, too many files or bytes, a damaged archive, or a folder that is not
+            empty.
     """
     path, folder, limits = Path(path), Path(folder), limits or ArchiveLimits()
     stored = file_size(path)
@@ -145,7 +146,9 @@ def _unpack(path: Path, target: Path, stored: int, limits: ArchiveLimits) -> lis
         if str(member.name).casefold() in seen:
             if member.opener is None:
                 continue
-            raise DataError(f"{path}: the member {str(member.name)!r} is there twice; the archive contradicts itself")
+            raise DataError(
+                f"{path}: the member {str(member.name)!r} occurs twice, expected once; fetch the archive again"
+            )
         seen.add(str(member.name).casefold())
         place = target / member.name
         if member.opener is None:
@@ -195,9 +198,9 @@ def _zip_members(path: Path, limits: ArchiveLimits) -> Iterator[_Member]:
 
 
 def _check_directory(path: Path, limits: ArchiveLimits) -> None:
-    """Refuse a zip file whose list of members alone would fill the memory: zipfile reads it whole on opening.
+    """Refuse a zip file whose list of members alone would fill the memory: zipfile reads all of it on opening.
 
-    The list's size stands in the end record: at least 46 bytes a member, and a name.
+    The end record of the archive gives the size of the list: at least 46 bytes for each member, and a name.
     """
     with path.open("rb") as stream:
         stream.seek(max(file_size(path) - 65536 - 22, 0))
@@ -235,7 +238,7 @@ class _BoundedTarInfo(tarfile.TarInfo):
 def _tar_members(path: Path) -> Iterator[_Member]:
     with tarfile.open(path, "r|*", tarinfo=_BoundedTarInfo) as archive:
         for info in archive:
-            archive.members = []  # type: ignore[attr-defined]  # a million of them would be a GiB
+            archive.members = []  # type: ignore[attr-defined]  # a million of them would take a GiB of memory
             name = _safe_name(path, info.name)
             if not (info.isreg() or info.isdir()):
                 raise DataError(f"{path}: member {info.name[:80]!r} is a link or device, expected files and folders")
@@ -246,7 +249,7 @@ def _safe_name(path: Path, name: str) -> PurePosixPath:
     """The member's place relative to the folder.
 
     Raises:
-        DataError: for names that are absolute, leave the folder, or mean another place on another system.
+        DataError: for names that are absolute, lead out of the folder, or mean another place on another system.
     """
     parts = PurePosixPath(name).parts
     strange = "\\" in name or "\0" in name or not name.isprintable() or len(name) > _MAX_NAME

@@ -1,4 +1,4 @@
-"""DICOM files as byte streams that give no more than the file holds and inflate no more than allowed."""
+"""DICOM files as byte streams that never allocate more than the file holds, and limit how much is inflated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 """Transfer syntax whose data set is one deflate stream."""
 
 HEADER_BYTES = 16 << 20
-"""Most bytes that a deflated header may inflate to."""
+"""Largest number of bytes that a deflated header may inflate to."""
 
 _EXPLICIT = b"1.2.840.10008.1.2.1\0\0\0"
 _META_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class DicomStream(NamedTuple):
 
 
 class _Bounded(io.BufferedReader):
-    """A file whose reads are cut to what is left of it: a declared length allocates nothing by itself."""
+    """A file whose reads never exceed what is left of it: a wrong declared length cannot allocate memory."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -57,10 +57,10 @@ def open_dicom(path: Path, inflated_bytes: int = HEADER_BYTES) -> Iterator[Dicom
 
     Args:
         path: the file.
-        inflated_bytes: most bytes that a deflated data set may give; the rest is cut off.
+        inflated_bytes: largest number of bytes that a deflated data set may inflate to; the rest is cut off.
 
     Raises:
-        ValueError: if the file says it is deflated, but has no proper file meta group or no deflate stream.
+        ValueError: if the file says that it is deflated, but has no valid file meta group or no deflate stream.
         OSError: if it cannot be opened.
     """
     with _Bounded(path) as stream:

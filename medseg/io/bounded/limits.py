@@ -1,4 +1,4 @@
-"""Bounds that an image's header must keep before anything is allocated for its voxels."""
+"""Limits that are checked in an image's header before memory is allocated for its voxels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUDGET_VARIABLE = "MEDSEG_MAX_IMAGE_GIB"
 """Environment variable that sets the budget for the voxels of one image, in GiB."""
 
 SPACING_RANGE_MM = (1e-3, 1e3)
-"""Voxel spacings that are accepted: beyond them the header's unit or its contents are wrong."""
+"""Voxel spacings that are accepted: outside this range the header's unit or its contents are wrong."""
 
 _GIB = 1024**3
 _LARGEST_OFFSET_MM = 1e6
@@ -32,14 +32,14 @@ _FLATTEST = 1e-2  # volume spanned by the three unit axes: 1 if perpendicular, 0
 class ReadLimits:
     """The largest image that a reader accepts.
 
-    The defaults let a micro-CT of 1504 x 1504 x 1500 int16 voxels (6.3 GiB) pass.
+    The defaults accept a micro-CT of 1504 x 1504 x 1500 int16 voxels (6.3 GiB).
 
     Attributes:
         max_bytes: bytes of all voxels in the stored type.
         max_voxels: number of voxels.
         max_side: voxels along any axis.
-        max_ratio: voxel bytes for each byte of a compressed file. Deflate cannot give more than 1032, so that the
-            default refuses only what the file cannot hold; a smaller value also refuses real files of empty masks.
+        max_ratio: voxel bytes for each byte of a compressed file. Deflate reaches at most 1032, so the default refuses
+            only what the file cannot hold; a smaller value also refuses valid files of empty masks.
     """
 
     max_bytes: int = 16 * _GIB
@@ -57,7 +57,7 @@ class ReadLimits:
         """The defaults, with the budget of ``MEDSEG_MAX_IMAGE_GIB`` if that is set (half as many voxels as bytes).
 
         Raises:
-            DataError: if the variable is no positive number.
+            DataError: if the variable is not a positive number.
         """
         text = os.environ.get(BUDGET_VARIABLE, "").strip()
         if not text:
@@ -90,7 +90,7 @@ class ReadLimits:
         if max(shape) > self.max_side:
             raise DataError(
                 f"{where}: the header declares {sides} voxels, expected at most {self.max_side} along an axis; "
-                "the header is damaged or this is no volume"
+                "the header is damaged or this is not a volume"
             )
         return math.prod(int(n) for n in shape) * itemsize
 
@@ -101,7 +101,7 @@ class ReadLimits:
             where: what to name in the error.
             shape: lengths of all axes, which :meth:`check_shape` accepted.
             itemsize: bytes of a voxel.
-            stored: bytes of the file from where the voxels begin (of the whole file if that place is compressed too).
+            stored: bytes of the file from the first voxel on (of the whole file if the header is compressed too).
             compressed: whether those bytes are deflated.
 
         Raises:
@@ -155,11 +155,11 @@ def check_geometry(where: object, affine: ArrayLike, name: str = "affine") -> Af
 
     Raises:
         DataError: if it is not finite, its spacing lies outside ``SPACING_RANGE_MM``, its axes lie nearly in a plane,
-            or its origin is a kilometre away.
+            or its origin is more than a kilometre away.
     """
     matrix = np.asarray(affine, dtype=np.float64) + 0.0  # a copy without negative zeros
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise DataError(f"{where}: the {name} holds values that are no finite numbers; the header is damaged")
+        raise DataError(f"{where}: the {name} holds values that are not finite numbers; the header is damaged")
     if not np.array_equal(matrix[3], (0, 0, 0, 1)):
         raise DataError(f"{where}: the last row of the {name} is {matrix[3].tolist()}, expected 0 0 0 1")
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -179,7 +179,7 @@ def check_geometry(where: object, affine: ArrayLike, name: str = "affine") -> Af
 
 
 def oblique_axes_warning(affine: ArrayLike) -> str | None:
-    """A line about axes that are not perpendicular, or None where they are."""
+    """A warning about axes that are not perpendicular, or None if they are perpendicular."""
     shear = decompose(affine).shear_deg
     if shear <= TILT_TOLERANCE_DEG:
         return None
@@ -190,7 +190,7 @@ def oblique_axes_warning(affine: ArrayLike) -> str | None:
 
 
 def spacing_text(affine: ArrayLike) -> str:
-    """Spacing in mm as words, such as ``"0.7 x 0.7 x 2.5"``."""
+    """Spacing in mm as text, such as ``"0.7 x 0.7 x 2.5"``."""
     return " x ".join(f"{value:.4g}" for value in spacing_of(affine))
 
 
@@ -198,7 +198,7 @@ def file_size(path: Path) -> int:
     """Size in bytes of a regular file.
 
     Raises:
-        DataError: one line if it cannot be asked for.
+        DataError: one line if the file is missing or cannot be accessed.
     """
     try:
         return path.stat().st_size

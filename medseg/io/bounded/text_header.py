@@ -1,4 +1,4 @@
-"""What the text headers of MetaImage and NRRD share: bounded lines, strict numbers, data files of the same folder."""
+"""Shared parts of the text headers of MetaImage and NRRD: limited lines, strict numbers, data files in one folder."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import BinaryIO
 
 from medseg.io.bounded.errors import DataError
 
-__all__ = ["beside", "number", "numbers", "read_header_lines", "whole_numbers"]
+__all__ = ["data_file_beside", "number", "numbers", "read_header_lines", "whole_numbers"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
-_MAX_LINES = 100_000  # short lines cost more memory than bytes
+_MAX_LINES = 100_000  # a list of short lines takes more memory than its bytes
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
 def read_header_lines(path: Path, stream: BinaryIO, max_line: int, max_bytes: int, last: str | None) -> list[str]:
-    """Lines of a text header, without their ends, each at most ``max_line`` bytes.
+    """Lines of a text header, without line breaks, each at most ``max_line`` bytes.
 
     Args:
         path: what to name in errors.
-        stream: binary file at its start; left after the header.
-        max_line: bytes of a line.
-        max_bytes: bytes of the header.
+        stream: binary file at its start; afterwards it is at the first byte behind the header.
+        max_line: largest number of bytes of a line.
+        max_bytes: largest number of bytes of the header.
         last: key of the line that ends the header; None if a blank line ends it (it is not returned).
 
     Raises:
-        DataError: if the header does not end within the bounds or holds a NUL byte.
+        DataError: if the header does not end within the limits or holds a NUL byte.
     """
     lines: list[str] = []
     total = 0
@@ -34,7 +34,9 @@ def read_header_lines(path: Path, stream: BinaryIO, max_line: int, max_bytes: in
         raw = stream.readline(max_line + 1)
         total += len(raw)
         if len(raw) > max_line or total > max_bytes or len(lines) > _MAX_LINES:
-            raise DataError(f"{path}: the text header does not end within {max_bytes} bytes; damaged or no such file")
+            raise DataError(
+                f"{path}: the text header does not end within {max_bytes} bytes; damaged or not such a file"
+            )
         if b"\0" in raw:
             raise DataError(f"{path}: the text header holds a NUL byte; the file is damaged")
         line = raw.decode("utf-8", errors="replace").strip()
@@ -51,7 +53,7 @@ def number(where: object, key: str, text: str) -> float:
     """One finite number in decimal notation.
 
     Raises:
-        DataError: naming the key and what was found.
+        DataError: naming the key and the text found.
     """
     if len(text) > 40 or not _NUMBER.fullmatch(text):
         raise DataError(f"{where}: {key} holds {text[:40]!r}, expected a finite number")
@@ -65,7 +67,7 @@ def numbers(where: object, key: str, text: str, count: int) -> tuple[float, ...]
     """Exactly ``count`` finite numbers, separated by spaces.
 
     Raises:
-        DataError: for another count or anything that is no number.
+        DataError: for another count or anything that is not a number.
     """
     items = text.split()
     if len(items) != count:
@@ -77,7 +79,7 @@ def whole_numbers(where: object, key: str, text: str, count: int | None = None) 
     """Whole numbers, separated by spaces: exactly ``count``, or at least one.
 
     Raises:
-        DataError: for another count or anything that is no whole number.
+        DataError: for another count or anything that is not a whole number.
     """
     items = text.split()
     if not items or len(items) > 64 or (count is not None and len(items) != count):
@@ -88,11 +90,11 @@ def whole_numbers(where: object, key: str, text: str, count: int | None = None) 
     return tuple(int(item) for item in items)
 
 
-def beside(header: Path, key: str, name: str) -> Path:
-    """The data file that a header names, which must lie in the header's own folder.
+def data_file_beside(header: Path, key: str, name: str) -> Path:
+    """Path of the data file that a header names, which must be in the same folder as the header.
 
     Raises:
-        DataError: for lists, patterns, paths to other folders, the header itself, or a file that is not there.
+        DataError: for lists, patterns, paths to other folders, the header itself, or a file that does not exist.
     """
     elsewhere = any(character in name for character in "/\\\0") or name in (".", "..") or name[1:2] == ":"
     if not name or elsewhere or "%" in name or name.split()[0] in ("LIST", "LOCAL"):

@@ -1,4 +1,4 @@
-"""XML of unknown origin as an element tree, within bounds of size, depth and number of elements, without entities."""
+"""Parse XML of unknown origin, with limits on size, depth and number of elements, and without entities."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def parse_xml(
     max_depth: int = 64,
     max_elements: int = 500_000,
 ) -> ElementTree.Element:
-    """Parse a file after a first pass has found it within the bounds.
+    """Parse a file after a first pass has checked the limits.
 
-    The first pass builds nothing. It stops at a DOCTYPE or an entity declaration, so that no entity is expanded and no
-    other file is fetched, and at the first element beyond the bounds, so that the tree's memory is bounded too (some
+    The first pass builds no tree. It stops at a DOCTYPE or an entity declaration, so no entity is expanded and no other
+    file is read. It also stops at the first element beyond the limits, which limits the memory of the tree too (some
     hundred bytes for each element).
 
     Args:
         path: the file.
         kind: what the file should be, for the errors, such as "LIDC".
-        max_bytes: size of the file.
-        max_depth: elements within one another.
-        max_elements: number of elements and attributes.
+        max_bytes: largest size of the file.
+        max_depth: largest number of nested elements.
+        max_elements: largest number of elements and attributes.
 
     Raises:
         DataError: one line if the file cannot be read, is too large or too deep, declares a DOCTYPE or an entity, or is
@@ -52,7 +52,7 @@ def parse_xml(
         return ElementTree.fromstring(data)
     except DataError:
         raise
-    # Beside parse errors, encodings unknown to Python or of several bytes a character end as LookupError or ValueError.
+    # Besides parse errors: unknown encodings raise LookupError, multi-byte encodings ValueError.
     except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"{path}: not well-formed XML ({one_line(error)}); fetch the file again") from error
 

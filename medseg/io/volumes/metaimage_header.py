@@ -16,7 +16,7 @@ import numpy as np
 from medseg.geometry import Affine, flip_lps_ras, orientation_codes
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
-from medseg.io.bounded.text_header import beside, numbers, read_header_lines, whole_numbers
+from medseg.io.bounded.text_header import data_file_beside, numbers, read_header_lines, whole_numbers
 from medseg.io.privacy.names import shown
 
 __all__ = ["ELEMENT_TYPES", "MetaImageHeader", "read_metaimage_header"]
@@ -200,7 +200,7 @@ def _place(path: Path, fields: Mapping[str, str], end: int, size: int, compresse
     """Data file, first byte and number of bytes of the voxels."""
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
-    data_file = path if local else beside(path, "ElementDataFile", name)
+    data_file = path if local else data_file_beside(path, "ElementDataFile", name)
     total = file_size(data_file)
     (skip,) = whole_numbers(path, "HeaderSize", fields.get("HeaderSize", "0"), 1)
     if skip < -1 or (skip != 0 and (local or compressed)):

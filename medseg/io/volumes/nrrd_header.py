@@ -17,7 +17,7 @@ import numpy as np
 from medseg.geometry import Affine, flip_lps_ras
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
-from medseg.io.bounded.text_header import beside, number, read_header_lines, whole_numbers
+from medseg.io.bounded.text_header import data_file_beside, number, read_header_lines, whole_numbers
 from medseg.io.privacy.names import shown
 
 __all__ = ["NrrdHeader", "read_nrrd_header"]
@@ -253,7 +253,7 @@ def _stored_type(path: Path, fields: Mapping[str, str]) -> np.dtype[Any]:
 def _place(path: Path, fields: Mapping[str, str], end: int, size: int, compressed: bool) -> tuple[Path, int, int]:
     """Data file, first byte and number of bytes of the voxels."""
     detached = "data file" in fields
-    data_file = beside(path, "data file", fields["data file"]) if detached else path
+    data_file = data_file_beside(path, "data file", fields["data file"]) if detached else path
     for name in ("line skip", "byte skip"):
         (skip,) = whole_numbers(path, name, fields.get(name, "0"), 1)
         if skip != 0 and not (name == "byte skip" and skip > 0 and detached and not compressed):

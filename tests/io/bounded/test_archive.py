@@ -147,7 +147,7 @@ def test_a_name_given_twice_is_refused(tmp_path: Path, names: tuple[str, str]) -
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name in names:
             archive.addfile(tarfile.TarInfo(name))
-    refused(tmp_path / "a.tar", tmp_path / "out", "is there twice")
+    refused(tmp_path / "a.tar", tmp_path / "out", "occurs twice")
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])

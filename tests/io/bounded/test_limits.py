@@ -158,8 +158,8 @@ def test_a_ratio_may_be_set_below_what_deflate_can_give(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({(0, 0): np.nan}, "holds values that are no finite numbers"),
-        ({(1, 3): np.inf}, "holds values that are no finite numbers"),
+        ({(0, 0): np.nan}, "holds values that are not finite numbers"),
+        ({(1, 3): np.inf}, "holds values that are not finite numbers"),
         ({(3, 0): 1.0}, "last row of the affine is"),
         ({(0, 0): 0.0}, "has a spacing of 0 x 1 x 1 mm"),
         ({(0, 0): 1001.0}, "has a spacing of 1001 x 1 x 1 mm, expected 0.001 to 1000"),
