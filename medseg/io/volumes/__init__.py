@@ -1,1 +1,1 @@
-"""Volumes of one file each: NIfTI, MetaImage, NRRD."""
+"""Image files with one volume each: NIfTI, MetaImage, NRRD."""

@@ -15,7 +15,7 @@ from medseg.io.bounded.limits import ReadLimits
 __all__ = ["IMAGE_SUFFIXES", "Image", "ImageInfo", "image_suffix", "read_image", "read_image_info", "write_image"]
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd", ".nhdr")
-"""Endings of the names of image files, longest first where one ends in another."""
+"""Endings of the names of image files; an ending that contains another one comes first."""
 
 _NIFTI, _METAIMAGE, _NRRD = (".nii.gz", ".nii"), (".mha", ".mhd"), (".seg.nrrd", ".nrrd", ".nhdr")
 
@@ -29,7 +29,7 @@ class ImageInfo(NamedTuple):
         shape: the three lengths.
         dtype: type of the values as they are read, native byte order.
         affine_ras: 4 x 4, voxel to RAS mm.
-        warnings: what is odd about the geometry but no reason to refuse the file, one line each.
+        warnings: unusual geometry that is no reason to refuse the file, one line each.
         header: the format's own header: a NiftiHeader, MetaImageHeader or NrrdHeader. Its free text may name a patient.
     """
 
@@ -153,12 +153,12 @@ def write_image(path: str | Path, array: ArrayLike, affine_ras: ArrayLike) -> Pa
     """Write a 3-D array in the format that the name's ending asks for, atomically.
 
     Args:
-        path: target, ending in one of ``IMAGE_SUFFIXES`` but ``.seg.nrrd`` and ``.nhdr``; missing folders are made.
+        path: target, ending in one of ``IMAGE_SUFFIXES`` except ``.seg.nrrd`` and ``.nhdr``; missing folders are made.
         array: voxels ``[i, j, k]``; bool is written as uint8, int64 as int32, float64 as float32.
         affine_ras: 4 x 4, voxel to RAS mm.
 
     Raises:
-        ValueError: for another ending, an array that is not 3-D, or an affine that is no usable grid.
+        ValueError: for another ending, an array that is not 3-D, or an affine that cannot be the grid of a scan.
 
     Example:
         >>> import tempfile

@@ -1,6 +1,6 @@
 """MetaImage files (.mha, .mhd with .raw or .zraw): a bounded reader and a writer.
 
-LUNA16 and much of the older CT data come in this format.
+LUNA16 and many older CT data sets use this format.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MetaImageVolume(NamedTuple):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the file but no reason to refuse it, one line each."""
+        """Unusual findings that are no reason to refuse the file, one line each."""
         return self.header.warnings
 
 
@@ -74,7 +74,7 @@ def read_metaimage_voxels(header: MetaImageHeader) -> NDArray[Any]:
 def write_metaimage(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, compress: bool = True) -> Path:
     """Write a 3-D array as MetaImage, atomically; ``.mhd`` gets a data file of the same stem beside it.
 
-    An earlier ``.mhd`` is removed before its data file is replaced: header and voxels never contradict each other.
+    An earlier ``.mhd`` is removed before its data file is replaced, so header and voxels never contradict each other.
 
     Args:
         path: target, ``.mha`` or ``.mhd``.

@@ -1,8 +1,9 @@
 """Strict parsing of MetaImage headers (.mha, .mhd): fields, types, geometry and where the voxels lie.
 
 The header is never given to ITK, whose parser has known memory faults. World coordinates are LPS (as in ITK):
-position = Offset + sum over axes of index x ElementSpacing x the axis' triple in TransformMatrix. CenterOfRotation does
-not enter. AnatomicalOrientation is derived and names the sides *from* which the axes run; it is only compared.
+position = Offset + sum over axes of index x ElementSpacing x the axis' triple in TransformMatrix. CenterOfRotation is
+not used. AnatomicalOrientation repeats the orientation as letters of the sides *from* which the axes run; it is only
+compared.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class MetaImageHeader(NamedTuple):
         stored_bytes: bytes that the file has for them.
         compressed: whether they are deflated.
         fields: all lines of the header by key, as text; they may name a patient.
-        warnings: what is odd but no reason to refuse the file, one line each.
+        warnings: unusual findings that are no reason to refuse the file, one line each.
     """
 
     shape: tuple[int, int, int]
@@ -83,7 +84,7 @@ def read_metaimage_header(path: str | Path, limits: ReadLimits | None = None) ->
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
 
     Raises:
-        DataError: one line naming the file and the field: no MetaImage, not 3-D, several channels, text voxels, an
+        DataError: one line naming the file and the field: not a MetaImage, not 3-D, several channels, text voxels, an
             unknown type, unusable geometry, a data file that is missing, a list or in another folder, more voxels than
             the budget allows or than the file can hold.
     """
@@ -120,13 +121,13 @@ def _fields(path: Path, lines: list[str]) -> dict[str, str]:
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not key or len(key) > 80 or not key.isprintable():
             raise DataError(
-                f"{path}: a header line, {shown(line)}, is no 'Key = Value'; this is no MetaImage or damaged"
+                f"{path}: a header line, {shown(line)}, is not 'Key = Value'; this is not a MetaImage, or it is damaged"
             )
         key = _SYNONYMS.get(key, key)
         if fields.setdefault(key, value) != value:
             raise DataError(f"{path}: {key} is given twice, as {shown(fields[key])} and {shown(value)}")
     if fields.get("ObjectType") != "Image":
-        raise DataError(f"{path}: ObjectType is {fields.get('ObjectType')!r}, expected Image; this is no MetaImage")
+        raise DataError(f"{path}: ObjectType is {fields.get('ObjectType')!r}, expected Image; this is not a MetaImage")
     return fields
 
 
@@ -167,7 +168,7 @@ def _flag(path: Path, fields: Mapping[str, str], key: str, default: bool) -> boo
 
 
 def _geometry(path: Path, fields: Mapping[str, str]) -> tuple[Affine, list[str]]:
-    """The affine in RAS and what is odd about it."""
+    """The affine in RAS and warnings about it."""
     key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
     spacing = np.array(numbers(path, key, _need(path, fields, key), 3))
     if spacing.min() <= 0:

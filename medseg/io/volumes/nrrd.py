@@ -49,7 +49,7 @@ class NrrdVolume(NamedTuple):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the file but no reason to refuse it, one line each."""
+        """Unusual findings that are no reason to refuse the file, one line each."""
         return self.header.warnings
 
 
@@ -83,7 +83,7 @@ def read_nrrd_voxels(path: str | Path, header: NrrdHeader) -> NDArray[Any]:
 
 
 def read_layers(header: NrrdHeader) -> NDArray[Any]:
-    """All voxels that a checked header declares, as ``[layer, i, j, k]``; one layer where there is no list axis.
+    """All voxels that a checked header declares, as ``[layer, i, j, k]``; one layer if there is no list axis.
 
     Raises:
         DataError: if the voxel data are cut off or damaged, or do not fit into memory.

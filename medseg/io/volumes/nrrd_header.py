@@ -1,8 +1,8 @@
 """NRRD headers, parsed strictly and checked before any voxel is read.
 
-An own parser: the header decides how much memory is asked for, so that its bounds must hold before a library sees the
-file, and after that only the reading of raw bytes is left. Only what has one meaning for a volume in a patient is
-accepted: a named space (LPS or RAS), three spatial axes with direction vectors, at most one list axis (``none``).
+medseg parses the header itself, because it decides how much memory is allocated: its limits must be checked before a
+library reads the file. Only headers that place a volume in the patient without doubt are accepted: a named space (LPS
+or RAS), three spatial axes with direction vectors, at most one list axis (``none``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medseg.io.privacy.names import shown
 __all__ = ["NrrdHeader", "read_nrrd_header"]
 
 _MAX_LINE = 256 * 1024
-_MAX_HEADER = 4 * 1024 * 1024  # a segmentation with hundreds of segments has some 100 KiB
+_MAX_HEADER = 4 * 1024 * 1024  # the header of a segmentation with hundreds of segments takes some 100 KiB
 _MAX_AXES = 5
 _TYPES = {
     "int8": ("signed char", "int8", "int8_t"),
@@ -63,13 +63,13 @@ class NrrdHeader(NamedTuple):
         affine_ras: 4 x 4, voxel to RAS mm.
         space: "LPS" or "RAS", as the file has it.
         list_axis: position of the list axis among all axes, None for a plain volume.
-        layers: length of the list axis, 1 where there is none.
+        layers: length of the list axis, 1 if there is none.
         data_file: the file that holds the voxels; the header's own unless it names another.
         offset: first byte of the voxels in it.
         stored_bytes: bytes that the file has for them.
         compressed: whether they are deflated (gzip).
         key_values: the ``key:=value`` pairs, as text; they may name a patient.
-        warnings: what is odd but no reason to refuse the file, one line each.
+        warnings: unusual findings that are no reason to refuse the file, one line each.
     """
 
     shape: tuple[int, int, int]
@@ -94,10 +94,10 @@ def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> Nrrd
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
 
     Raises:
-        DataError: one line naming the file and the field: no NRRD, unknown or repeated fields, a space other than LPS
-            and RAS, other axes than three spatial ones and one list, unusable geometry, an unknown type or encoding, a
-            data file that is missing, a list or in another folder, more voxels than the budget allows or than the file
-            can hold.
+        DataError: one line naming the file and the field: not a NRRD file, unknown or repeated fields, a space other
+            than LPS and RAS, other axes than three spatial ones and one list, unusable geometry, an unknown type or
+            encoding, a data file that is missing, a list or in another folder, more voxels than the budget allows or
+            than the file can hold.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,9 +143,9 @@ def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> Nrrd
 
 
 def _fields(path: Path, lines: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Fields (``name: value``) and free pairs (``key:=value``)."""
+    """Fields (``name: value``) and key-value pairs (``key:=value``)."""
     if not lines or not re.fullmatch(r"NRRD000[1-5]", lines[0]):
-        raise DataError(f"{path}: the first line is no NRRD0001 to NRRD0005; this is no NRRD file or it is damaged")
+        raise DataError(f"{path}: the first line is not NRRD0001 to NRRD0005: not a NRRD file, or it is damaged")
     fields: dict[str, str] = {}
     pairs: dict[str, str] = {}
     for line in lines[1:]:
@@ -153,7 +153,7 @@ def _fields(path: Path, lines: list[str]) -> tuple[dict[str, str], dict[str, str
             continue
         found = re.match(r"([^:]{1,200}):(=?)(.*)", line)
         if not found:
-            raise DataError(f"{path}: a header line, {shown(line)}, is no 'field: value'; the header is damaged")
+            raise DataError(f"{path}: a header line, {shown(line)}, is not 'field: value'; the header is damaged")
         name, equals, value = found.groups()
         name = name if equals else _JOINED.get(name.strip().lower(), name.strip().lower())
         if not equals and name not in _FIELDS:
@@ -228,7 +228,7 @@ def _geometry(path: Path, fields: Mapping[str, str], list_axis: int | None) -> t
     axes = 3 if list_axis is None else 4
     for value in fields.get("spacings", "").split():
         if value.lower() != "nan":
-            raise DataError(f"{path}: spacings are given beside space directions, which NRRD forbids; remove them")
+            raise DataError(f"{path}: both spacings and space directions are given; remove spacings, NRRD forbids both")
     affine = np.eye(4)
     columns = [vector for vector in _vectors(path, fields, axes) if vector is not None]
     affine[:3, :3] = np.array(columns).T

@@ -109,7 +109,7 @@ BAD_FIELDS = [
     ({"CenterOfRotation": "0 0"}, "CenterOfRotation holds 2 values"),
     ({"Comment": "x" * 9000}, "the text header does not end within"),
     ({"Comment": "a\0b"}, "holds a NUL byte"),
-    ({"x" * 90: "1"}, "is no 'Key = Value'"),
+    ({"x" * 90: "1"}, "is not 'Key = Value'"),
 ]
 
 

@@ -134,7 +134,7 @@ BAD_FIELDS = [
     ({"space_origin": None}, "the header has no space origin"),
     ({"space_origin": "0 0 0"}, "expected a vector"),
     ({"space_origin": "(0,0,1e40)"}, "expected a finite number"),
-    ({"spacings": "1 1 2"}, "spacings are given beside space directions"),
+    ({"spacings": "1 1 2"}, "both spacings and space directions are given"),
     ({"dimension": "2"}, "sizes holds 3 values, expected 2"),
     ({"dimension": "16", "sizes": "1 " * 16}, "dimension is 16, expected 3"),
     ({"dimension": "-1"}, "dimension is -1"),
