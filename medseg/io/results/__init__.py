@@ -1,1 +1,1 @@
-"""Segmentation results as files of other programs: DICOM SEG, RTSTRUCT, seg.nrrd."""
+"""Segmentation results in the formats of other programs: DICOM SEG, RTSTRUCT, seg.nrrd."""

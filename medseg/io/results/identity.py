@@ -1,4 +1,4 @@
-"""What every DICOM object written by medseg says about itself: UIDs, time, equipment."""
+"""Identity of the DICOM objects that medseg writes: UIDs, time, equipment."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from medseg.io.bounded.errors import DataError
 __all__ = ["EQUIPMENT", "ObjectIdentity", "uid_of"]
 
 EQUIPMENT = {"Manufacturer": "medseg", "ManufacturerModelName": "medseg", "DeviceSerialNumber": "0"}
-"""Manufacturer, model and serial number of the program (a serial number is mandatory; a program has none)."""
+"""Manufacturer, model and serial number. DICOM demands a serial number; a program has none, so it is 0."""
 
 
 def uid_of(*keys: object) -> str:
-    """A valid UID under the root ``2.25.`` (a UUID as an integer) that depends on the keys alone."""
+    """A valid UID under the root ``2.25.`` (a UUID as an integer) that depends only on the keys."""
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(str(key) for key in keys)).int}"
 
 
 @dataclass(frozen=True)
 class ObjectIdentity:
-    """How a new object is named.
+    """UIDs, time and series text of a new object.
 
     Attributes:
-        uid_seed: None makes fresh random UIDs. A text makes them follow from it and the contents alone, so that the
-            same mask written twice gives the same object; fix ``written_at`` too, or two objects of one UID differ.
+        uid_seed: None makes new random UIDs. With a text, the UIDs depend only on it and the contents: the same mask
+            written twice gives the same object. Set ``written_at`` too, or two objects of one UID differ in time.
         uid_prefix: root of random UIDs, ending in a dot, e.g. an organisation's; None uses ``2.25.`` (a UUID).
-        written_at: creation time in the object; None is now.
+        written_at: creation time in the object; None means now.
         series_description: SeriesDescription, at most 64 characters.
         series_number: SeriesNumber.
     """
@@ -61,7 +61,7 @@ class ObjectIdentity:
         """A UID for a part of the object.
 
         Args:
-            role: what it names: "series", "instance" ...
+            role: what the UID identifies: "series", "instance" ...
             contents: what a seeded UID depends on besides seed and role.
         """
         if self.uid_seed is not None:

@@ -1,4 +1,4 @@
-"""What a mask must be before it is written as a DICOM object: whole values, on the source's grid, every value named."""
+"""Check a mask before it is written as a DICOM object: whole values, on the source's grid, every value named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ResultMask(NamedTuple):
     Attributes:
         array: unsigned integers, a label map ``[column, row, slice]`` or stacked masks ``[segment, ...]`` of 0 and 1.
         infos: descriptions by label value, ascending; stacked masks have the values 1, 2, 3 ...
-        boxes: the box that a label value fills, for the values 1, 2, 3 ...; None for one that does not occur.
+        boxes: bounding box of each label value, for the values 1, 2, 3 ...; None for a value that does not occur.
     """
 
     array: NDArray[Any]
@@ -30,7 +30,7 @@ class ResultMask(NamedTuple):
 
     @property
     def is_stacked(self) -> bool:
-        """True for a mask a segment."""
+        """True if there is one mask for each segment."""
         return self.array.ndim == 4
 
     def planes(self, value: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
@@ -59,7 +59,8 @@ def prepare_mask(
         segments: name or description by label value; None names them ``segment N``.
 
     Raises:
-        DataError: for other values, another grid than the source's (with mm), or values without a name.
+        DataError: for other values, a grid other than the source's (with the difference in mm), or values without a
+            name.
     """
     from scipy import ndimage
 

@@ -22,8 +22,8 @@ from medseg.io.results.structure_set import Contour, Roi, StructureSet
 __all__ = ["Combine", "structure_masks"]
 
 Combine = Literal["xor", "union"]
-"""How several CLOSED_PLANAR contours of one structure on one slice go together where they overlap: "xor" makes an inner
-contour a hole, "union" does not. Contours of type CLOSEDPLANAR_XOR always go together by exclusive or."""
+"""How overlapping CLOSED_PLANAR contours of one structure on one slice are combined: "xor" makes an inner contour a
+hole, "union" does not. Contours of type CLOSEDPLANAR_XOR are always combined by exclusive or."""
 
 _FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OFF_SLICE_VOX = 0.1
@@ -40,10 +40,10 @@ class _Frame(NamedTuple):
 
 
 def structure_masks(structures: StructureSet, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
-    """Fill every structure's contours: a voxel belongs to it if its centre lies inside, by the even-odd rule.
+    """Fill the contours of every structure: a voxel belongs to it if its centre lies inside, by the even-odd rule.
 
-    Structures without contours become empty masks. What makes no mask or needed a decision is named in ``warnings``:
-    points and open contours, contours of less than three points, overlapping contours, slices skipped between contours,
+    Structures without contours become empty masks. ``warnings`` names what was left out or needed a decision: points
+    and open contours, contours of less than three points, overlapping contours, slices skipped between contours,
     contours that reach beyond the image.
 
     Args:
@@ -77,7 +77,7 @@ def _check_frame_of_reference(structures: StructureSet, source: SourceSeries) ->
 
 
 def _frame(structures: StructureSet, grid: Grid) -> _Frame:
-    """Turn the grid so that contours lie on slices of its last axis: the one along which they extend least."""
+    """The grid, re-ordered so that contours lie on slices of the last axis, along which they extend least."""
     extent = np.zeros(3)
     for roi in structures.rois:
         for contour in roi.contours:
@@ -131,7 +131,7 @@ def _on_slice(contour: Contour, frame: _Frame, where: str) -> tuple[int, NDArray
 def _combined(
     polygons: Sequence[tuple[NDArray[np.float64], str]], shape: Sequence[int], combine: Combine
 ) -> tuple[PatchMask, int]:
-    """All contours of one slice as one patch, and the number of pixels for which the rule mattered."""
+    """All contours of one slice as one patch, and the number of pixels in which ``combine`` changes the result."""
     patches = [fill_even_odd(points, shape) for points, _ in polygons]
     low = np.min([patch.start for patch in patches], axis=0)
     high = np.max([np.add(patch.start, patch.mask.shape) for patch in patches], axis=0)
@@ -151,10 +151,10 @@ def _notes(roi: Roi, slices: Sequence[int], beyond: int, shared: int, combine: C
     others = sorted({contour.kind or "no type" for contour in roi.contours if contour.kind not in _FILLED})
     if others:
         count = sum(contour.kind not in _FILLED for contour in roi.contours)
-        notes.append(f"{name}: {count} contours of type {shorten(others)} enclose no area and make no mask")
+        notes.append(f"{name}: {count} contours of type {shorten(others)} enclose no area and are left out")
     short = sum(contour.kind in _FILLED and len(contour.points_lps) < 3 for contour in roi.contours)
     if short:
-        notes.append(f"{name}: {short} closed contours of less than three points make no mask")
+        notes.append(f"{name}: {short} closed contours of less than three points are left out")
     if beyond:
         notes.append(f"{name}: {beyond} contours reach beyond the image and were cut off there")
     if shared:

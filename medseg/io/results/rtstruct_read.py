@@ -1,4 +1,4 @@
-"""DICOM RT Structure Sets: their contours as they are, and as masks on the grid of a series."""
+"""Read DICOM RT Structure Sets: as contours, and as masks on the grid of a series."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine 
             "union" does not.
 
     Returns:
-        One boolean mask for each structure; structures without contours have empty masks. Contours that make no mask,
-        overlap, skip slices or reach beyond the image are named in ``warnings``.
+        One boolean mask for each structure; structures without contours have empty masks. Contours that are left
+        out, overlap, skip slices or reach beyond the image are named in ``warnings``.
 
     Raises:
         DataError: not an RTSTRUCT, damaged contours, or contours in another frame of reference, between the slices of
@@ -71,7 +71,7 @@ def read_structures(path: str | Path) -> StructureSet:
     """Read names, colours and contours of an RTSTRUCT; structures without contours are kept.
 
     Raises:
-        DataError: if it is no RTSTRUCT, a number is used twice or refers to nothing, or contour data are damaged.
+        DataError: if it is not an RTSTRUCT, a number is used twice or refers to nothing, or contour data are damaged.
         UnreadableFileError: a file that is cut off.
     """
     where = Path(path)
@@ -139,14 +139,14 @@ def _contour(item: Dataset, where: str) -> Contour:
 
 
 def _points(item: Dataset, where: str) -> NDArray[np.float64]:
-    # The stored text, without a number object for each of what may be a million values.
+    # The stored text: pydicom would make a number object for each of a million values.
     element = item.get_item(_CONTOUR_DATA)
     value = None if element is None else element.value
     try:
         parts = value.split(b"\\") if isinstance(value, bytes) else list(value or ())
         numbers = np.array([float(part) for part in parts])
     except ValueError:
-        raise DataError(f"{where}: ContourData holds text that is no number; the file is damaged") from None
+        raise DataError(f"{where}: ContourData holds text that is not a number; the file is damaged") from None
     if not len(numbers) or len(numbers) % 3 or not np.all(np.abs(numbers) < _FARTHEST_MM):
         raise DataError(
             f"{where}: {len(numbers)} values in ContourData, expected triples of numbers within {_FARTHEST_MM:g} mm"

@@ -41,11 +41,12 @@ def write_rtstruct(
 ) -> dict[int, SegmentInfo]:
     """Write an RTSTRUCT, atomically.
 
-    Contours follow pixel borders exactly (rounded to 0.0001 mm), so the area that they enclose is the mask's and
-    `medseg.io.results.rtstruct_read` gives every voxel back; a program that smooths or fills otherwise shows its own
-    version. Each contour lies on a source slice and refers to it; study, patient and frame of reference are the
-    source's, because otherwise no archive would put the result beside the images: **the file names the patient wherever
-    the source does.** Transfer syntax is implicit VR little endian: explicit VR cannot hold contours beyond 64 kB.
+    Contours follow pixel borders exactly (rounded to 0.0001 mm), so they enclose the area of the mask, and
+    `medseg.io.results.rtstruct_read.read_rtstruct` gives every voxel back. Programs that smooth contours or fill them
+    by another rule show a slightly different shape. Each contour lies on a source slice and refers to it. Study,
+    patient and frame of reference are copied from the source, so that an archive files the result with the images:
+    **the file names the patient if the source does.** The transfer syntax is implicit VR little endian, because
+    explicit VR cannot hold contours beyond 64 kB.
 
     Args:
         path: the file to write.
@@ -54,16 +55,16 @@ def write_rtstruct(
         source: the series that was segmented (`medseg.io.results.source.read_source`).
         segments: name or description by label value, which becomes the ROI number; values that do not occur make
             structures without contours. Every value that occurs must be named; None names them ``segment N``.
-        holes: "keyhole" joins every hole to the outer border by a channel of no width (type CLOSED_PLANAR, which every
-            program reads); "separate" writes holes as contours of their own (type CLOSEDPLANAR_XOR).
-        identity: UIDs, time and series text of the new object; None makes fresh UIDs.
+        holes: "keyhole" joins every hole to the outer border by a channel of zero width (type CLOSED_PLANAR, which
+            every program reads); "separate" writes holes as separate contours (type CLOSEDPLANAR_XOR).
+        identity: UIDs, time and series text of the new object; None makes new UIDs.
 
     Returns:
         The descriptions as written, by label value.
 
     Raises:
         DataError: for a mask on another grid (with mm), other values, or unnamed labels.
-        ValueError: for an unknown way of drawing holes.
+        ValueError: for an unknown value of ``holes``.
 
     Example:
         >>> import tempfile
@@ -176,7 +177,7 @@ def _observation(info: SegmentInfo) -> Dataset:
 
 
 def _roi_contours(prepared: ResultMask, value: int, source: SourceSeries, holes: HoleStyle) -> Dataset:
-    """One item of ROIContourSequence; without ContourSequence where the segment has no voxel."""
+    """One item of ROIContourSequence; without ContourSequence if the segment has no voxel."""
     info = prepared.infos[value]
     item = _item(ReferencedROINumber=info.number, ROIDisplayColor=list(info.color_rgb or (255, 0, 0)))
     contours: list[Dataset] = []
@@ -203,7 +204,7 @@ def _contour(polygon: NDArray[np.float64], k: int, number: int, source: SourceSe
         ContourGeometricType=kind,
         NumberOfContourPoints=len(points),
     )
-    # Texts as they are written: to make a number object of each first takes most of the time of the whole file.
+    # Text as it is written: making a number object of each value first takes most of the time.
     item[_CONTOUR_DATA] = DataElement(_CONTOUR_DATA, "DS", _decimals(points), already_converted=True)
     return item
 

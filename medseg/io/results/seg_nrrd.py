@@ -1,7 +1,7 @@
 """Segmentations in NRRD (.seg.nrrd, as 3D Slicer keeps them): named segments in one label map or in overlapping layers.
 
-A segment is the set of voxels that hold its LabelValue in its Layer; both stand in the key-value pairs
-``Segment{N}_...`` of the header. Files of older versions name neither: then layer N is segment N, with the value 1.
+A segment is the set of voxels that hold its LabelValue in its Layer. The key-value pairs ``Segment{N}_...`` of the
+header give both. Files of older versions give neither: then layer N is segment N, with the value 1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NrrdSegment(NamedTuple):
         name: its name.
         label_value: value of its voxels.
         layer: layer in which they lie.
-        extent: first and last voxel along i, j, k as the file has it, () if it does not; not checked.
+        extent: first and last voxel along i, j, k as the file states it, not checked; () if it does not state it.
         colour: red, green, blue from 0 to 1, () if the file gives none.
         tags: further entries such as the terminology, as text.
     """
@@ -58,7 +58,7 @@ class SegNrrd(NamedTuple):
         affine_ras: 4 x 4, voxel to RAS mm.
         segments: in the order of their numbers in the file.
         header: the checked header.
-        warnings: what is odd but no reason to refuse the file, one line each.
+        warnings: unusual findings that are no reason to refuse the file, one line each.
     """
 
     layers: NDArray[Any]
@@ -80,7 +80,7 @@ def read_seg_nrrd(path: str | Path, limits: ReadLimits | None = None) -> SegNrrd
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
 
     Raises:
-        DataError: as :func:`medseg.io.volumes.nrrd_header.read_nrrd_header`; for voxels that are no whole numbers;
+        DataError: as :func:`medseg.io.volumes.nrrd_header.read_nrrd_header`; for voxels that are not whole numbers;
             for a file without segments, or with segments that share label and layer or name a layer that is not there.
     """
     header = read_nrrd_header(path, limits)
@@ -105,15 +105,15 @@ def write_seg_nrrd(
 ) -> Path:
     """Write named masks as a segmentation, atomically; masks that overlap go to different layers.
 
-    Without overlaps the file is a plain 3-D label map with labels 1, 2, ... in the order of the masks, which readers
-    that know nothing of segments open too.
+    Without overlaps the file is a plain 3-D label map with labels 1, 2, ... in the order of the masks, which
+    readers that do not know segments open too.
 
     Args:
         path: target, ``.seg.nrrd``.
         masks: boolean ``[segment, i, j, k]``.
         names: a name for each, one line of text.
         affine_ras: 4 x 4, voxel to RAS mm.
-        space: the frame of the numbers in the file.
+        space: world frame in which the file states the geometry.
         tags: for each segment, further entries of ``Segment{N}_Tags``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects (binary, fractional, label map) as named masks with their exact geometry."""
+"""Read DICOM Segmentation objects (binary, fractional, label map) as named masks with their exact geometry."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CLASSES = {
 
 
 class _Patches(NamedTuple):
-    """What was found so far: a cropped patch of every segment number and slice."""
+    """The patches found so far: one cropped patch for each segment number and slice."""
 
     planes: dict[int, dict[int, PatchMask]]
     where: Path
@@ -60,8 +60,8 @@ class _Patches(NamedTuple):
 def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> SegmentMasks:
     """Read a DICOM SEG.
 
-    Frames are placed by their own positions, in whatever order they are stored. Without ``onto`` the grid is the
-    smallest regular one through all frames, ``[i = column, j = row, k = slice along the normal]``; slices that have no
+    Frames are placed by their own positions; their order in the file does not matter. Without ``onto`` the grid is the
+    smallest regular grid through all frames, ``[i = column, j = row, k = slice along the normal]``; slices without a
     frame are empty.
 
     Args:
@@ -70,11 +70,12 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
             that do not lie on it pixel by pixel are refused.
 
     Returns:
-        A mask a segment: bool, or float32 for a fractional file (stored value / MaximumFractionalValue). Values of a
-        label map that are background or padding belong to no segment.
+        One mask for each segment: bool, or float32 for a fractional file (stored value / MaximumFractionalValue). In a
+        label map, background and padding belong to no segment.
 
     Raises:
-        DataError: no segmentation, values that contradict the header, frames on no regular grid or not on ``onto``.
+        DataError: not a segmentation, values that contradict the header, frames that do not form a regular grid or do
+            not lie on ``onto``.
         UnreadableFileError: a file that is cut off or cannot be decoded.
 
     Example:
@@ -142,12 +143,12 @@ def _check_frame_of_reference(data: Dataset, source: SourceSeries, where: Path) 
     if found and found != source.frame_of_reference_uid:
         raise DataError(
             f"{where}: frame of reference {found}, but the series has {source.frame_of_reference_uid}: they were not "
-            "taken in one position; give the series that was segmented"
+            "acquired in one position; give the series that was segmented"
         )
 
 
 def _place(geometry: FrameGeometry, onto: Grid | None, where: Path) -> tuple[FrameStack, Any]:
-    """The frames on their own grid, or on ``onto`` in the frames' axis order with the way back to its own order."""
+    """The frames on their own grid, or on ``onto`` in the frames' axis order with the re-ordering to its own axes."""
     if onto is None:
         return stack_frames(geometry, where), None
     normal = np.cross(geometry.orientation[:3], geometry.orientation[3:])

@@ -1,4 +1,4 @@
-"""The segment descriptions in the header of a DICOM SEG, read into plain values."""
+"""Read the segment descriptions in the header of a DICOM SEG into plain values."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BACKGROUND = ("125040", "DCM")
 
 
 def segment_infos(data: Dataset, where: Path) -> tuple[dict[int, SegmentInfo], set[int]]:
-    """Descriptions by segment number, and the numbers that stand for background (label maps only).
+    """Descriptions by segment number, and the numbers that mean background (label maps only).
 
     Raises:
-        DataError: if there is no description, or two of one number.
+        DataError: if there is no description, or two have one number.
     """
     infos: dict[int, SegmentInfo] = {}
     background: set[int] = set()
@@ -56,7 +56,7 @@ def _info(item: Dataset, number: int, kind: Code | None) -> SegmentInfo:
 
 
 def clean_name(value: object, otherwise: str) -> str:
-    """A name of at most 64 printable characters, or ``otherwise`` where nothing is left."""
+    """A name of at most 64 printable characters, or ``otherwise`` if nothing is left."""
     text = "".join(letter if letter.isprintable() and letter != "\\" else " " for letter in str(value or ""))
     return " ".join(text.split())[:64].strip() or otherwise
 
@@ -73,7 +73,7 @@ def read_code(item: Dataset, keyword: str) -> Code | None:
 
 
 def rgb_from_cielab(value: Any) -> tuple[int, int, int] | None:
-    """sRGB of a stored CIELab colour (three unsigned 16-bit numbers, PS3.3 C.10.7.1.1), or None where there is none."""
+    """sRGB of a stored CIELab colour (three unsigned 16-bit numbers, PS3.3 C.10.7.1.1), or None if there is none."""
     from skimage.color import lab2rgb
 
     if value is None or len(value) != 3:

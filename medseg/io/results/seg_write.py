@@ -1,4 +1,4 @@
-"""Write masks as a DICOM Segmentation object that refers to the slices of its source series."""
+"""Write masks as a DICOM Segmentation object (SEG) that refers to the slices of its source series."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["SegKind", "write_seg"]
 
 SegKind = Literal["binary", "labelmap"]
-"""``binary`` stores a one-bit frame for every segment and slice, ``labelmap`` one frame of numbers for every slice (a
-newer class that fewer programs read, far smaller where there are many segments)."""
+"""``binary`` stores one frame of bits for every segment and slice. ``labelmap`` stores one frame of numbers for every
+slice: a newer class that fewer programs read, and much smaller for many segments."""
 
 
 def write_seg(
@@ -43,9 +43,9 @@ def write_seg(
 ) -> dict[int, SegmentInfo]:
     """Write a DICOM SEG, atomically; empty frames are left out.
 
-    Every frame has the position, orientation and spacing of the source slice that it belongs to and refers to that
-    slice; study, patient and frame of reference are the source's, because otherwise no archive would put the result
-    beside the images: **the file names the patient wherever the source does.**
+    Every frame has the position, orientation and spacing of its source slice and refers to that slice. Study, patient
+    and frame of reference are copied from the source, so that an archive files the result with the images: **the file
+    names the patient if the source does.**
 
     Args:
         path: the file to write.
@@ -56,8 +56,8 @@ def write_seg(
         segments: name or description by label value; values that do not occur make empty segments. Every value that
             occurs must be named; None names them ``segment N``.
         kind: "binary" or "labelmap". Binary segments are numbered 1, 2, 3 ... in the order of their label values, as
-            the format demands; a label map keeps its values.
-        identity: UIDs, time and series text of the new object; None makes fresh UIDs.
+            the format requires; a label map keeps its values.
+        identity: UIDs, time and series text of the new object; None makes new UIDs.
 
     Returns:
         The descriptions as written, by label value; ``number`` is the segment number in the file.
@@ -91,7 +91,7 @@ def write_seg(
         placed = _flattened(placed)
     identity = identity or ObjectIdentity()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote odd values of the source, which may name the patient
+        warnings.simplefilter("ignore")  # they quote values of the source, which may name the patient
         dataset = _build(hd, placed, infos, source, kind, identity)
         with atomic_path(path) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)
@@ -166,7 +166,7 @@ def _build(
 
 @contextmanager
 def _in_one_line(hd: Any, source: SourceSeries) -> Iterator[None]:
-    """Say in one line why highdicom refuses the headers, without what they say of the patient."""
+    """Turn an error of highdicom into one line, without header values that name the patient."""
     try:
         yield
     except (ValueError, TypeError, AttributeError, LookupError) as error:
@@ -175,7 +175,7 @@ def _in_one_line(hd: Any, source: SourceSeries) -> Iterator[None]:
             reason = reason.replace(str(value), f"({keyword})") if str(value) else reason
         raise DataError(
             f"the headers of the series cannot carry a segmentation (highdicom {hd.__version__}: {reason}); write "
-            "an RTSTRUCT instead or mend the headers"
+            "an RTSTRUCT instead or correct the headers"
         ) from error
 
 
@@ -208,7 +208,7 @@ def _description(hd: Any, info: SegmentInfo, identity: ObjectIdentity) -> Segmen
 
 
 def _settle(dataset: Segmentation, identity: ObjectIdentity, content: tuple[str, ...]) -> None:
-    """Set what highdicom draws at random or from the clock."""
+    """Replace the UIDs and times that highdicom chose at random or by the clock."""
     for keyword, value in identity.fields().items():
         setattr(dataset, keyword, value)
     dataset.ContentDate, dataset.ContentTime = identity.date, identity.time

@@ -1,4 +1,4 @@
-"""Named masks on one grid, each kept as the box that it fills, since segments of a file may overlap and be many."""
+"""Named masks on one grid, each stored as its bounding box, since a file may hold many segments that overlap."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Segment:
     Attributes:
         info: its description; ``info.number`` is the number in the file.
         start: index of the box's first voxel.
-        box: bool ``[i, j, k]``, or float32 from 0 to 1 where the file stores fractions; nothing lies outside the box.
+        box: bool ``[i, j, k]``, or float32 from 0 to 1 if the file stores fractions; outside the box the mask is 0.
     """
 
     info: SegmentInfo
@@ -91,11 +91,11 @@ class SegmentMasks:
         return full
 
     def volume_ml(self, index: int) -> float:
-        """Volume of ``segments[index]`` in millilitres; fractions count as such."""
+        """Volume of ``segments[index]`` in millilitres; a voxel of fraction 0.5 counts as half a voxel."""
         return float(self.segments[index].box.sum(dtype=np.float64)) * voxel_volume_ml(self.affine_ras)
 
     def binary(self, threshold: float | None = None) -> SegmentMasks:
-        """The segments as bool: where fractions are at least ``threshold``.
+        """The segments as bool: True where fractions are at least ``threshold``.
 
         Raises:
             DataError: if there are fractions and no threshold is given, or it is not above 0 and at most 1.
@@ -113,7 +113,7 @@ class SegmentMasks:
         return replace(self, segments=segments)
 
     def overlaps(self) -> dict[tuple[int, int], int]:
-        """Number of voxels that two segments share, by the pair of their indices; pairs without any are left out."""
+        """Number of voxels that two segments share, by the pair of their indices, without pairs that share none."""
         found = {}
         for first, second in combinations(range(len(self.segments)), 2):
             count = _shared(self.segments[first], self.segments[second])
@@ -122,7 +122,7 @@ class SegmentMasks:
         return found
 
     def label_map(self, threshold: float | None = None) -> NDArray[np.uint8 | np.uint16]:
-        """One array ``[i, j, k]`` of segment numbers, 0 where there is none.
+        """One array ``[i, j, k]`` of segment numbers, 0 where there is no segment.
 
         Raises:
             DataError: if segments overlap (with the voxel counts), or hold fractions and there is no threshold.
@@ -139,7 +139,7 @@ class SegmentMasks:
         return full
 
     def layers(self, threshold: float | None = None) -> list[tuple[int, ...]]:
-        """Indices of segments in as few groups as come first, so that no two of a group overlap."""
+        """Groups of segment indices without overlaps within a group; each segment joins the first group that fits."""
         overlaps = set(self.binary(threshold).overlaps())
         groups: list[list[int]] = []
         for index in range(len(self.segments)):
@@ -168,7 +168,7 @@ def segment_from_planes(
 
     Args:
         info: the segment's description.
-        planes: patch ``[i, j]`` by slice index ``k``; empty patches do no harm.
+        planes: patch ``[i, j]`` by slice index ``k``; empty patches are ignored.
         dtype: numpy.bool_, or numpy.float32 for fractions.
     """
     filled = {k: patch for k, patch in planes.items() if patch.mask.any()}
@@ -185,7 +185,7 @@ def segment_from_planes(
 
 
 def _shared(a: Segment, b: Segment) -> int:
-    """Voxels above zero in both, looked at only where the boxes meet."""
+    """Number of voxels above zero in both, counted where the boxes overlap."""
     low = np.maximum(a.start, b.start)
     high = np.minimum(np.add(a.start, a.box.shape), np.add(b.start, b.box.shape))
     if np.any(high <= low):

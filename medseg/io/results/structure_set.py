@@ -20,7 +20,7 @@ class Contour(NamedTuple):
     Attributes:
         points_lps: vertices in mm, shape (n, 3).
         kind: ContourGeometricType: CLOSED_PLANAR, CLOSEDPLANAR_XOR, POINT, OPEN_PLANAR ...
-        sop_instance_uid: the image that it refers to, or "".
+        sop_instance_uid: SOPInstanceUID of the image that it refers to, or "".
     """
 
     points_lps: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Roi:
 
     Attributes:
         info: name, colour, code; ``info.number`` is the ROI number.
-        frame_of_reference_uid: what its coordinates refer to, or "".
+        frame_of_reference_uid: FrameOfReferenceUID of its coordinates, or "".
         contours: in the order of the file; none for an empty structure.
     """
 
