@@ -77,7 +77,7 @@ def test_wrong_arguments_are_named(values: Any, options: dict[str, Any], words: 
         (ARRAY[:1], AFFINE, r"shape \(1, 6, 7\), expected at least 2"),
         (ARRAY, np.zeros((4, 4)), "last row"),
         (ARRAY, np.diag([1.0, 1.0, 0.0, 1.0]), "spacing of 1 x 1 x 0 mm"),
-        (ARRAY, np.diag([1.0, np.nan, 1.0, 1.0]), "no finite numbers"),
+        (ARRAY, np.diag([1.0, np.nan, 1.0, 1.0]), "not finite numbers"),
     ],
 )
 def test_unusable_data_are_integrity_errors_in_one_line(values: Any, affine: np.ndarray, words: str) -> None:

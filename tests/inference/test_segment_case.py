@@ -25,7 +25,7 @@ from medseg.inference.outputs.folder import RESULT_FILES
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
 from medseg.io.ct.scan import list_series
-from medseg.io.results.rtstruct_masks import read_rtstruct
+from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.seg_read import read_seg
 from medseg.io.results.source import read_source
 from medseg.io.volumes.nifti import write_nifti
