@@ -65,7 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
         "-i", "--input", required=True, metavar="CASE", help="NIfTI file, or folder with one CT series"
     )
     segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
-    segment.add_argument("--bundle", required=True, metavar="DIR", help="bundle folder (with configs/inference.json)")
+    segment.add_argument(
+        "--bundle", required=True, metavar="DIR",
+        help="bundle folder (with configs/inference.json), or an archive of one (.zip, .tar.gz ...)",
+    )  # fmt: skip
     segment.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
     segment.add_argument("--weights", metavar="FILE", help="checkpoint instead of the bundle's own")
     segment.add_argument(

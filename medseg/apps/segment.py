@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medseg.apps.stage_lines import StageLines
-from medseg.inference.bundle import Bundle, read_bundle
+from medseg.inference.bundle import Bundle
+from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for
 from medseg.inference.case import Case, read_case
 from medseg.inference.device import choose_device
@@ -48,9 +49,13 @@ def main(args: argparse.Namespace) -> int:
     """
     target = Path(args.output)
     check_target(target, args.overwrite)
-    bundle = read_bundle(args.bundle)
-    if not Path(args.input).exists():
-        raise ConfigurationError(f"{args.input}: no such file or folder; expected a NIfTI file or a DICOM folder")
+    with open_bundle(args.bundle) as bundle:
+        if not Path(args.input).exists():
+            raise ConfigurationError(f"{args.input}: no such file or folder; expected a NIfTI file or a DICOM folder")
+        return _run(args, target, bundle)
+
+
+def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
     lines = StageLines(total=6 if args.output_type else 5, quiet=args.quiet)
     with RunLog(exclusive=True) as log:
         device = choose_device(args.device, "--device")
@@ -105,7 +110,7 @@ def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
     lines = [
         f"case:     {case.kind}, {shape} voxels, {spacing} mm, {facts['orientation']}, {facts['dtype']}",
         f"bundle:   {plan.bundle.name} {plan.bundle.version}, classes {', '.join(plan.bundle.labels.values())}",
-        f"weights:  {plan.weights}",
+        f"weights:  {plan.bundle.shown(str(plan.weights))}",
         f"device:   {plan.device}",
         f"memory:   {needed}, the network comes on top{free}",
         f"output:   {plan.target} ({state}): {', '.join(RESULT_FILES)}",

@@ -47,6 +47,10 @@ class Bundle:
     has_progress: bool
     archive: Path | None = None
 
+    def shown(self, text: str) -> str:
+        """A text with ``BUNDLE`` in place of the temporary folder of an unpacked archive; otherwise the same text."""
+        return text if self.archive is None else text.replace(str(self.root.absolute()), "BUNDLE")
+
 
 def read_bundle(root: str | Path) -> Bundle:
     """Read and check a bundle folder.

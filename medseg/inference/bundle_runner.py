@@ -56,7 +56,7 @@ def find_weights(bundle: Bundle, weights: str | Path | None = None) -> Path:
     if not path.is_file():
         train = bundle.root / "configs" / "train.json"
         command = f"python -m monai.bundle run --config_file {train} --bundle_root {bundle.root}"
-        trained = f"train with `{command}`, " if train.is_file() else ""
+        trained = f"train with `{command}`, " if train.is_file() and bundle.archive is None else ""
         raise ConfigurationError(
             f"{path}: no weights there; {trained}run `make demo`, or give weights (--weights FILE)"
         )
@@ -81,11 +81,14 @@ def overrides_for(
 
 
 def equivalent_command(bundle: Bundle, overrides: dict[str, Any]) -> str:
-    """The ``python -m monai.bundle run`` command that does the same, quoted for a shell."""
+    """The ``python -m monai.bundle run`` command that does the same, quoted for a shell.
+
+    ``BUNDLE`` in it is the folder into which the bundle's archive is unpacked.
+    """
     parts = ["python", "-m", "monai.bundle", "run", "--config_file", str(bundle.config)]
     for key, value in overrides.items():
         parts += [f"--{key}", str(value)]
-    return shlex.join(parts)
+    return bundle.shown(shlex.join(parts))
 
 
 def public_command(bundle: Bundle, weights: Path, device: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.inference.bundle import Bundle, read_bundle
+from medseg.inference.bundle import Bundle
+from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import find_weights, overrides_for, public_command, read_mask, run_bundle
 from medseg.inference.case import Case, CaseSource, read_case
 from medseg.inference.device import choose_device, describe_device
@@ -56,7 +58,8 @@ def segment(
         case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder with a CT series in DICOM; what
             `medseg.io.ct.scan.list_series` found, or one of its ``series``; or an array or tensor in Hounsfield units,
             ``[x, y, z]`` or ``[1, x, y, z]``.
-        bundle: a MONAI bundle's folder, with ``configs/inference.json`` and ``configs/metadata.json``.
+        bundle: a MONAI bundle's folder, with ``configs/inference.json`` and ``configs/metadata.json``, or an archive of
+            one (.zip, .tar.gz ...), which is unpacked into a temporary folder during the call.
         weights: checkpoint instead of the bundle's own.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None takes the first CUDA device, or the CPU where there is none.
         series_uid: SeriesInstanceUID, if a folder or listing holds several CT series.
@@ -87,8 +90,11 @@ def segment(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     monitor = Monitor() if monitor is None else monitor
     kinds = check_output_types(output_types)
-    with monitor.log:
-        bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    with ExitStack() as stack:
+        stack.enter_context(monitor.log)
+        bundle = bundle if isinstance(bundle, Bundle) else stack.enter_context(open_bundle(bundle))
+        if bundle.archive is not None:
+            monitor.log.hide([bundle.root.absolute()], "BUNDLE")
         place = choose_device(device)
         checkpoint = find_weights(bundle, weights)
         with monitor.stages.stage("read case"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,46 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     for words in ("20 x 24 x 18 voxels", "PSR", "bright tissue", "python -m monai.bundle run", str(case), "GiB"):
         assert words in plan
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("top", [None, "bundle"], ids=["at the top", "in a folder"])
+def test_a_bundle_in_an_archive_gives_the_results_of_its_folder(
+    tmp_path: Path,
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    top: str | None,
+) -> None:
+    case = odd_case(tmp_path / "case.nii.gz")
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path if top else bundle, top))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert segment(case, tmp_path / "a", bundle) == 0
+    assert segment(case, tmp_path / "b", archive) == 0
+    assert (tmp_path / "b/seg.nii.gz").read_bytes() == (tmp_path / "a/seg.nii.gz").read_bytes()
+    assert load(tmp_path / "b/statistics.json") == load(tmp_path / "a/statistics.json")
+    report = load(tmp_path / "b/run.json")
+    assert report["weights_sha256"] == load(tmp_path / "a/run.json")["weights_sha256"]
+    assert "--config_file BUNDLE/configs/inference.json" in report["equivalent_command"]
+    assert "--weights BUNDLE/models/model.pt" in report["equivalent_command"]
+    assert not [path for path in (tmp_path / "b").glob("*.*") if str(temporary).encode() in path.read_bytes()]
+    assert segment(case, tmp_path / "c", archive, "--dry-run") == 0
+    assert "weights:  BUNDLE/models/model.pt" in (plan := capsys.readouterr().out)
+    assert str(temporary) not in plan
+    assert not list(temporary.iterdir()), "nothing of an archive stays behind"
+
+
+def test_an_archive_without_weights_does_not_advise_training_in_a_folder_that_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_tiny_bundle(tmp_path / "bundle", weights=False)
+    (folder / "configs/train.json").write_text("{}")
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "gztar", folder))
+    assert segment(odd_case(tmp_path / "case.nii.gz"), tmp_path / "out", archive) == 2
+    text = capsys.readouterr().err
+    assert "packed.tar.gz/models/model.pt: no weights there" in text
+    assert "monai.bundle run" not in text
 
 
 def test_data_that_cannot_be_trusted_exit_with_3(

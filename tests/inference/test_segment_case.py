@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_every_kind_of_case_gives_the_same_mask_and_measurements(
     assert entry["volume_ml"] == pytest.approx(TRUTH.sum() * np.prod(SPACING) / 1000, rel=1e-5)
     assert entry["hu"]["mean"] == 200.0
     assert result.warnings == ()
+
+
+def test_a_bundle_in_an_archive_is_unpacked_for_the_call_alone(
+    tmp_path: Path, file: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "bundle")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    result = segment(file, archive, device="cpu")
+    np.testing.assert_array_equal(result.mask, TRUTH)
+    assert not list((tmp_path / "temporary").iterdir())
+    out = result.save(tmp_path / "out")
+    assert "BUNDLE/models/model.pt" in json.loads((out / "run.json").read_text())["equivalent_command"]
 
 
 def test_nothing_is_printed_written_or_left_changed(
