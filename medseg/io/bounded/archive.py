@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.bounded.errors import DataError, UnreadableFileError, os_reason
 from medseg.io.bounded.limits import file_size
 from medseg.io.bounded.voxel_data import one_line
 
@@ -124,7 +124,7 @@ def extract_archive(path: str | Path, folder: str | Path, limits: ArchiveLimits 
         raise
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, such as a full disk
-            raise DataError(f"{path}: cannot be unpacked into {folder.parent} ({error.strerror})") from error
+            raise DataError(f"{path}: cannot be unpacked into {folder.parent}: {os_reason(error, True)}") from error
         raise UnreadableFileError(
             f"{path}: cannot be unpacked as a zip or tar archive ({one_line(error)}); fetch the archive again"
         ) from error
