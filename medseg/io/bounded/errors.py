@@ -1,4 +1,4 @@
-"""Errors of data that medseg refuses: each is one clear line for the person at the keyboard."""
+"""Errors for data that medseg refuses: each is one clear line for the user."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class UnreadableFileError(DataError):
 
 
 class SeriesChoiceError(DataError):
-    """A folder holds no CT series, or several and none was chosen."""
+    """A folder does not contain a CT series, or contains several and none was chosen."""
 
 
 class SeriesGeometryError(DataError):
-    """The slices form no regular grid: gap, duplicate, variable spacing, tilt, mixed orientation."""
+    """The slices do not form a regular grid: gap, duplicate, variable spacing, tilt, mixed orientation."""
 
 
 def os_reason(error: OSError, advice: bool = False) -> str:
-    """What the operating system refused, in words: neither error number nor path.
+    """What the operating system refused, in words, without error number and path.
 
     Args:
         error: what was raised.

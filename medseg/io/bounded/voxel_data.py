@@ -27,16 +27,16 @@ __all__ = [
 GZIP = 31
 """``wbits`` of zlib for gzip members, whose checksum is verified."""
 ZLIB_OR_GZIP = 47
-"""``wbits`` of zlib for a zlib stream or a gzip member, told apart by its first bytes."""
+"""``wbits`` of zlib for a zlib stream or a gzip member; the first bytes decide which."""
 
 _CHUNK = 256 * 1024
 
 
 class Inflater:
-    """Reads a deflated stream piece by piece; what is not asked for is not decompressed.
+    """Reads a deflated stream piece by piece and decompresses only what is requested.
 
     Args:
-        where: what to name in errors.
+        where: what to name in errors, usually the path.
         stream: binary file, at the first compressed byte.
         wbits: ``GZIP`` (several members in a row are one stream) or ``ZLIB_OR_GZIP`` (one stream).
     """
@@ -47,7 +47,7 @@ class Inflater:
         self._waiting = b""
 
     def readinto(self, target: NDArray[np.uint8]) -> int:
-        """Fill a one-dimensional byte array and return how many bytes there were (fewer only at the stream's end).
+        """Fill a one-dimensional byte array and return the number of bytes (fewer only at the end of the stream).
 
         Raises:
             UnreadableFileError: if the stream is damaged, e.g. its checksum is wrong.
@@ -67,12 +67,12 @@ class Inflater:
         return target[: self.readinto(target)].tobytes()
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes, or over what is left."""
+        """Skip ``count`` bytes, or what is left."""
         while count > 0 and (found := self.readinto(np.empty(min(count, _CHUNK), np.uint8))):
             count -= found
 
     def finish(self, slack: int = 0) -> None:
-        """Verify that the stream ends here with a right checksum, after at most ``slack`` more bytes.
+        """Check that the stream ends here with the right checksum, after at most ``slack`` more bytes.
 
         Raises:
             UnreadableFileError: if it is cut off, damaged or longer.
@@ -145,7 +145,7 @@ def read_raw(path: Path, offset: int, shape: Sequence[int], dtype: DTypeLike) ->
         dtype: stored type with its byte order; the result has the native order.
 
     Raises:
-        UnreadableFileError: if the file ends early all the same.
+        UnreadableFileError: if the file ends early.
         DataError: if memory does not suffice.
     """
     array = empty_volume(path, shape, dtype)
@@ -204,7 +204,7 @@ def storable(array: ArrayLike) -> NDArray[Any]:
     """A 3-D array in a type that all programs read: bool becomes uint8, int64 int32, float64 and float16 float32.
 
     Raises:
-        ValueError: for other numbers of axes, types that hold no real numbers, or whole numbers that do not fit.
+        ValueError: for other numbers of axes, types other than real numbers, or whole numbers that do not fit.
     """
     data = np.asarray(array)
     if data.ndim != 3:

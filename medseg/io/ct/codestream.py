@@ -1,4 +1,4 @@
-"""The image size that a JPEG, JPEG-LS or JPEG 2000 stream declares, read before a decoder allocates it."""
+"""The image size in a JPEG, JPEG-LS or JPEG 2000 stream, read before a decoder allocates memory for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
     Sources: ITU-T T.81 B.2.2 (frame header), T.87 C.2.2 (JPEG-LS), T.800 A.5.1 (SIZ marker).
 
     Raises:
-        ValueError: if the stream begins like one of them and holds no size.
+        ValueError: if the stream begins like one of them but does not contain a size.
     """
     if frame[:2] == b"\xff\xd8":
         return _jpeg_size(frame)
@@ -26,7 +26,7 @@ def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
 
 
 def check_codestream(frame: bytes, rows: int, columns: int) -> None:
-    """Refuse a compressed frame whose own size is not the header's.
+    """Refuse a compressed frame whose own size differs from the size in the header.
 
     Raises:
         ValueError: naming both sizes.

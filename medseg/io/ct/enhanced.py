@@ -1,7 +1,7 @@
 """Frames of a multi-frame (enhanced) CT as slice headers: position, orientation, spacing and rescaling of each frame.
 
-Functional groups: DICOM PS3.3 C.7.6.16. A value of the frame's own groups goes before the shared groups, and these
-before the data set's top level. Where two of them state the geometry differently, the header says so.
+Functional groups: DICOM PS3.3 C.7.6.16. A value in the frame's own groups has priority over the shared groups, and
+these over the top level of the data set. Where two of them state the geometry differently, the header says so.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def expand_frames(header: SliceHeader) -> list[SliceHeader]:
         header: header of a multi-frame file.
 
     Returns:
-        Headers with ``frame`` from 1, in which the tags of the functional groups stand at the top level.
+        Headers with ``frame`` from 1, with the tags of the functional groups at the top level.
 
     Raises:
         DataError: if the number of frames and of their functional groups differ, or geometry is absent.
@@ -141,7 +141,7 @@ def _items(header: SliceHeader, keyword: str) -> list[Any]:
     try:
         return [] if value is None else list(value)
     except TypeError:
-        raise DataError(f"{header.path}: {keyword} is no sequence; the header is damaged") from None
+        raise DataError(f"{header.path}: {keyword} is not a sequence; the header is damaged") from None
 
 
 def _take_groups(header: SliceHeader, item: Any, target: dict[str, Any]) -> bool:

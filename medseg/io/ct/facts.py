@@ -1,4 +1,4 @@
-"""What is recorded and warned about beside the voxels of a CT series."""
+"""Facts and warnings that are recorded with the voxels of a CT series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["header_notes", "pixel_notes", "series_facts", "series_warnings"]
 
 
 def header_notes(entry: SeriesEntry, stack: SliceStack) -> list[str]:
-    """What the headers of a CT volume say against themselves or against the slices found, one line each.
+    """Contradictions within the headers of a CT volume, or between headers and slices, one line each.
 
     Args:
         entry: the series.
@@ -63,17 +63,17 @@ def series_warnings(
     left_out: Sequence[tuple[Path, str]],
     repairs: Sequence[dict[str, Any]],
 ) -> list[str]:
-    """What is odd about a series, its folder or its headers, and what was repaired; one line each."""
+    """Unusual findings about a series, its folder or its headers, and the repairs; one line each."""
     notes = [f"repaired ({item['rule']}): {_describe_repair(item)}" for item in repairs]
     notes += [f"left out {path.name}: {_reason_only(path, reason)}" for path, reason in left_out]
     others = [other for other in listing.series if other.name != entry.name]
     if others:
         notes.append(f"{len(others)} other image series in the folder were not read: {shorten(map(str, others), 3)}")
     if listing.other_objects:
-        notes.append(f"{listing.other_objects} DICOM file(s) that are no images were not read")
+        notes.append(f"{listing.other_objects} DICOM file(s) that are not images were not read")
     kind = headers[0].text("RescaleType") or "HU"
     if kind.upper() != "HU":
-        notes.append(f"RescaleType is {shown_term(kind)}, not HU; values were rescaled all the same")
+        notes.append(f"RescaleType is {shown_term(kind)}, not HU; values were rescaled anyway")
     lossy = sum(header.text("LossyImageCompression") == "01" for header in headers)
     if lossy:
         notes.append(f"{lossy} of {len(headers)} slices were compressed with loss: values are approximate")

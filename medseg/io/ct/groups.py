@@ -1,4 +1,4 @@
-"""The files of one SeriesInstanceUID told apart: volumes of different grids, localizers, captures, other modalities."""
+"""Split the files of one SeriesInstanceUID: volumes of different grids, localizers, captures, other modalities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SeriesEntry:
     Attributes:
         uid: SeriesInstanceUID.
         modality: Modality of the first slice.
-        description: SeriesDescription: free text that can name the patient, so it is never printed unasked.
+        description: SeriesDescription: free text that can name the patient, so it is printed only on request.
         headers: one header for each slice.
         group: number of this part of the series from 1, or 0 where the series has one grid only.
         kind: "ct", "localizer", "secondary capture", "other modality", or "object" (no image).
@@ -53,7 +53,7 @@ class SeriesEntry:
 
     @property
     def name(self) -> str:
-        """By what ``--series`` chooses it: the UID, followed by ``#N`` where the UID holds several grids."""
+        """The text by which ``--series`` chooses it: the UID, followed by ``#N`` where the UID holds several grids."""
         return f"{self.uid}#{self.group}" if self.group else self.uid
 
     @property
@@ -130,7 +130,7 @@ class _Groups:
 
 
 def group_series(uid: str, headers: Sequence[SliceHeader]) -> list[SeriesEntry]:
-    """Part the slices of a UID by kind, modality, stack, orientation, size and pixel spacing.
+    """Split the slices of a UID by kind, modality, stack, orientation, size and pixel spacing.
 
     Where positions repeat within such a part and a tag of time, phase, acquisition or reconstruction tells the
     repetitions apart, each set becomes a part of its own (see `medseg.io.ct.phases.split_by_phase`). Parts are numbered

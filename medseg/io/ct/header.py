@@ -80,7 +80,7 @@ _GEOMETRY = frozenset({"ImagePositionPatient", "ImageOrientationPatient", "Pixel
 
 @dataclass(frozen=True)
 class Damaged:
-    """A value that cannot be read as its tag's type, and why."""
+    """Marks a value that cannot be read as the type of its tag, with the reason."""
 
     reason: str
 
@@ -169,7 +169,7 @@ class SliceHeader:
 
 
 def read_header(path: Path, bare: bool) -> SliceHeader:
-    """Read the tags that are used of one DICOM file; pixel data are not read.
+    """Read the tags of one DICOM file that medseg uses; pixel data are not read.
 
     pydicom warns of odd values and quotes them: the caller silences that.
 
@@ -178,7 +178,7 @@ def read_header(path: Path, bare: bool) -> SliceHeader:
         bare: whether the file lacks the preamble and the letters DICM.
 
     Raises:
-        ValueError: if the file ends too early, or holds no data set of a known class.
+        ValueError: if the file ends too early, or does not hold a data set of a known class.
         Exception: whatever pydicom raises for damaged headers.
     """
     import pydicom
@@ -234,7 +234,7 @@ def _plain_values(data: Any) -> tuple[dict[str, Any], bool]:
         keyword = keyword_for_tag(tag)
         try:
             value = data[tag].value
-        except Exception as error:  # whoever needs the value says what is wrong with it
+        except Exception as error:  # reported when the value is needed
             values[keyword] = Damaged(shown_reason(error, getattr(data.get_item(tag), "value", None)))
             continue
         long_numbers = long_numbers or (keyword in _GEOMETRY and has_long_number(value))

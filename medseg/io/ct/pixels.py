@@ -1,4 +1,4 @@
-"""One CT slice: DICOM pixel data to Hounsfield units."""
+"""Decode one CT slice: from DICOM pixel data to Hounsfield units."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PADDING_RULE = (
 )
 
 MAX_SIDE = 8192
-"""Most rows or columns accepted: a guard against headers that declare far more than a CT slice."""
+"""Largest number of rows or columns: a limit for headers that declare far more than a CT slice has."""
 
 # Syntaxes that are younger than pydicom's own list of names (PS3.6 A).
 _NEW_SYNTAXES = {
@@ -77,10 +77,10 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
 
     Args:
         header: of the slice.
-        allow_burned_in: let pass what says that text is drawn in its pixels.
+        allow_burned_in: accept a slice whose header says that text is drawn in its pixels.
 
     Raises:
-        DataError: for frames without a place, colour, MONOCHROME1, burned-in text, or a missing rescale.
+        DataError: for frames without a position, colour, MONOCHROME1, burned-in text, or a missing rescale.
     """
     where = header.path
     if header.frame_fault:
@@ -90,7 +90,7 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
     if samples != 1 or photometric != "MONOCHROME2":
         raise DataError(
             f"{where}: PhotometricInterpretation {shown_term(photometric) or 'absent'} with {samples} sample(s) a "
-            "pixel, expected MONOCHROME2 with 1; this is no CT slice in Hounsfield units"
+            "pixel, expected MONOCHROME2 with 1; this is not a CT slice in Hounsfield units"
         )
     if is_burned_in(header) and not allow_burned_in:
         raise DataError(
@@ -145,7 +145,7 @@ def _syntax_name(uid: Any) -> str:
 
 
 def syntax_uid(transfer_syntax: str) -> Any:
-    """A transfer syntax as pydicom's UID, without its warning that quotes what is no UID."""
+    """A transfer syntax as pydicom's UID, without its warning, which quotes text that is not a UID."""
     from pydicom.config import IGNORE
     from pydicom.uid import UID
 

@@ -1,4 +1,4 @@
-"""What is done with a CT series whose slices form no regular grid: refuse it, repair it by a rule, or split it."""
+"""What to do with a CT series whose slices do not form a regular grid: refuse it, repair it by a rule, or split it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class GeometryPolicy:
-    """The outcome for each kind of irregular series; the default refuses them all. Plain values: it can be pickled.
+    """The outcome for each kind of irregular series; the default refuses them all. It can be pickled.
 
     Attributes:
         tilt: gantry tilt. ``"shear"`` moves each slice within its plane (linear between pixels) on an upright grid
@@ -28,7 +28,8 @@ class GeometryPolicy:
         duplicate: several slices with equal pixels at one position. ``"keep-lowest"`` keeps the lowest InstanceNumber.
             Different images at one position are refused under every policy: no rule can choose among them.
         variable: spacing that changes; outcomes as for ``gap``. None: as ``gap``.
-        max_gap: most slices that ``"resample"`` may invent between two neighbours; wider holes are refused.
+        max_gap: largest number of slices that ``"resample"`` may interpolate between two neighbours; wider gaps are
+            refused.
 
     Example:
         >>> from medseg.io import GeometryPolicy

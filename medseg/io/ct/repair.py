@@ -1,4 +1,4 @@
-"""From irregular slices to regular volumes under a policy: what is refused, what is done, and the record of it."""
+"""Turn irregular slices into regular volumes by a policy: what is refused, what is repaired, and the record of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_TILT_DEG = 45.0
 _FIXES = {
     "duplicate": "remove the second copies, or keep the lowest InstanceNumber with --on-duplicate keep-lowest",
     "tilt": "straighten the slices with --on-tilt shear",
-    "missing": "fetch the missing files, fill them with --on-gap resample, or part the series with --on-gap split",
+    "missing": "fetch the missing files, fill them with --on-gap resample, or split the series with --on-gap split",
     "variable": "use --on-gap resample for an even grid, or --on-gap split for a volume of each spacing",
     "shifted": "check that the files belong to one acquisition",
 }
@@ -35,15 +35,15 @@ _FIXES = {
 
 @dataclass
 class PartPlan:
-    """How one regular volume comes from the slices of a stack.
+    """How one regular volume is made from the slices of a stack.
 
     Attributes:
         indices: the slices of the stack that it is made from, sorted by position.
-        positions: ImagePositionPatient-like place of every output slice's first pixel, ``(m, 3)`` LPS mm.
+        positions: position of the first pixel of every output slice (as ImagePositionPatient), ``(m, 3)`` LPS mm.
         sources: for every output slice, the stack's slices it is made from (one, or two that were blended).
         shear: how slices move within their plane, or None.
         grid: how slices are blended, or None.
-        dropped: (slice left out, slice kept in its place) for second slices at one position.
+        dropped: (slice left out, slice kept instead) for second slices at one position.
         repairs: the record: rule, what, count, mm and details, one for each rule applied.
     """
 
@@ -96,7 +96,7 @@ def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list
         plan.dropped = [(gone, stays) for gone, stays in dropped if stays in members]
         if split:
             ends = [round(float(along[i]), 3) for i in (plan.indices[0], plan.indices[-1])]
-            record = {"rule": "split", "what": "uneven series parted into even stretches", "count": len(plans)}
+            record = {"rule": "split", "what": "uneven series split into even stretches", "count": len(plans)}
             plan.repairs.insert(0, {**record, "mm": ends, "part": number, "slices": len(plan.indices)})
     return plans
 

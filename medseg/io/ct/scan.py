@@ -1,4 +1,4 @@
-"""What a folder holds: its DICOM files by series, read from headers alone."""
+"""List the DICOM files of a folder by series; only headers are read."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 @dataclass(frozen=True)
 class SeriesListing:
-    """All that was found under a folder.
+    """What was found under a folder.
 
     Attributes:
         folder: where the search began.
         series: image series by UID; a UID with several grids gives several entries.
-        other_objects: number of DICOM files that are no images (structured reports, segmentations, DICOMDIR ...).
+        other_objects: number of DICOM files that are not images (structured reports, segmentations, DICOMDIR ...).
         ignored: number of files that are not DICOM.
         unreadable: (file, reason) of DICOM files whose header cannot be read.
         objects: the files counted by ``other_objects``, by series.
@@ -117,18 +117,18 @@ def list_series(folder: str | Path, files: Iterable[Path] | None = None) -> Seri
 
 
 def choose_series(listing: SeriesListing, series_uid: str | None = None, allow_burned_in: bool = False) -> SeriesEntry:
-    """The one CT volume of a folder, or the one asked for.
+    """Choose the only CT volume of a folder, or the one with the given UID.
 
-    Localizers and secondary captures are passed over unless they are asked for by name.
+    Localizers and secondary captures are ignored unless their UID is given.
 
     Args:
         listing: what `list_series` found.
         series_uid: SeriesInstanceUID; ``UID#2`` chooses the second grid of a series that mixes several, ``#2`` does so
             where the folder holds one CT series only.
-        allow_burned_in: let pass a secondary capture of modality CT, in whose pixels anything may be drawn.
+        allow_burned_in: accept a secondary capture of modality CT, whose pixels may contain text.
 
     Raises:
-        SeriesChoiceError: if there is none, several and no UID, no series of that UID, or it is not CT.
+        SeriesChoiceError: if there is none, several and no UID is given, no series of that UID, or it is not CT.
         SeriesGeometryError: if the series mixes several grids and none of them is chosen.
     """
     uid, _, group = (series_uid or "").partition("#")
@@ -214,7 +214,7 @@ def _dicom_kind(path: Path) -> str | None:
         with path.open("rb") as stream:
             start = stream.read(132)
     except OSError:
-        return "part10"  # let the reader say why
+        return "part10"  # the reader reports the reason
     if start[128:132] == b"DICM":
         return "part10"
     bare = start[:2] in _BARE_GROUPS and len(start) >= 16 and start[2:4] < b"\x40\x00" and start[3] == 0

@@ -1,4 +1,4 @@
-"""The JSON sidecar of a converted CT series: allow-listed facts only, no name of a patient or file, no date."""
+"""The JSON file beside a converted CT series: only listed facts, no name of a patient or file, no date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIDECAR_KEYS = (
     *("transfer_syntax", "decoder", "rescale", "padding_rule", "series_instance_uid", "sop_instance_uids"),
     *("frame_numbers", "repairs", "source_sop_instance_uids", "left_out", "ignored_files", "warnings", "voxel_sha256"),
 )
-"""All that is written of a series; nothing else of a header is ever taken over."""
+"""All keys that are written of a series; nothing else of a header is ever copied."""
 
 
 def voxel_sha256(array: NDArray[Any]) -> str:
@@ -33,11 +33,11 @@ def voxel_sha256(array: NDArray[Any]) -> str:
 
 
 def series_sidecar(series: CtSeries) -> dict[str, Any]:
-    """What is kept of a series beside its voxels, ready for JSON.
+    """The facts about a series that are kept with its voxels, ready for JSON.
 
     Only the keys named here are written: no patient, study, date, institution, device or free-text field. UIDs of the
-    series and of its slices are kept because results cannot be sent back to DICOM without them; they can be linked to
-    the patient by whoever holds the originals.
+    series and of its slices are kept because results cannot be sent back to DICOM without them; anyone
+    who has the original files can link them to the patient.
     """
     import medseg
 
@@ -72,5 +72,5 @@ def series_sidecar(series: CtSeries) -> dict[str, Any]:
 
 
 def series_names(series: CtSeries) -> HiddenNames:
-    """What is said in place of the file names of a series."""
+    """Replacements for the file names of a series in messages and files."""
     return HiddenNames({} if series.folder is None else {"IN": series.folder})

@@ -18,7 +18,7 @@ __all__ = ["SliceStack", "sort_stack"]
 
 @dataclass
 class SliceStack:
-    """Slices on their way to a volume.
+    """The slices of a volume before they are decoded.
 
     Attributes:
         headers: sorted by position along the normal; equal positions by InstanceNumber, then by path and frame.

@@ -1,7 +1,8 @@
-"""Where a header states one length twice: both figures, and which of them is used.
+"""Warnings about headers that state one length twice and differently, with both values and which one is used.
 
-Positions decide on the distance of slices, PixelSpacing on that of pixels, and in multi-frame files the frame's own
-groups before the shared ones. SliceThickness is no distance: thicker slices overlap, which is usual and worth no word.
+The distance of slices is taken from positions, that of pixels from PixelSpacing, and in multi-frame files the frame's
+own groups have priority over the shared ones. SliceThickness is not a distance: thick slices often overlap, so that
+alone is not reported.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _GAP_SHARE = 0.9
 
 
 def agrees(stated_mm: float, found_mm: float) -> bool:
-    """True if two lengths are the same within 1 % or 0.011 mm, as positions are rounded in files."""
+    """True if two lengths are the same within 1 % or 0.011 mm, since positions are rounded in files."""
     return abs(stated_mm - found_mm) <= max(_FRACTION * found_mm, _FLOOR_MM)
 
 
 def header_contradictions(
     headers: Sequence[SliceHeader], positions_lps: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> list[str]:
-    """Lines with both figures for each length that the headers of one volume state in two ways that disagree.
+    """One line with both values for each length that the headers of one volume state in two ways that disagree.
 
     Args:
         headers: the slices, sorted by position.

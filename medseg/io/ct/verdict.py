@@ -1,4 +1,4 @@
-"""What can be said of a DICOM series before its pixels are read: its grid, and whether it makes a CT volume."""
+"""Judge a DICOM series before its pixels are read: its grid, and whether it is a CT volume."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _EVEN = frozenset({"missing", "variable"})
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """The judgement of one series or grid; it holds no free-text tag and no path.
+    """The judgement of one series or grid; it contains no free-text tag and no path.
 
     Attributes:
         status: "ok", "repairable" (refused unless the options in ``fix`` are given), "refused", or "no volume"
             (localizer, secondary capture, other modality, no image).
-        findings: what is wrong or what it is, one short line each, with millimetres where they apply.
-        fix: command-line options under which it is read, or "".
+        findings: what is wrong, or what kind of object it is; one short line each, in millimetres where lengths apply.
+        fix: command-line options with which it can be read, or "".
         spacing_mm: pixel spacing along rows and columns, then the distinct distances of slices; empty if unknown.
         range_mm: lowest and highest position along the normal; empty if unknown.
         axes: letters of the axes (column, row, slice), e.g. "LPS"; "" if unknown.
@@ -77,7 +77,7 @@ def judge_series(entry: SeriesEntry) -> SeriesVerdict:
 
 
 def _different_images(stack: SliceStack, entry: SeriesEntry) -> str:
-    """Why slices at one position are no copies, or why that cannot be told; "" if they are copies."""
+    """Why slices at one position are not copies, or why this cannot be checked; "" if they are copies."""
     try:
         return differing_text(stack.headers, stack.positions @ stack.normal)
     except DataError as error:
@@ -133,7 +133,7 @@ def _upright_affine(stack: SliceStack) -> NDArray[np.float64]:
 
 
 def _working_options(stack: SliceStack, kinds: Sequence[str]) -> tuple[str, str]:
-    """The options under which a stack is read, found by trying them; otherwise the reason why none helps."""
+    """The options with which a stack can be read, found by trying them; otherwise the reason why none helps."""
     tilt = "shear" if "tilt" in kinds else "refuse"
     duplicate = "keep-lowest" if "duplicate" in kinds else "refuse"
     reason = ""

@@ -1,9 +1,9 @@
-"""Names and header values that could name a patient, kept out of what people and other programs get to read.
+"""Keep names and header values that could identify a patient out of messages and reports.
 
-An input's file names and header texts are taken for private unless they look like what scanners, exports and data sets
-write by themselves: a file name of common words and few digits or a UID, a header value that is a number or a term of
-the standard. What does not is counted ("file 17 of 133", "a text of 12 characters"), never shortened or hashed: hashes
-of names can be guessed.
+File names and header texts of an input are treated as private unless they look like those that scanners, exports and
+data sets write: a file name of common words and few digits or a UID, a header value that is a number or a term of the
+standard. Private ones are replaced by a number or a length ("file 17 of 133", "a text of 12 characters"). They are
+never shortened or hashed, because names can be guessed from hashes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _SUFFIXES = (".nii.gz", ".seg.nrrd", ".tar.gz")
 
 
 def is_plain_name(name: str) -> bool:
-    """True for a file or folder name that is taken to name nobody.
+    """True for a file or folder name that is assumed not to name a person.
 
     That is a name of common imaging words, at most two single letters and five digits (``IM7_3``, ``volume-12.nii``,
     ``LIDC-IDRI-0001``), a UID, or a counter as media exports write it (``SE000002``).
@@ -116,7 +116,7 @@ def shown_uid(text: str) -> str:
     uid, mark, group = text.partition("#")
     if not uid or (len(uid) <= 64 and _UID.fullmatch(uid) and (not mark or group.isdecimal())):
         return text
-    return f"(no UID, {len(uid)} characters)" + (mark + group if group.isdecimal() else "")
+    return f"(not a UID, {len(uid)} characters)" + (mark + group if group.isdecimal() else "")
 
 
 def shown_reason(error: BaseException, value: object = None) -> str:
@@ -137,12 +137,12 @@ def shown_reason(error: BaseException, value: object = None) -> str:
 
 
 class HiddenNames:
-    """The names that the user's paths could give away, and what is said in their place.
+    """Hides the names in the user's paths that could identify a patient, and gives replacements.
 
-    What a path is decides what it is called. A folder that was given as input is called by its word, ``<IN>``, and the
-    files in it are counted from 1 in the sorted order of their paths, so that whoever has the folder finds each again.
-    A file that was given by name is called by its word too, ``<MASK>``; the files beside it are counted. A path that is
-    plain as a whole stays. An output is shown as it was typed, whatever it is called.
+    A folder that was given as input is replaced by its word, ``<IN>``. The files in it are counted from 1 in the sorted
+    order of their paths, so that anyone who has the folder can find each file again. A file that was given by name is
+    replaced by its word too, ``<MASK>``, and the files beside it are counted. A path without private parts is shown as
+    it is. An output is always shown as it was typed.
 
     Args:
         inputs: word by which an input is called (``IN``) and its path, as the user wrote it.
@@ -244,7 +244,7 @@ def _spellings(path: Path) -> set[str]:
 
 
 def _add_input(table: dict[str, str], word: str, path: Path) -> None:
-    """Every way in which a text can name an input itself, and the folder of an input that is no folder."""
+    """Every way in which a text can name an input itself, and the folder of an input that is a file."""
     plain = is_plain_name(path.name)
     called = f"<{word}>"
     if plain and not path.is_dir():
@@ -270,7 +270,7 @@ def _list_files(path: Path) -> list[str]:
     if path.is_dir():
         found = [Path(folder, name).relative_to(path) for folder, _, names in os.walk(path) for name in names]
     elif path.is_file():
-        with contextlib.suppress(OSError):  # whoever reads the file says what is wrong
+        with contextlib.suppress(OSError):  # the reader of the file reports it
             found = [Path(entry.name) for entry in os.scandir(path.absolute().parent) if entry.is_file()]
     return [str(name) for name in sorted(found)]
 

@@ -1,6 +1,6 @@
-"""Keyed pseudonyms: the same patient and the same UID always get the same new name, and only the key can tell which.
+"""Pseudonyms with a secret key: the same patient and UID always get the same new name; only the key links them.
 
-HMAC (RFC 2104) with SHA-256. Without the key nobody can try out names, as one can with plain hashes.
+HMAC (RFC 2104) with SHA-256. Without the key nobody can find a name by trying names, as is possible with plain hashes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["PatientFacts", "Pseudonymiser", "append_link", "check_outside", "pat
 
 _HEAD = "medseg-pseudonym-key-1"
 _KEY_FILE = re.compile(rf"{_HEAD} ([0-9a-f]{{64}})\n")
-_STANDARD = "1.2.840.10008."  # UIDs that the standard gives are the same for everybody
+_STANDARD = "1.2.840.10008."  # UIDs of the standard are the same for everybody
 
 
 class Pseudonymiser:
@@ -45,10 +45,10 @@ class Pseudonymiser:
 
         Args:
             path: the key file.
-            outputs: folders that will be given away; the key may not lie in them.
+            outputs: folders that will be shared; the key must not be inside them.
 
         Raises:
-            DataError: if it is absent, no key, inside an output, or can be read by other users.
+            DataError: if it is absent, not a key, inside an output, or can be read by other users.
         """
         path = Path(path)
         check_outside(path, outputs, "the pseudonym key")
@@ -63,24 +63,24 @@ class Pseudonymiser:
             raise DataError(f"{path}: the pseudonym key can be read by other users; run chmod 600 on it")
         found = _KEY_FILE.fullmatch(text)
         if found is None:
-            raise DataError(f"{path}: no pseudonym key (expected one line as data_prep.key writes it)")
+            raise DataError(f"{path}: not a pseudonym key (expected one line as data_prep.key writes it)")
         return cls(bytes.fromhex(found[1]))
 
     @property
     def key_id(self) -> str:
-        """Eight letters that tell keys apart and say nothing about them."""
+        """Eight letters that identify the key without revealing it."""
         return self._digest("key id", "").hex()[:8]
 
     def patient(self, patient_id: str) -> str:
         """The pseudonym of a patient, e.g. ``P-3K7QXO5WZ2MJ4AEB``: 80 bits.
 
         Args:
-            patient_id: PatientID as the header has it; blanks around it do not count.
+            patient_id: PatientID as in the header; blanks around it are ignored.
         """
         return "P-" + base64.b32encode(self._digest("patient", patient_id.strip())[:10]).decode()
 
     def uid(self, uid: str) -> str:
-        """A new UID for a UID: ``2.25.`` and 128 bits (DICOM PS3.5 B.2); UIDs of the standard and "" stay."""
+        """A new UID for a UID: ``2.25.`` and 128 bits (DICOM PS3.5 B.2); UIDs of the standard and "" are unchanged."""
         if not uid or uid.startswith(_STANDARD):
             return uid
         return f"2.25.{int.from_bytes(self._digest('uid', uid)[:16], 'big')}"
@@ -88,7 +88,7 @@ class Pseudonymiser:
     def day_shift(self, patient_id: str) -> int:
         """By how many days the dates of a patient move: 1 to 3650, back in time, the same for all of them.
 
-        Intervals between the dates of one patient are kept; those between patients mean nothing.
+        Intervals between the dates of one patient are kept; intervals between patients have no meaning.
         """
         return -1 - int.from_bytes(self._digest("days", patient_id.strip())[:8], "big") % 3650
 
@@ -96,11 +96,11 @@ class Pseudonymiser:
         """A date of a patient, moved by `day_shift`, as ``YYYY-MM-DD``.
 
         Args:
-            patient_id: PatientID as the header has it.
+            patient_id: PatientID as in the header.
             date: DICOM's ``YYYYMMDD``.
 
         Returns:
-            The moved date; None for what is no date.
+            The shifted date; None if the text is not a date.
         """
         try:
             found = datetime.strptime(date.strip(), "%Y%m%d").date()
@@ -109,7 +109,7 @@ class Pseudonymiser:
             return None
 
     def series(self, name: str) -> str:
-        """What chooses a series, ``UID`` or ``UID#N``, with the new UID."""
+        """The choice of a series, ``UID`` or ``UID#N``, with the new UID."""
         uid, mark, group = name.partition("#")
         return self.uid(uid) + mark + group
 
@@ -128,7 +128,7 @@ def write_key(path: str | Path) -> str:
         Its ``key_id``.
 
     Raises:
-        DataError: if the file exists: a key that was used and lost cannot be made again.
+        DataError: if the file exists: a lost key cannot be made again.
     """
     path = Path(path)
     key = secrets.token_bytes(32)
@@ -144,20 +144,20 @@ def write_key(path: str | Path) -> str:
 
 
 def check_outside(path: str | Path, outputs: Iterable[str | Path], what: str) -> None:
-    """Refuse a secret file that lies inside a folder that will be given away.
+    """Refuse a secret file inside a folder that will be shared.
 
     Raises:
         DataError: naming both.
     """
     for out in outputs:
         if Path(path).resolve().is_relative_to(Path(out).resolve()):
-            raise DataError(f"{path}: {what} lies inside the output {out}; keep it elsewhere, it undoes the pseudonyms")
+            raise DataError(f"{path}: {what} lies inside the output {out}; keep it elsewhere, it reveals the patients")
 
 
 def append_link(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Add one line to a link file: the secret table from which results find the way back to their patients.
+    """Add one line to a link file: the secret table that links results to their patients.
 
-    The file is made for its owner alone. Several processes may append at a time: each line is one write.
+    Only its owner can read the file. Several processes may append at the same time: each line is one write.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -170,11 +170,11 @@ def append_link(path: str | Path, record: Mapping[str, Any]) -> None:
 
 
 class PatientFacts(NamedTuple):
-    """What pseudonyms of a series are made of.
+    """The header values from which the pseudonyms of a series are made.
 
     Attributes:
-        patient_id: PatientID, "" where no file has it.
-        study_date: the earliest StudyDate, ``YYYYMMDD``, "" where no file has it.
+        patient_id: PatientID, "" if no file has it.
+        study_date: the earliest StudyDate, ``YYYYMMDD``, "" if no file has it.
     """
 
     patient_id: str
@@ -205,6 +205,6 @@ def patient_of(files: Iterable[Path]) -> PatientFacts:
     if len(found) > 1:
         first, second = list(found.values())[:2]
         raise DataError(
-            f"{second}: another PatientID than {first}, expected one patient in a series; part the files first"
+            f"{second}: another PatientID than {first}, expected one patient in a series; separate the files first"
         )
     return PatientFacts(next(iter(found), ""), min(dates - {""}, default=""))

@@ -1,4 +1,4 @@
-"""Where the frames of a multi-frame DICOM object lie, and how they stack to one regular grid."""
+"""Positions of the frames of a multi-frame DICOM object, and the regular grid that they form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 MAX_FRAMES = 1_000_000
 MAX_PLANES = 20_000
-"""Most slices a grid may have: a guard against positions far apart that would make an endless one."""
+"""Largest number of slices of a grid, in case positions lie far apart."""
 
 _INFLATED_BYTES = 1 << 30
 _SAME_MM = 0.01
@@ -101,7 +101,7 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
 
     Raises:
         DataError: if there is no such file.
-        UnreadableFileError: if it is no DICOM file, or is cut off.
+        UnreadableFileError: if it is not a DICOM file, or is cut off.
     """
     import pydicom
 
@@ -124,16 +124,16 @@ def read_dicom(path: str | Path, *, pixels: bool = True) -> Dataset:
 
 @contextmanager
 def damage_in_one_line(where: object, show_value: bool = True) -> Iterator[None]:
-    """Say in one line that a header is damaged, whatever the parser raises when a value of it is first looked at.
+    """Report a damaged header in one line, whatever the parser raises.
 
-    pydicom converts values late, so that a damaged one shows only where it is used, with any kind of error.
+    pydicom converts a value when it is first used. A damaged value therefore raises there, with any kind of error.
 
     Args:
         where: what to name in the error.
-        show_value: whether the parser's words are repeated, which may quote the value and so name a patient.
+        show_value: whether the message of the parser is repeated. It may quote the value, and so name a patient.
 
     Raises:
-        UnreadableFileError: instead of any other error that is no DataError.
+        UnreadableFileError: in place of any error except DataError and MemoryError.
     """
     try:
         with warnings.catch_warnings():
@@ -149,7 +149,7 @@ def damage_in_one_line(where: object, show_value: bool = True) -> Iterator[None]
 
 
 def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
-    """The first item of a functional group of one frame: its own, or else the one shared by all; None if absent."""
+    """The first item of a functional group of one frame: its own, otherwise the shared one; None if absent."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for item in ([per_frame[frame]] if frame < len(per_frame) else []) + list(shared[:1]):
@@ -163,7 +163,7 @@ def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
     """Positions, orientation and spacing of the frames of a multi-frame object.
 
     Raises:
-        DataError: if a value is absent or impossible, or sizes are beyond reason.
+        DataError: if a value is absent or impossible, or the sizes exceed the limits.
         SeriesGeometryError: if frames differ in orientation or spacing.
     """
     columns, rows = (_count(dataset, keyword, MAX_SIDE, where) for keyword in ("Columns", "Rows"))
@@ -240,7 +240,7 @@ def stack_frames(geometry: FrameGeometry, where: object) -> FrameStack:
     multiple: SpacingBetweenSlices, the smallest distance, SliceThickness.
 
     Raises:
-        SeriesGeometryError: if the positions lie on no regular grid.
+        SeriesGeometryError: if the positions do not lie on a regular grid.
     """
     normal = slice_normal(geometry.orientation)
     along = geometry.positions_lps @ normal
@@ -292,7 +292,7 @@ def _single_plane(geometry: FrameGeometry, normal: NDArray[np.float64], where: o
 
 
 def place_frames(geometry: FrameGeometry, affine_ras: Affine, shape: Sequence[int], where: object) -> FrameStack:
-    """Place frames on a given grid ``[column, row, slice]`` that must hold each of them pixel by pixel.
+    """Place frames on a given grid ``[column, row, slice]``; each pixel must coincide with a voxel of the grid.
 
     Raises:
         SeriesGeometryError: if a frame does not lie on the grid, with the distance in mm.
@@ -342,7 +342,7 @@ def _slice_step(gaps: NDArray[np.float64], geometry: FrameGeometry, where: objec
         if multiples.min() >= 1 and max(abs(mean - step), np.abs(gaps - multiples * mean).max()) <= tolerance:
             return mean
     shown = ", ".join(f"{gap:.3f}" for gap in sorted(set(gaps.round(3).tolist()))[:6])
-    raise SeriesGeometryError(f"{where}: frames at distances of {shown} mm form no regular grid; give the series")
+    raise SeriesGeometryError(f"{where}: frames at distances of {shown} mm do not form a regular grid; give the series")
 
 
 def _check_lateral(

@@ -1,4 +1,4 @@
-"""What a segment of DICOM SEG or RTSTRUCT stands for: name, coded meaning, who drew it, colour."""
+"""The description of a segment in DICOM SEG or RTSTRUCT: name, coded meaning, who drew it, colour."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Code(NamedTuple):
     Attributes:
         value: the code.
         scheme: its coding scheme: "SCT" (SNOMED CT), "DCM" ...
-        meaning: its words.
+        meaning: its meaning as text.
     """
 
     value: str
@@ -62,7 +62,7 @@ class SegmentInfo:
         color_rgb: display colour, 0 to 255 each, or None.
         algorithm_type: "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC".
         algorithm_name: name of the program or network; "" only where the segment is manual.
-        number: segment or ROI number in the file (0 where there is no file yet).
+        number: segment or ROI number in the file (0 if there is no file yet).
 
     Raises:
         DataError: for a name that DICOM cannot hold, an unknown algorithm type or colours outside 0 to 255.
@@ -95,7 +95,7 @@ class SegmentInfo:
 
     @property
     def is_uncoded(self) -> bool:
-        """True if nothing is known of the segment but its name: category and kind are the catch-all "Tissue"."""
+        """True if only the name of the segment is known: category and kind are the general code "Tissue"."""
         return self.category == self.kind == _TISSUE
 
     def as_json(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def describe_segments(
         values: label values that occur in the mask.
         segments: descriptions or names by label value; values that do not occur make empty segments. None names every
             value ``segment N``.
-        where: what to blame in errors.
+        where: what to name in errors.
 
     Raises:
         DataError: if a value has no description, a description's value is below 1, or two segments share a name.
@@ -158,7 +158,7 @@ def describe_segments(
         segments = {value: f"segment {value}" for value in present}
     unnamed = [value for value in present if value not in segments]
     if unnamed:
-        raise DataError(f"{where}: label value {unnamed[0]} has no name, named are {sorted(segments)}; add it")
+        raise DataError(f"{where}: label value {unnamed[0]} has no name (named: {sorted(segments)}); add it")
     if not segments or min(segments) < 1 or max(segments) > 65535:
         raise DataError(f"{where}: label values to name are {sorted(segments)}, expected at least one, 1 to 65535")
     found: dict[int, SegmentInfo] = {}
@@ -170,7 +170,7 @@ def describe_segments(
     names = [info.name for info in found.values()]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{where}: two segments are named {twice!r}; give each a name of its own")
+        raise DataError(f"{where}: two segments are named {twice!r}; give each its own name")
     return found
 
 
@@ -217,7 +217,7 @@ def _parse(value: object, where: str) -> SegmentInfo:
         elif key in ("algorithm_type", "algorithm_name") and isinstance(item, str):
             changes[key] = item
         else:
-            raise DataError(f"{where}: {key!r} is {item!r}, which is no field of a segment or not of its type")
+            raise DataError(f"{where}: {key!r} is {item!r}, which is not a field of a segment or not of its type")
     try:
         return replace(preset(value["name"]), **changes)
     except DataError as error:

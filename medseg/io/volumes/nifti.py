@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NiftiVolume", "find_nifti", "read_nifti", "read_nifti_voxels", "write_nifti", "write_nifti_like"]
 
-_SLACK = 4096  # bytes after the last voxel that are taken for padding
+_SLACK = 4096  # up to so many bytes after the last voxel are accepted as padding
 
 
 class NiftiVolume(NamedTuple):
@@ -49,7 +49,7 @@ class NiftiVolume(NamedTuple):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the header's geometry but no reason to refuse the file, one line each."""
+        """Unusual geometry that is no reason to refuse the file, one line each."""
         return tuple(geometry_warnings(self.header, self.array.shape, self.affine_ras))
 
 
@@ -58,7 +58,7 @@ def find_nifti(folder: str | Path) -> list[str]:
 
     Raises:
         ValueError: one line naming the folder if it is missing or holds no ``.nii`` or ``.nii.gz`` file, so that a
-            mistyped folder is not taken for work that is done.
+            mistyped folder is not mistaken for a finished one.
     """
     folder = Path(folder)
     if not folder.is_dir():

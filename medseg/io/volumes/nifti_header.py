@@ -33,7 +33,7 @@ _TYPES = {
     1280: "uint64",
 }
 _OTHER_TYPES = {1: "1-bit binary", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2304: "RGBA32"}
-_MAX_OFFSET = 64 * 1024 * 1024  # header extensions are skipped, but not gigabytes of them
+_MAX_OFFSET = 64 * 1024 * 1024  # header extensions are skipped, up to this size
 # A qform's quaternion is float32: near a half turn it is uncertain by some 7e-4 radians, a third of a millimetre in CT.
 _FORMS_DIFFER_MM = 0.5
 
@@ -46,7 +46,7 @@ class NiftiHeader(NamedTuple):
         dtype: stored type with its byte order.
         affine_ras: 4 x 4, voxel to RAS mm.
         slope: factor of the stored values.
-        inter: summand of the scaled values.
+        inter: constant that is added to the scaled values.
         offset: first byte of the voxels in the uncompressed file.
         compressed: whether the file is deflated.
         header: the nibabel header without its extensions.
@@ -63,7 +63,7 @@ class NiftiHeader(NamedTuple):
 
     @property
     def scaled(self) -> bool:
-        """Whether the values are other than the stored ones."""
+        """Whether the values differ from the stored ones."""
         return self.slope != 1 or self.inter != 0
 
 
@@ -75,7 +75,7 @@ def read_nifti_header(path: str | Path, limits: ReadLimits | None = None) -> Nif
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
 
     Raises:
-        DataError: one line naming the file if it is missing, no NIfTI image, not 3-D, has no orientation (sform and
+        DataError: one line naming the file if it is missing, not a NIfTI image, not 3-D, has no orientation (sform and
             qform codes both 0), unusable geometry, other units than millimetres, an unknown type, more voxels than the
             budget allows or than the file can hold.
     """
@@ -118,7 +118,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def geometry_warnings(header: nib.Nifti1Header, shape: Sequence[int], affine_ras: Affine) -> Iterator[str]:
-    """What is odd about the geometry but no reason to refuse the file, one line each.
+    """Unusual geometry that is no reason to refuse the file, one line each.
 
     The sform is used where it has a code, otherwise the qform, whose spacing is pixdim. A sform that contradicts the
     qform or pixdim is named with both figures.
@@ -266,12 +266,12 @@ def _qform(path: Path, header: nib.Nifti1Header) -> NDArray[np.float64]:
         return np.asarray(header.get_qform(), dtype=np.float64)
     except ValueError as error:
         raise DataError(
-            f"{path}: the qform's quaternion {quaternion} is no rotation ({one_line(error)}); the header is damaged"
+            f"{path}: the qform's quaternion {quaternion} is not a rotation ({one_line(error)}); the header is damaged"
         ) from error
 
 
 def _scaling(path: Path, header: nib.Nifti1Header, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Slope and intercept; a slope of 0 or no number means none, as the standard has it for 0."""
+    """Slope and intercept; a slope of 0 means no scaling (NIfTI standard), and so does NaN."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
         return 1.0, 0.0

@@ -66,7 +66,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_key_is_refused_without_quoting_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(text)
     (tmp_path / "key").chmod(0o600)
-    with pytest.raises(DataError, match="no pseudonym key") as refused:
+    with pytest.raises(DataError, match="not a pseudonym key") as refused:
         Pseudonymiser.from_file(tmp_path / "key")
     assert "secret" not in str(refused.value)
 

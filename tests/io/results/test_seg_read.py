@@ -252,7 +252,7 @@ def far_away(data: Dataset) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (move_frame, SeriesGeometryError, "form no regular grid"),
+        (move_frame, SeriesGeometryError, "do not form a regular grid"),
         (shift_sideways, SeriesGeometryError, r"lies 0\.400 mm off"),
         (repeat_frame, DataError, "two frames of segment 1 on slice"),
         (turn_frame, SeriesGeometryError, "different orientations"),

@@ -37,7 +37,7 @@ def test_an_unknown_name_is_known_to_have_no_codes() -> None:
 
 
 def test_every_value_that_occurs_must_be_named() -> None:
-    with pytest.raises(DataError, match=r"label value 7 has no name, named are \[1\]"):
+    with pytest.raises(DataError, match=r"label value 7 has no name \(named: \[1\]\)"):
         describe_segments([0, 1, 7], {1: "liver"}, "M.nii.gz")
 
 
@@ -100,7 +100,7 @@ def test_a_training_folders_list_of_labels_will_do(tmp_path: Path) -> None:
         ('{"one": "liver"}', "key 'one'"),
         ('{"1": 5}', "entry '1': expected a name"),
         ('{"1": {"name": "a", "kind": ["1", "SCT"]}}', r"kind is .* expected \[code, scheme, meaning\]"),
-        ('{"1": {"name": "a", "colour": [0, 0, 0]}}', "no field of a segment"),
+        ('{"1": {"name": "a", "colour": [0, 0, 0]}}', "not a field of a segment"),
         ('{"1": {"name": "a", "color_rgb": [0, 0, 300]}}', "expected three numbers from 0 to 255"),
         ('{"1": {"name": "a", "algorithm_type": "ROBOT"}}', "expected one of MANUAL"),
     ],

@@ -74,7 +74,7 @@ BAD_HEADERS = [
     ({"codes": (-1, 1)}, "qform_code is -1, expected 0 to 5"),
     ({"qfac": 3.0}, "qfac .pixdim.0.. is 3, expected 1 or -1"),
     ({"quatern_b": np.nan}, "quaternion is .*expected three finite numbers"),
-    ({"quatern_b": 2.0}, "is no rotation"),
+    ({"quatern_b": 2.0}, "is not a rotation"),
     ({"qoffset_x": np.inf}, "the qform holds values that are not finite numbers"),
     ({"srow_x": (np.nan, 0, 0, 0)}, "the sform holds values that are not finite numbers"),
     ({"srow_x": (0.0, 0.0, 0.0, 0.0)}, "the sform (is not invertible|has a spacing of)"),
