@@ -23,7 +23,6 @@ __all__ = [
     "SliceDecoder",
     "check_pixel_format",
     "cut_off",
-    "decode_slice",
     "decoder_name",
     "is_burned_in",
     "padding_range",
@@ -236,11 +235,6 @@ class SliceDecoder:
         if array.shape != (rows, columns):
             raise ValueError(f"decoded to {array.shape}, expected {rows} rows x {columns} columns")
         return np.asarray(array)
-
-
-def decode_slice(header: SliceHeader) -> DecodedSlice:
-    """Decode one slice; see `SliceDecoder.decode`."""
-    return SliceDecoder().decode(header)
 
 
 def _hounsfield(header: SliceHeader, stored: NDArray[Any]) -> DecodedSlice:

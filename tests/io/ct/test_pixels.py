@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.io.bounded.errors import DataError
-from medseg.io.ct.pixels import SliceDecoder, decode_slice
+from medseg.io.ct.pixels import SliceDecoder
 from medseg.io.ct.scan import SliceHeader, list_series
 from medseg.io.ct.series import read_series
 from tests.io._dicom_files import make_slice, positions, write_series
@@ -28,7 +28,7 @@ def test_rescaling_equals_the_formula_in_double_precision(
 ) -> None:
     low = -8000 if dtype is np.int16 else 0
     stored = np.random.default_rng(0).integers(low, 10000, (9, 7)).astype(dtype)
-    found = decode_slice(_header(tmp_path, stored, slope, intercept))
+    found = SliceDecoder().decode(_header(tmp_path, stored, slope, intercept))
     exact = stored.astype(np.float64) * float(slope) + float(intercept)
     assert np.array_equal(found.hu, np.rint(exact).T)
     assert found.rounding == pytest.approx(np.abs(exact - np.rint(exact)).max())
@@ -40,7 +40,7 @@ def test_values_beyond_sixteen_bits_are_refused_and_never_wrap_around(
 ) -> None:
     stored = np.full((4, 4), 65535, np.uint16)
     with pytest.raises(DataError, match=r"expected -32768 to 32767") as caught:
-        decode_slice(_header(tmp_path, stored, slope, intercept))
+        SliceDecoder().decode(_header(tmp_path, stored, slope, intercept))
     assert f"{65535 * float(slope) + float(intercept):g}" in str(caught.value)
 
 
@@ -51,7 +51,7 @@ def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path: Path, sig
     for k in range(2):
         data = make_slice(stored, (0, 0, k), BitsStored=12, HighBit=11, PixelRepresentation=int(signed))
         data.save_as(tmp_path / str(k), enforce_file_format=True)
-    found = decode_slice(list_series(tmp_path).series[0].headers[0]).hu
+    found = SliceDecoder().decode(list_series(tmp_path).series[0].headers[0]).hu
     image = sitk.ReadImage(str(tmp_path / "0"))
     assert np.array_equal(found, sitk.GetArrayFromImage(image)[0].T)
     assert found[3, 0] == (-1 if signed else 4095) - 1024
@@ -63,7 +63,7 @@ def test_padding_beyond_the_stored_bits_is_found_and_reported(tmp_path: Path) ->
     data = make_slice(stored, (0, 0, 0), BitsStored=12, HighBit=11)
     data.add_new("PixelPaddingValue", "US", 63536)
     data.save_as(tmp_path / "a", enforce_file_format=True)
-    found = decode_slice(list_series(tmp_path).series[0].headers[0])
+    found = SliceDecoder().decode(list_series(tmp_path).series[0].headers[0])
     assert (found.padding_raised, found.padding_kept) == (0, 4)
 
 
@@ -77,4 +77,4 @@ def test_a_decoder_gives_frames_in_any_order(tmp_path: Path) -> None:
     headers = list_series(tmp_path).series[0].headers
     decoder = SliceDecoder()
     for k in (2, 0, 3, 3, 1):
-        assert np.array_equal(decoder.decode(headers[k]).hu, decode_slice(headers[k]).hu)
+        assert np.array_equal(decoder.decode(headers[k]).hu, SliceDecoder().decode(headers[k]).hu)
