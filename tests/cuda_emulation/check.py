@@ -18,15 +18,13 @@ from pathlib import Path
 
 import torch
 
-from tests.cuda_emulation import (
-    block_conv,
-    bspline_warp,
-    geodesic_distance,
-    local_glcm,
-    local_histogram,
-    quadtree_conv,
-    toolchain,
-)
+from tests.cuda_emulation import _block_conv as block_conv
+from tests.cuda_emulation import _bspline_warp as bspline_warp
+from tests.cuda_emulation import _geodesic_distance as geodesic_distance
+from tests.cuda_emulation import _local_glcm as local_glcm
+from tests.cuda_emulation import _local_histogram as local_histogram
+from tests.cuda_emulation import _quadtree_conv as quadtree_conv
+from tests.cuda_emulation import _toolchain as toolchain
 from tests.cuda_emulation._emulation import (
     ORDERS,
     SCORE_SHAPES,
