@@ -1,6 +1,6 @@
 // Test only: patch_select_shared and patch_select_slots under emulation.
 #include "emulated.h"
-#include "softmax_slots.cuh"
+#include "run_patch_slots.cuh"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "texture_sums.h"
+#include "glcm_pair_sums.h"
 
 namespace medseg {
 

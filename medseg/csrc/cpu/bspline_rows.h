@@ -5,7 +5,7 @@
 
 #include "../common/warp_inputs.h"
 #include "isa.h"
-#include "warp_table.h"
+#include "warp_rows.h"
 
 namespace medseg::cpu {
 

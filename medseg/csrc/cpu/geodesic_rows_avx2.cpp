@@ -4,7 +4,7 @@
 #pragma GCC optimize("fp-contract=off")
 #include <cstdint>
 
-#include "rooted_vec_avx2.h"
+#include "square_root_avx2.h"
 
 #define MS_T float
 #define MS_LANES 8

@@ -4,7 +4,7 @@
 #pragma GCC optimize("fp-contract=off")
 #include <cstdint>
 
-#include "rooted_vec_avx512.h"
+#include "square_root_avx512.h"
 
 #define MS_T float
 #define MS_LANES 16

@@ -6,5 +6,5 @@
 #define MS_LANES 4
 #define MS_TABLE geodesic_generic
 #define MS_NAME "generic"
-#include "portable_root.h"
+#include "square_root_portable.h"
 #include "geodesic_rows.inc"

@@ -1,7 +1,7 @@
 // Choice of the float32 kernel tables at run time.
 #pragma once
-#include "conv_table.h"
-#include "kernel_table.h"
+#include "conv_kernels.h"
+#include "score_kernels.h"
 
 namespace medseg {
 

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "conv_table.h"
+#include "conv_kernels.h"
 #include "lazy_zeros.h"
 #include "../common/op_inputs.h"
 

@@ -1,7 +1,7 @@
 // medseg::patch_select on the CPU, forward: the fused arg-max, then a copy of the chosen patches.
 #include "../common/last_backend.h"
 #include "ops.h"
-#include "patch_maps.h"
+#include "patch_copy.h"
 
 namespace medseg::cpu {
 

@@ -6,7 +6,7 @@
 #include "../common/last_backend.h"
 #include "isa.h"
 #include "ops.h"
-#include "patch_maps.h"
+#include "patch_copy.h"
 #include "patch_products.h"
 
 namespace medseg::cpu {

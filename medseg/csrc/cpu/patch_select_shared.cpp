@@ -7,7 +7,7 @@
 #include "../common/better_score.h"
 #include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
-#include "patch_maps.h"
+#include "patch_copy.h"
 #include "patch_products.h"
 
 namespace medseg::cpu {

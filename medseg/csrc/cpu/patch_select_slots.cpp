@@ -2,7 +2,7 @@
 #include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
 #include "patch_assign.h"
-#include "patch_maps.h"
+#include "patch_copy.h"
 #include "softmax_score_gradient.h"
 
 namespace medseg::cpu {

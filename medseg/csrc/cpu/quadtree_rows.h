@@ -1,5 +1,5 @@
 // The loops over image rows behind quadtree_plan, one table per instruction set. Plain functions and plain data, for the
-// reason given in kernel_table.h.
+// reason given in score_kernels.h.
 #pragma once
 #include <cstdint>
 

@@ -6,5 +6,5 @@
 #define MS_LANES 2
 #define MS_TABLE rows_generic64
 #define MS_NAME "generic64"
-#include "portable_root.h"
+#include "square_root_portable.h"
 #include "quadtree_rows.inc"

@@ -1,9 +1,9 @@
 // The loops over image rows behind local_histogram and local_glcm, one table per instruction set, in float64 or whole
-// numbers throughout. Plain functions and plain data, for the reason given in kernel_table.h.
+// numbers throughout. Plain functions and plain data, for the reason given in score_kernels.h.
 #pragma once
 #include <cstdint>
 
-#include "../common/texture_sums.h"
+#include "../common/glcm_pair_sums.h"
 
 namespace medseg {
 

@@ -1,4 +1,4 @@
-// Convolution of channels-last windows and its two gradients, by the kernels of conv_table.h. Weights are packed once per
+// Convolution of channels-last windows and its two gradients, by the kernels of conv_kernels.h. Weights are packed once per
 // call, in panels as wide as a register tile, so that the innermost loop reads them without a gap.
 #pragma once
 #include <algorithm>

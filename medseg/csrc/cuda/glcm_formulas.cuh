@@ -1,6 +1,6 @@
 // What one pair adds to a window's sums, the linear features of those sums, and both derivatives, in float64.
 #pragma once
-#include "../common/texture_sums.h"
+#include "../common/glcm_pair_sums.h"
 #include "launch.cuh"
 
 namespace medseg {

@@ -1,7 +1,7 @@
 // Launcher of medseg::patch_select_slots and its backward pass.
 #include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
-#include "softmax_slots.cuh"
+#include "run_patch_slots.cuh"
 #include "workspace.h"
 
 namespace medseg::cuda {

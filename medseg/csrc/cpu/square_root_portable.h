@@ -1,6 +1,6 @@
 // Square root of the portable vectors, one lane after the other or by SSE2, which every x86-64 has. Both round to nearest.
 #pragma once
-#include "portable_vector.h"
+#include "vector_portable.h"
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif

@@ -6,5 +6,5 @@
 #define MS_VECTORS 2
 #define MS_TABLE kernels_generic
 #define MS_NAME "generic"
-#include "portable_vector.h"
-#include "kernels.inc"
+#include "vector_portable.h"
+#include "score_kernels.inc"

@@ -22,5 +22,5 @@ inline bool any(mask m) { return m != 0; }
 }  // namespace
 }  // namespace medseg
 
-#include "kernels.inc"
+#include "score_kernels.inc"
 #endif

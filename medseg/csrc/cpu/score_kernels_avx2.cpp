@@ -25,5 +25,5 @@ inline bool any(mask m) { return _mm256_movemask_ps(m.bits) != 0; }
 }  // namespace
 }  // namespace medseg
 
-#include "kernels.inc"
+#include "score_kernels.inc"
 #endif
