@@ -7,22 +7,22 @@ namespace {
 using namespace medseg;
 
 // numbers: maps, size 3, radius 3, levels, feature bits, mean, number of offsets, their steps.
-GlcmCall call_of(const int64_t* n) {
-  GlcmCall call{{n[0], 3, {n[1], n[2], n[3]}, {n[4], n[5], n[6]}}, {}, FeatureMaps(n[8]), n[7], n[9] ? 1 : n[10]};
-  for (int64_t a = 0; a < n[10]; ++a) call.offsets.push_back({{n[11 + 3 * a], n[12 + 3 * a], n[13 + 3 * a]}});
-  return call;
+GlcmProblem problem_of(const int64_t* n) {
+  GlcmProblem problem{{n[0], 3, {n[1], n[2], n[3]}, {n[4], n[5], n[6]}}, {}, FeatureMaps(n[8]), n[7], n[9] ? 1 : n[10]};
+  for (int64_t a = 0; a < n[10]; ++a) problem.offsets.push_back({{n[11 + 3 * a], n[12 + 3 * a], n[13 + 3 * a]}});
+  return problem;
 }
 
 template <class T>
 void forward(const int64_t* numbers, const T* x, const bool* mask, T* out) {
   medseg_emulation::Memory memory;
-  run_local_glcm<T>(memory, 0, call_of(numbers), x, mask, out);
+  run_local_glcm<T>(memory, 0, problem_of(numbers), x, mask, out);
 }
 
 template <class T>
 void backward(const int64_t* numbers, const T* grad, const T* x, const bool* mask, T* dx) {
   medseg_emulation::Memory memory;
-  run_local_glcm_backward<T>(memory, 0, call_of(numbers), grad, x, mask, dx);
+  run_local_glcm_backward<T>(memory, 0, problem_of(numbers), grad, x, mask, dx);
 }
 
 }  // namespace

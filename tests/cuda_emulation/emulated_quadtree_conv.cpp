@@ -29,11 +29,7 @@ struct Call {
     q.width = n[15];
     q.explore_width = n[16];
     q.rows.assign(rows, rows + n[14]);
-    q.mode = n[17];
-    q.activation = n[18];
-    q.norm = n[19];
-    q.slope = slope;
-    q.eps = eps;
+    q.settings = {n[17], n[18], n[19], slope, eps};
     q.x = view(x);
     q.weight = weight;
     q.bias = bias;
@@ -65,7 +61,7 @@ void backward(const Call<T>& c, computed_t<T>* read, computed_t<T>* write, compu
 template <class T>
 double both_ways(int64_t channels, int64_t mode, int64_t norm) {
   using A = computed_t<T>;
-  const int64_t numbers[20] = {1, 1, 9, 10, 1, 3, 5, 1, 3, 2, 1, 3, 3, channels, 2, 3, 1, mode, 2, norm};
+  const int64_t numbers[20] = {1, 1, 9, 10, 1, 3, 5, 1, 3, 2, 1, 3, 3, channels, 2, 3, 1, mode, kLeakyRelu, norm};
   const int64_t rows[2] = {3, 2}, strides[5] = {90 * channels, 90, 90, 10, 1};
   const int32_t index[6] = {0, 3, 5, 3, 0, -1}, explore[2] = {1, 5};
   const int64_t entries = 15 * channels;
@@ -77,7 +73,7 @@ double both_ways(int64_t channels, int64_t mode, int64_t norm) {
   std::vector<A> stats(4 * channels), dweight(weight.size()), dbias(2 * channels), dnorm(4 * channels), dgate(12), read = values, write = values;
   const Call<T> call{numbers, rows, strides, 0.1, 1e-5, x.data(), weight.data(), bias.data(), norm ? bias.data() : nullptr,
                      norm ? bias.data() : nullptr, index, explore, store.data(), norm ? pre.data() : nullptr,
-                     norm == 0 && mode != 0 ? signs.data() : nullptr, norm ? stats.data() : nullptr};
+                     norm == kNoNorm && mode != kReplace ? signs.data() : nullptr, norm ? stats.data() : nullptr};
   forward(call, out.data());
   A* target = mode == kParallel ? write.data() : read.data();
   backward(call, read.data(), target, dweight.data(), dbias.data(), norm ? dnorm.data() : nullptr, dgate.data());
@@ -100,6 +96,6 @@ DEFINE_FOR(float, f32)
 DEFINE_FOR(double, f64)
 DEFINE_FOR(__nv_bfloat16, bf16)
 
-MS_SANITIZER_CASE(quadtree_conv) { return both_ways<float>(3, kReplace, 0) + both_ways<float>(2, kSum, 1); }
+MS_SANITIZER_CASE(quadtree_conv) { return both_ways<float>(3, kReplace, kNoNorm) + both_ways<float>(2, kSum, kBatchNorm); }
 
-MS_SANITIZER_CASE(quadtree_conv_on_tensor_cores) { return both_ways<__nv_bfloat16>(3, kParallel, 0); }
+MS_SANITIZER_CASE(quadtree_conv_on_tensor_cores) { return both_ways<__nv_bfloat16>(3, kParallel, kNoNorm); }

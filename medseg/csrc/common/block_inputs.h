@@ -12,14 +12,10 @@ struct BlockProblem {
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
-inline bool block_dtype(ScalarType type) {
-  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::Half || type == ScalarType::BFloat16;
-}
-
 // The raster of tiles over a map of x's size. An empty `grid` means as few tiles as cover the map.
 inline BlockGrid block_grid(const char* op, const Tensor& x, const std::vector<int64_t>& tile,
                             const std::vector<int64_t>& grid) {
-  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
+  require_map(op, x);
   const int64_t dims = x.dim() - 2;
   require((int64_t)tile.size() == dims, op, "tile must have one side per spatial axis");
   require(grid.empty() || (int64_t)grid.size() == dims, op, "grid must have one number per spatial axis");
@@ -41,7 +37,7 @@ inline BlockGrid block_grid(const char* op, const Tensor& x, const std::vector<i
 inline BlockProblem check_block_conv(const char* op, const Tensor& x, const Tensor& weight, const Tensor& index,
                                      const std::vector<int64_t>& tile, const std::vector<int64_t>& grid) {
   BlockProblem p{block_grid(op, x, tile, grid), x.dim() - 2, x.size(1), weight.size(0), {1, 1, 1}, {0, 0, 0}};
-  require(block_dtype(x.scalar_type()), op, "x must be float16, bfloat16, float32 or float64");
+  require_floating(op, x);
   require(weight.scalar_type() == x.scalar_type(), op, "x and weight must have the same dtype");
   require(weight.dim() == x.dim() && weight.size(1) == p.in, op, "weight must be [Co, Ci, k, ...] with the channels of x");
   require(p.in > 0 && p.out > 0, op, "there must be at least one input and one output channel");
@@ -55,6 +51,25 @@ inline BlockProblem check_block_conv(const char* op, const Tensor& x, const Tens
   return p;
 }
 
+// Shape of packed tiles [A, Co, *tile] or of the map [B, Co, *S].
+inline std::vector<int64_t> block_shape(const BlockProblem& p, int64_t tiles, bool packed) {
+  std::vector<int64_t> shape{packed ? tiles : p.grid.batch, p.out};
+  for (int64_t axis = 3 - p.dims; axis < 3; ++axis) shape.push_back(packed ? p.grid.tile[axis] : p.grid.size[axis]);
+  return shape;
+}
+
+inline void check_bias(const char* op, const std::optional<Tensor>& bias, const Tensor& x, const BlockProblem& p) {
+  require(!bias || (bias->dim() == 1 && bias->size(0) == p.out && bias->scalar_type() == x.scalar_type()), op,
+          "bias must be [Co] in the dtype of x");
+}
+
+// The gradient of the result: packed tiles or the map, as the forward pass returned it.
+inline void check_block_gradient(const char* op, const Tensor& grad, const Tensor& x, const BlockProblem& p, int64_t tiles,
+                                 bool packed) {
+  require(grad.scalar_type() == x.scalar_type() && grad.dim() == x.dim(), op, "grad must have the dtype and rank of x");
+  require(full_shape(grad) == block_shape(p, tiles, packed), op, "grad must have the shape of the output");
+}
+
 // Whether the channel is x's innermost axis: then maps and tiles made from x are channels-last too.
 inline bool is_channels_last(const Tensor& x) { return x.size(1) > 1 && x.stride(1) == 1; }
 
@@ -64,13 +79,6 @@ inline Tensor empty_map(const Tensor& like, const std::vector<int64_t>& shape, S
                               : shape.size() == 4 ? MemoryFormat::ChannelsLast
                                                   : MemoryFormat::ChannelsLast3d;
   return torch::stable::empty(shape, type, std::nullopt, like.device(), std::nullopt, format);
-}
-
-// Shape of packed tiles [A, Co, *tile] or of the map [B, Co, *S].
-inline std::vector<int64_t> block_shape(const BlockProblem& p, int64_t tiles, bool packed) {
-  std::vector<int64_t> shape{packed ? tiles : p.grid.batch, p.out};
-  for (int64_t axis = 3 - p.dims; axis < 3; ++axis) shape.push_back(packed ? p.grid.tile[axis] : p.grid.size[axis]);
-  return shape;
 }
 
 }  // namespace medseg

@@ -1,5 +1,6 @@
 // Checks of the inputs of geodesic_distance (stable ABI; never included by a kernel).
 #pragma once
+#include "codes.h"
 #include "geodesic_shape.h"
 #include "op_inputs.h"
 
@@ -9,14 +10,13 @@ inline GeodesicChoice check_geodesic_distance(const char* op, const Tensor& imag
                                               const std::vector<double>& spacing, double weight, int64_t cost, int64_t sweeps,
                                               double limit) {
   const int64_t dims = image.dim() - 2;
-  const ScalarType type = image.scalar_type();
   require(dims == 2 || dims == 3, op, "image must be [B, C, H, W] or [B, C, D, H, W]");
-  require(type == ScalarType::Float || type == ScalarType::Double, op, "image must be float32 or float64");
+  require_float32_or_64(op, "image", image);
   require(seeds.scalar_type() == ScalarType::Bool && seeds.dim() == image.dim() && seeds.size(0) == image.size(0), op,
           "seeds must be bool [B, K, *S]");
-  require((int64_t)spacing.size() == dims && (cost == 0 || cost == 1) && sweeps >= 0, op,
+  require((int64_t)spacing.size() == dims && (cost == kAdditive || cost == kHarmonic) && sweeps >= 0, op,
           "spacing, cost or sweeps are out of range");
-  GeodesicChoice choice{{1, 1, 1}, {1, 1, 1}, image.size(1), weight, cost == 1, sweeps, limit};
+  GeodesicChoice choice{{1, 1, 1}, {1, 1, 1}, image.size(1), weight, cost == kHarmonic, sweeps, limit};
   for (int64_t i = 0; i < dims; ++i) {
     require(seeds.size(2 + i) == image.size(2 + i), op, "seeds and image differ in size");
     choice.size[3 - dims + i] = image.size(2 + i);

@@ -5,18 +5,11 @@
 
 namespace medseg {
 
-struct GlcmProblem {
-  TextureShape shape;
-  std::vector<PairOffset> offsets;
-  FeatureMaps maps;
-  int64_t levels, groups;  // groups of feature maps per channel: one for each offset, or one for their mean
-};
-
 inline GlcmProblem glcm_problem(const char* op, const Tensor& x, const std::optional<Tensor>& mask,
                                 const std::vector<int64_t>& window, const std::vector<int64_t>& offsets, int64_t levels,
                                 int64_t features, bool mean) {
   const TextureShape s = texture_shape(op, x, mask, window);
-  require(levels >= 2 && levels <= 1024, op, "levels must be 2 to 1024");
+  require(levels >= 2 && levels <= kMaxLevels, op, "levels must be 2 to " + std::to_string(kMaxLevels));
   require(features > 0 && features < (1 << kFeatures), op, "features must name at least one");
   std::vector<PairOffset> pairs = pair_offsets(op, s, offsets);
   const int64_t groups = mean ? 1 : (int64_t)pairs.size();

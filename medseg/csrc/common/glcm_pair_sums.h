@@ -1,5 +1,5 @@
-// Sums over the pairs of a window, and the features that are functions of them. Names alone: files that are compiled for one
-// instruction set include this one.
+// local_glcm: the sums over the pairs of a window, and the features that are functions of these sums. Only enumerations, because
+// files that are compiled for one instruction set include this one (see cpu/isa.h).
 #pragma once
 
 namespace medseg {

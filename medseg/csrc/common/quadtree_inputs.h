@@ -22,7 +22,7 @@ inline QuadtreeChoice quadtree_choice(const char* op, int64_t batch, const Ints&
                                       const Floats& limit) {
   const int64_t dims = (int64_t)size.size(), rounds = (int64_t)keep.size();
   require(dims == 2 || dims == 3, op, "expected 2 or 3 spatial axes");
-  require(rounds >= 1 && rounds <= kMaxRounds, op, "expected 1 to 8 rounds");
+  require(rounds >= 1 && rounds <= kMaxRounds, op, "expected 1 to " + std::to_string(kMaxRounds) + " rounds");
   require((int64_t)grids.size() == rounds * dims, op, "grids and keep differ in their number of rounds");
   require(limit.empty() || (int64_t)limit.size() == rounds, op, "limit must be empty or hold one number per round");
   QuadtreeChoice c{};
@@ -60,10 +60,10 @@ inline QuadtreeChoice quadtree_choice(const char* op, int64_t batch, const Ints&
 
 inline QuadtreeChoice check_quadtree_plan(const char* op, const Tensor& x, const Ints& grids, const Ints& keep,
                                           const Floats& limit, int64_t metric, const Floats& spacing) {
-  require(x.scalar_type() == ScalarType::Float || x.scalar_type() == ScalarType::Double, op, "x must be float32 or float64");
-  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
+  require_float32_or_64(op, "x", x);
+  require_map(op, x);
   require(x.size(1) >= 1, op, "x has no channel");
-  require(metric >= 0 && metric <= 4, op, "metric must be 0 to 4");
+  require(metric >= (int64_t)Metric::kGradientMax && metric <= (int64_t)Metric::kEntropy, op, "metric must be 0 to 4");
   require((int64_t)spacing.size() == x.dim() - 2, op, "spacing must hold one number per axis");
   Ints size;
   for (int64_t i = 2; i < x.dim(); ++i) size.push_back(x.size(i));
@@ -74,8 +74,7 @@ inline QuadtreeChoice check_quadtree_plan(const char* op, const Tensor& x, const
 
 inline QuadtreeChoice check_quadtree_select(const char* op, const Tensor& score, const Ints& size, const Ints& grids,
                                             const Ints& keep, const Floats& limit) {
-  require(score.scalar_type() == ScalarType::Float || score.scalar_type() == ScalarType::Double, op,
-          "score must be float32 or float64");
+  require_float32_or_64(op, "score", score);
   require(score.dim() == 2, op, "score must be [B, sum of blocks]");
   const QuadtreeChoice c = quadtree_choice(op, score.size(0), size, grids, keep, limit);
   require(score.size(1) == c.shape.start[c.shape.rounds], op, "score must have one entry per block of every round");

@@ -1,5 +1,6 @@
 // What a block keeps of its voxels so that the variation of larger blocks follows from it, and how two blocks are merged.
 #pragma once
+#include "codes.h"
 #include "host_device.h"
 
 #if !defined(__CUDACC__)
@@ -7,10 +8,6 @@
 #endif
 
 namespace medseg {
-
-enum class Metric : int64_t { kGradientMax = 0, kGradientMean = 1, kVariance = 2, kRange = 3, kEntropy = 4 };
-
-constexpr int kEntropyBins = 32;
 
 // The larger one; NaN stays.
 template <class T>

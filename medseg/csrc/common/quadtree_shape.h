@@ -1,11 +1,10 @@
 // Arithmetic of a quadtree partition (octree in 3-D): the grids of its rounds on an image. Axes are z, y, x; a 2-D image has
 // one plane. Rules: medseg/ops/quadtree_plan.py.
 #pragma once
+#include "codes.h"
 #include "host_device.h"
 
 namespace medseg {
-
-constexpr int kMaxRounds = 8;
 
 struct QuadtreeShape {
   int64_t batch, channels;

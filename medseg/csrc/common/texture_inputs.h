@@ -1,8 +1,8 @@
 // Checks and shapes of local_histogram and local_glcm: windows and offsets on maps of two or three axes (stable ABI).
 #pragma once
 #include <cmath>
-#include <optional>
 
+#include "codes.h"
 #include "op_inputs.h"
 #include "texture_shape.h"
 
@@ -10,18 +10,17 @@ namespace medseg {
 
 inline TextureShape texture_shape(const char* op, const Tensor& x, const std::optional<Tensor>& mask,
                                   const std::vector<int64_t>& window) {
-  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
-  const ScalarType type = x.scalar_type();
-  require(type == ScalarType::Float || type == ScalarType::Double, op, "x must be float32 or float64");
+  require_map(op, x);
+  require_float32_or_64(op, "x", x);
   TextureShape s{x.size(0) * x.size(1), x.dim() - 2, {1, 1, 1}, {0, 0, 0}};
   require((int64_t)window.size() == s.dims, op, "window must have one entry an axis");
   int64_t voxels = 1;
   for (int64_t i = 0; i < s.dims; ++i) {
-    require(window[i] >= 1 && window[i] % 2 == 1 && window[i] <= 32767, op, "every side of the window must be odd");
+    require(window[i] >= 1 && window[i] % 2 == 1 && window[i] <= kMaxWindow, op, "every side of the window must be odd");
     s.size[3 - s.dims + i] = x.size(2 + i);
     s.radius[3 - s.dims + i] = window[i] / 2;
     voxels *= window[i];
-    require(voxels <= 32767, op, "the window must have at most 32767 voxels");
+    require(voxels <= kMaxWindow, op, "the window must have at most " + std::to_string(kMaxWindow) + " voxels");
   }
   if (mask) {
     require(mask->scalar_type() == ScalarType::Bool && mask->dim() == x.dim(), op, "mask must be bool of the shape of x");
@@ -47,7 +46,7 @@ inline std::vector<PairOffset> pair_offsets(const char* op, const TextureShape& 
 }
 
 inline Bins check_bins(const char* op, int64_t count, double low, double high, bool soft) {
-  require(count >= (soft ? 2 : 1) && count <= 32767, op, "bins must be 1 (soft: 2) to 32767");
+  require(count >= (soft ? 2 : 1) && count <= kMaxBins, op, "bins must be 1 (soft: 2) to " + std::to_string(kMaxBins));
   require(low < high && std::isfinite(high - low), op, "low must be below high");
   return {count, low, high, soft};
 }

@@ -1,4 +1,4 @@
-// Checks and shapes of medseg::bspline_warp (stable ABI; never included by a kernel), and its weights along every axis.
+// Checks of the inputs of bspline_warp, and its shape (stable ABI; never included by a kernel).
 #pragma once
 #include <cmath>
 
@@ -9,10 +9,10 @@ namespace medseg {
 
 inline WarpShape check_bspline_warp(const char* op, const Tensor& x, const Tensor& control, const std::vector<double>& origin,
                                     const std::vector<double>& spacing, bool nearest, bool border) {
-  require(x.dim() == 4 || x.dim() == 5, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
+  require_map(op, x);
   const int64_t d = x.dim() - 2;
   const ScalarType type = x.scalar_type(), arithmetic = control.scalar_type();
-  require(arithmetic == ScalarType::Float || arithmetic == ScalarType::Double, op, "control must be float32 or float64");
+  require_float32_or_64(op, "control", control);
   const bool half = type == ScalarType::Half || type == ScalarType::BFloat16;
   require(nearest || type == arithmetic || (half && arithmetic == ScalarType::Float), op,
           "x must have the dtype of control, or half precision with float32 control");
@@ -35,23 +35,5 @@ inline WarpShape check_bspline_warp(const char* op, const Tensor& x, const Tenso
   s.control_stride = control.size(0) == 1 ? 0 : per_sample;
   return s;
 }
-
-// First of the four control points of a voxel, before the edge repeats, and the weights: w[j * size + voxel].
-struct AxisWeights {
-  std::vector<int32_t> first;
-  std::vector<double> weight;
-
-  AxisWeights(int64_t size, int64_t points, double origin, double spacing) : first(size), weight(4 * size) {
-    for (int64_t p = 0; p < size; ++p) {
-      const double t = ((double)p - origin) / spacing, cell = std::floor(t);
-      double at = cell - 1;  // from -3 down and from points - 1 up all four are the one at the edge
-      at = at < -3 ? -3 : at > (double)(points - 1) ? (double)(points - 1) : at;
-      first[p] = (int32_t)at;
-      double w[4];
-      cubic_bspline(t - cell, w);
-      for (int j = 0; j < 4; ++j) weight[j * size + p] = w[j];
-    }
-  }
-};
 
 }  // namespace medseg

@@ -70,7 +70,7 @@ void convolve_tile(const Forward& f, const ConvTable<T>& table, const PanelMatri
 template <class S, class T>
 void run(const Forward& f, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias_in, Tensor& out) {
   const BlockProblem& p = f.problem;
-  const ConvTable<T>& table = conv_kernels<T>();
+  const ConvTable<T>& table = conv_table<T>();
   const std::vector<T> w = values_as<T>(weight);
   const PanelMatrix<T> weights = forward_weights(table, w.data(), p.out, p.in, p.taps());
   std::vector<T> bias;
@@ -109,8 +109,7 @@ Tensor block_conv(const Tensor& x, const Tensor& weight, const std::optional<Ten
                   const std::vector<int64_t>& tile, bool zero_halo, bool packed, const std::vector<int64_t>& grid) {
   const char* op = "block_conv";
   const BlockProblem p = check_block_conv(op, x, weight, index, tile, grid);
-  require(!bias || (bias->dim() == 1 && bias->size(0) == p.out && bias->scalar_type() == x.scalar_type()), op,
-          "bias must be [Co] in the dtype of x");
+  check_bias(op, bias, x, p);
   const TileList list = tile_list(op, index, p.grid);
   Tensor out = empty_map(x, block_shape(p, index.numel(), packed), x.scalar_type(), is_channels_last(x));
   if (packed) clear_skipped(list, out);

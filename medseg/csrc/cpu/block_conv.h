@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "../common/block_inputs.h"
-#include "isa.h"
+#include "kernel_tables.h"
 #include "map_window.h"
-#include "ops.h"
+#include "op_helpers.h"
 #include "window_conv.h"
 
 namespace medseg::cpu {

@@ -70,7 +70,7 @@ void spread_tile(const Backward& b, const ConvTable<T>& table, const PanelMatrix
 template <class S, class T>
 void data_gradient(const Backward& b, const Tensor& grad, const std::vector<T>& weight, Tensor& dx) {
   const BlockProblem& p = b.problem;
-  const ConvTable<T>& table = conv_kernels<T>();
+  const ConvTable<T>& table = conv_table<T>();
   const PanelMatrix<T> weights = data_gradient_weights(table, weight.data(), p.out, p.in, p.kernel);
   const MapView<const S> from = read_view<S>(grad);
   const MapView<T> to = write_view<T>(dx);
@@ -120,7 +120,7 @@ template <class S, class T>
 void weight_gradient(const Backward& b, const Tensor& grad, const Tensor& x, bool need_weight, Tensor& dweight,
                      Tensor& dbias) {
   const BlockProblem& p = b.problem;
-  const ConvTable<T>& table = conv_kernels<T>();
+  const ConvTable<T>& table = conv_table<T>();
   const int64_t width = round_up(p.out, table.lanes), rows = p.taps() * p.in, size = (rows + 1) * width;
   const int64_t tiles = b.list.number.size(), length = chunk_length(tiles, size * sizeof(T));
   const int64_t chunks = (tiles + length - 1) / length;
@@ -134,18 +134,8 @@ void weight_gradient(const Backward& b, const Tensor& grad, const Tensor& x, boo
       correlate_tiles<S, T>(b, table, from, gradient, c * length, std::min(tiles, (c + 1) * length), need_weight, width, own);
     }
   });
-  T* const dw = need_weight ? dweight.mutable_data_ptr<T>() : nullptr;
-  T* const db = dbias.mutable_data_ptr<T>();
-  torch::stable::parallel_for(need_weight ? 0 : rows, rows + 1, grain(chunks * width), [&](int64_t begin, int64_t end) {
-    std::vector<T> total(width);
-    for (int64_t r = begin; r < end; ++r) {
-      std::fill(total.begin(), total.end(), (T)0);
-      for (int64_t c = 0; c < chunks; ++c)
-        for (int64_t o = 0; o < width; ++o) total[o] += sums[c * size + r * width + o];
-      const int64_t t = r / p.in, i = r % p.in;
-      for (int64_t o = 0; o < p.out; ++o) (r == rows ? db[o] : dw[(o * p.in + i) * p.taps() + t]) = total[o];
-    }
-  });
+  add_chunks(sums.get(), chunks, p.taps(), p.in, p.out, width, need_weight ? dweight.mutable_data_ptr<T>() : nullptr,
+             dbias.mutable_data_ptr<T>());
 }
 
 struct Needs {
@@ -177,9 +167,7 @@ TensorTriple block_conv_backward(const Tensor& grad, const Tensor& x, const Tens
                                  bool need_weight, bool need_bias, const std::vector<int64_t>& grid) {
   const char* op = "block_conv_backward";
   const BlockProblem p = check_block_conv(op, x, weight, index, tile, grid);
-  const std::vector<int64_t> expected = block_shape(p, index.numel(), packed);
-  require(grad.scalar_type() == x.scalar_type() && grad.dim() == x.dim(), op, "grad must have the dtype and rank of x");
-  for (int64_t i = 0; i < grad.dim(); ++i) require(grad.size(i) == expected[i], op, "grad must have the shape of the output");
+  check_block_gradient(op, grad, x, p, index.numel(), packed);
   const TileList list = tile_list(op, index, p.grid);
   const Backward b{p, list, zero_halo, packed};
   const Needs need{need_x, need_weight, need_bias};

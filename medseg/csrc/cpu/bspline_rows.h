@@ -1,31 +1,34 @@
 // Displacements of one output row after another: control points are contracted along z per plane, along y per row, and along
 // x by the vector kernels.
 #pragma once
-#include <cstring>
-
 #include "../common/warp_inputs.h"
-#include "isa.h"
-#include "warp_rows.h"
+#include "kernel_tables.h"
 
 namespace medseg::cpu {
 
-template <class T>
-const WarpTable<T>& warp_table();
-template <>
-inline const WarpTable<double>& warp_table<double>() { return warp_generic64; }
-template <>
-inline const WarpTable<float>& warp_table<float>() {
-#if defined(__x86_64__)
-  for (const WarpTable<float>* t : {&warp_avx512, &warp_avx2})
-    if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
-#endif
-  return warp_generic;
-}
+// First of the four control points of a voxel, before the edge repeats, and the weights: w[j * size + voxel].
+struct AxisWeights {
+  std::vector<int32_t> first;
+  std::vector<double> weight;
+
+  AxisWeights(int64_t size, int64_t points, double origin, double spacing) : first(size), weight(4 * size) {
+    for (int64_t p = 0; p < size; ++p) {
+      const double t = ((double)p - origin) / spacing, cell = std::floor(t);
+      double at = cell - 1;  // from -3 down and from points - 1 up all four are the one at the edge
+      at = at < -3 ? -3 : at > (double)(points - 1) ? (double)(points - 1) : at;
+      first[p] = (int32_t)at;
+      double w[4];
+      cubic_bspline(t - cell, w);
+      for (int j = 0; j < 4; ++j) weight[j * size + p] = w[j];
+    }
+  }
+};
 
 // What is the same for all rows: weights, and the runs of voxels along x that share their control points.
 template <class T>
 struct WarpPlan {
   WarpShape s;
+  const WarpTable<T>& table = warp_table<T>();
   std::vector<AxisWeights> axis;
   std::vector<T> along_x;
   std::vector<int32_t> starts, cells;
@@ -69,8 +72,8 @@ class RowDisplacement {
           sum += (T)w.weight[j * s.size[1] + y] * plane_[plane_index(a, control_at(w.first[y] + j, (int32_t)s.points[1])) + column];
         line_[g] = sum;
       }
-      warp_table<T>().spread(line_.data(), plan_.starts.data(), plan_.cells.data(), (int64_t)plan_.cells.size(),
-                             plan_.along_x.data(), s.size[2], rows_.data() + a * s.size[2]);
+      plan_.table.spread(line_.data(), plan_.starts.data(), plan_.cells.data(), (int64_t)plan_.cells.size(),
+                         plan_.along_x.data(), s.size[2], rows_.data() + a * s.size[2]);
     }
     return at_;
   }

@@ -1,7 +1,7 @@
 // medseg::bspline_warp on the CPU. Rules: medseg/ops/bspline_warp.py.
 #include "../common/last_backend.h"
 #include "bspline_rows.h"
-#include "ops.h"
+#include "op_helpers.h"
 
 namespace medseg::cpu {
 namespace {
@@ -33,9 +33,9 @@ void warp_linear(const WarpPlan<T>& plan, const Tensor& x, const Tensor& control
     const WarpRow<T> row{offset.data(), {v, v + n, v + 2 * n}, s.border ? nullptr : v + 3 * n};
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / per_plane, z = i % per_plane / s.size[1], y = i % s.size[1];
-      warp_table<T>().place(walker.row(b, z, y), (T)z, (T)y, s.size, s.stride, n, &row);
+      plan.table.place(walker.row(b, z, y), (T)z, (T)y, s.size, s.stride, n, &row);
       for (int64_t c = 0; c < s.channels; ++c)
-        warp_table<T>().sample(from + b * s.batch_stride + c * s.channel_stride, &row, step, fill, n,
+        plan.table.sample(from + b * s.batch_stride + c * s.channel_stride, &row, step, fill, n,
                                to + (b * s.channels + c) * plane + i % per_plane * n);
     }
   });
@@ -52,7 +52,7 @@ void warp_nearest(const WarpPlan<T>& plan, const Tensor& x, const Tensor& contro
     std::vector<int32_t> offset(n);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / per_plane, z = i % per_plane / s.size[1], y = i % s.size[1];
-      warp_table<T>().place_nearest(walker.row(b, z, y), (T)z, (T)y, s.size, s.stride, s.border, n, offset.data());
+      plan.table.place_nearest(walker.row(b, z, y), (T)z, (T)y, s.size, s.stride, s.border, n, offset.data());
       for (int64_t c = 0; c < s.channels; ++c) {
         const U* source = from + b * s.batch_stride + c * s.channel_stride;
         U* target = to + (b * s.channels + c) * plane + i % per_plane * n;

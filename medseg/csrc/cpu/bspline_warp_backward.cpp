@@ -2,7 +2,7 @@
 // an order that does not depend on the number of threads.
 #include "../common/last_backend.h"
 #include "bspline_rows.h"
-#include "ops.h"
+#include "op_helpers.h"
 
 namespace medseg::cpu {
 namespace {
@@ -152,8 +152,7 @@ std::tuple<Tensor, Tensor> bspline_warp_backward(const Tensor& grad_in, const Te
   const Tensor x = as_type(x_in, type);
   const WarpShape s = check_bspline_warp(op, x, control_in, origin, spacing, nearest, border);
   const Tensor grad = torch::stable::contiguous(as_type(grad_in, type)), control = torch::stable::contiguous(control_in);
-  Tensor dx = need_x ? torch::stable::new_zeros(x, full_shape(x)) : torch::stable::new_empty(x, {0});
-  Tensor dcontrol = need_control ? torch::stable::new_zeros(control, full_shape(control)) : torch::stable::new_empty(control, {0});
+  Tensor dx = zeros_if(need_x, x), dcontrol = zeros_if(need_control, control);
   if (type == ScalarType::Double)
     backward<double>(s, grad, x, control, origin, spacing, fill, need_x, need_control, dx, dcontrol);
   else

@@ -1,5 +1,5 @@
 // The convolution kernels behind the CPU ops, one table per instruction set. Plain functions and plain data, for the
-// reason given in score_kernels.h. Pixels are channels-last: a run of kx taps in a row of pixels is one "tap" of
+// reason given in kernel_table.h. Pixels are channels-last: a run of kx taps in a row of pixels is one "tap" of
 // K = kx * channels contiguous values, so a kernel of kz * ky * kx needs kz * ky tap pointers and no gather.
 #pragma once
 #include <cstdint>

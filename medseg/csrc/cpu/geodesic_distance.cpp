@@ -1,26 +1,11 @@
 // medseg::geodesic_distance on the CPU. Rules: medseg/ops/geodesic_distance.py.
-#include <cstring>
-
 #include "../common/last_backend.h"
 #include "geodesic_sweep.h"
-#include "isa.h"
-#include "ops.h"
+#include "kernel_tables.h"
+#include "op_helpers.h"
 
 namespace medseg::cpu {
 namespace {
-
-template <class T>
-const GeodesicTable<T>& geodesic_table();
-template <>
-const GeodesicTable<double>& geodesic_table<double>() { return geodesic_generic64; }
-template <>
-const GeodesicTable<float>& geodesic_table<float>() {
-#if defined(__x86_64__)
-  for (const GeodesicTable<float>* t : {&geodesic_avx512, &geodesic_avx2})
-    if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
-#endif
-  return geodesic_generic;
-}
 
 // Below this many voxels in a plane the threads share out the volumes, above it the rows of every plane.
 constexpr int64_t kSmallPlane = 16384;

@@ -1,5 +1,5 @@
 // The loop over one image row behind geodesic_distance, one table per instruction set. Plain functions and plain data,
-// for the reason given in score_kernels.h.
+// for the reason given in kernel_table.h.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// MEDSEG_ISA and the processor's own answer decide which kernels run.
+// MEDSEG_ISA and the features of the processor decide which float32 kernels run.
 #include "isa.h"
 
 #include <cstdlib>
@@ -12,22 +12,17 @@ namespace {
 
 struct Candidate {
   const char* name;
-  const KernelTable<float>* table;
-  const ConvTable<float>* conv;
   bool supported;
 };
 
 Candidate choose() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const Candidate candidates[] = {
-      {"avx512", &kernels_avx512, &conv_avx512, __builtin_cpu_supports("avx512f") != 0},
-      {"avx2", &kernels_avx2, &conv_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-      {"generic", &kernels_generic, &conv_generic, true}};
+  const Candidate candidates[] = {{"avx512", __builtin_cpu_supports("avx512f") != 0},
+                                  {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+                                  {"generic", true}};
 #else
-  const Candidate candidates[] = {{"avx512", nullptr, nullptr, false},
-                                  {"avx2", nullptr, nullptr, false},
-                                  {"generic", &kernels_generic, &conv_generic, true}};
+  const Candidate candidates[] = {{"avx512", false}, {"avx2", false}, {"generic", true}};
 #endif
   const char* wanted = std::getenv("MEDSEG_ISA");
   if (wanted == nullptr || *wanted == '\0') {
@@ -42,25 +37,21 @@ Candidate choose() {
   throw std::runtime_error(std::string("MEDSEG_ISA=") + wanted + ": unknown; use avx512, avx2 or generic");
 }
 
-const Candidate& chosen() {
-  static const Candidate candidate = choose();  // a throw leaves it unset: the next call answers again
-  return candidate;
-}
-
 }  // namespace
 
-const KernelTable<float>& float_kernels() { return *chosen().table; }
-
-const ConvTable<float>& float_conv_kernels() { return *chosen().conv; }
+const char* float_isa() {
+  static const Candidate chosen = choose();  // an exception leaves it unset: the next call tries again
+  return chosen.name;
+}
 
 }  // namespace medseg
 
-// Name of the float32 kernels, or the error text when MEDSEG_ISA cannot be met (then *failed = 1).
+// Name of the instruction set of the float32 kernels, or the text of the error if MEDSEG_ISA cannot be met (then *failed = 1).
 MS_EXPORT const char* medseg_isa(int* failed) {
   static std::string text;
   *failed = 0;
   try {
-    text = medseg::float_kernels().name;
+    text = medseg::float_isa();
   } catch (const std::exception& e) {
     *failed = 1;
     text = e.what();

@@ -1,30 +1,16 @@
-// Choice of the float32 kernel tables at run time.
+// Choice of the instruction set of the float32 CPU kernels at run time.
+//
+// Kernels that are compiled for several instruction sets are reached through tables of plain functions, one table for each
+// instruction set: score_kernels.h, conv_kernels.h and *_rows.h declare them, the .inc file of the same name is their code, and
+// one .cpp file for each instruction set compiles it. These .cpp files contain instructions that the processor may not have.
+// The linker keeps one copy of an inline function for the whole library, and it could keep the copy from such a file. So
+// everything in them has internal linkage, and they use no std:: templates.
 #pragma once
-#include "conv_kernels.h"
-#include "score_kernels.h"
 
 namespace medseg {
 
-// Tables named by MEDSEG_ISA, or the best ones this machine runs. Throw one line for a name that is unknown or that
-// the machine does not support.
-const KernelTable<float>& float_kernels();
-const ConvTable<float>& float_conv_kernels();
-
-// The float64 kernels exist in one portable form.
-inline const KernelTable<double>& double_kernels() { return kernels_generic64; }
-
-template <class T>
-const KernelTable<T>& kernels();
-template <>
-inline const KernelTable<float>& kernels<float>() { return float_kernels(); }
-template <>
-inline const KernelTable<double>& kernels<double>() { return double_kernels(); }
-
-template <class T>
-const ConvTable<T>& conv_kernels();
-template <>
-inline const ConvTable<float>& conv_kernels<float>() { return float_conv_kernels(); }
-template <>
-inline const ConvTable<double>& conv_kernels<double>() { return conv_generic64; }
+// Name of the instruction set in use: the one that MEDSEG_ISA names, otherwise the best that this processor has. Throws an
+// error of one line for a name that is unknown or that the processor does not support.
+const char* float_isa();
 
 }  // namespace medseg

@@ -18,10 +18,10 @@ class StripFeatures {
   void run(const Strip& strip) {
     const int64_t width = g_.shape.size[2], rows = strip.last - strip.first;
     std::fill(seen_.begin(), seen_.end(), 0);
-    for (int64_t map = 0; map < g_.groups * g_.maps.count; ++map) std::fill_n(at(map, strip, strip.first), rows * width, (T)0);
+    for (int64_t map = 0; map < g_.stride(); ++map) std::fill_n(at(map, strip, strip.first), rows * width, (T)0);
     for (size_t a = 0; a < g_.offsets.size(); ++a) {
       const PairRows p(g_.shape, g_.offsets[a]);
-      const int64_t first = g_.groups == 1 ? 0 : (int64_t)a * g_.maps.count;
+      const int64_t first = g_.first(a);
       if (g_.maps.linear) linear(strip, p, first);
       if (g_.maps.counted) counted(strip, p, first);
     }
@@ -88,12 +88,12 @@ class StripFeatures {
 
 template <class T>
 void run_glcm(const Tensor& x, const bool* mask, const GlcmProblem& g, Tensor& out) {
-  const TextureTable& table = texture_table(x.scalar_type());
+  const TextureTable& table = texture_table<T>();
   const int64_t voxels = g.shape.plane(), *r = g.shape.radius;
   const EntropyTable logs(g.maps.counted ? (2 * r[0] + 1) * (2 * r[1] + 1) * (2 * r[2] + 1) : 1);
   for (int64_t map = 0; map < g.shape.maps; ++map) {
     const LevelMap m = level_map<T>(x.const_data_ptr<T>() + map * voxels, mask ? mask + map * voxels : nullptr, g.levels, voxels);
-    T* planes = out.mutable_data_ptr<T>() + map * g.groups * g.maps.count * voxels;
+    T* planes = out.mutable_data_ptr<T>() + map * g.stride() * voxels;
     torch::stable::parallel_for(0, strips_of(g.shape), 1, [&](int64_t begin, int64_t end) {
       StripFeatures<T> features(g, table, m, logs, planes);
       for (int64_t number = begin; number < end; ++number) features.run(strip_at(g.shape, number));
@@ -108,7 +108,7 @@ Tensor local_glcm(const Tensor& x_in, std::optional<Tensor> mask_in, std::vector
   const Tensor x = torch::stable::contiguous(x_in);
   const std::optional<Tensor> mask = mask_in ? std::optional<Tensor>(torch::stable::contiguous(*mask_in)) : std::nullopt;
   std::vector<int64_t> shape = full_shape(x);
-  shape[1] *= g.groups * g.maps.count;
+  shape[1] *= g.stride();
   Tensor out = torch::stable::new_empty(x, shape);
   const bool* inside = mask ? mask->const_data_ptr<bool>() : nullptr;
   if (x.scalar_type() == ScalarType::Double) run_glcm<double>(x, inside, g, out);

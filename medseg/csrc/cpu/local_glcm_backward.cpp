@@ -18,7 +18,7 @@ class Backward {
     if (g_.groups == 1) count_offsets();
     for (size_t a = 0; a < g_.offsets.size(); ++a) {
       const PairRows p(g_.shape, g_.offsets[a]);
-      slopes(p, g_.groups == 1 ? 0 : (int64_t)a * g_.maps.count);
+      slopes(p, g_.first(a));
       pairs(p);
       gather(p);
     }
@@ -133,11 +133,11 @@ class Backward {
 
 template <class T>
 void run_backward(const Tensor& grad, const Tensor& x, const bool* mask, const GlcmProblem& g, Tensor& dx) {
-  const TextureTable& table = texture_table(x.scalar_type());
+  const TextureTable& table = texture_table<T>();
   const int64_t voxels = g.shape.plane();
   for (int64_t map = 0; map < g.shape.maps; ++map) {
     const LevelMap m = level_map<T>(x.const_data_ptr<T>() + map * voxels, mask ? mask + map * voxels : nullptr, g.levels, voxels);
-    const T* from = grad.const_data_ptr<T>() + map * g.groups * g.maps.count * voxels;
+    const T* from = grad.const_data_ptr<T>() + map * g.stride() * voxels;
     Backward<T>(g, table, m, from, dx.mutable_data_ptr<T>() + map * voxels).run();
   }
 }
@@ -146,7 +146,7 @@ Tensor local_glcm_backward(const Tensor& grad_in, const Tensor& x_in, std::optio
                            std::vector<int64_t> offsets, int64_t levels, int64_t features, bool mean) {
   const char* op = "local_glcm_backward";
   const GlcmProblem g = glcm_problem(op, x_in, mask_in, window, offsets, levels, features, mean);
-  check_map_gradient(op, grad_in, x_in, g.groups * g.maps.count);
+  check_map_gradient(op, grad_in, x_in, g.stride());
   const Tensor x = torch::stable::contiguous(x_in), grad = torch::stable::contiguous(grad_in);
   const std::optional<Tensor> mask = mask_in ? std::optional<Tensor>(torch::stable::contiguous(*mask_in)) : std::nullopt;
   Tensor dx = torch::stable::new_empty(x, full_shape(x));

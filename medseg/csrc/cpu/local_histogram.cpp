@@ -87,7 +87,7 @@ void fill_strip(const TextureShape& s, const TextureTable& rows, const BinnedMap
 
 template <class T>
 void run_histogram(const Tensor& x, const bool* mask, const TextureShape& s, const Bins& bins, Tensor& out) {
-  const TextureTable& rows = texture_table(x.scalar_type());
+  const TextureTable& rows = texture_table<T>();
   const int64_t voxels = s.plane();
   for (int64_t map = 0; map < s.maps; ++map) {
     const BinnedMap m = bin_map<T>(x.const_data_ptr<T>() + map * voxels, mask ? mask + map * voxels : nullptr, bins, voxels);
@@ -109,7 +109,7 @@ void run_histogram(const Tensor& x, const bool* mask, const TextureShape& s, con
 // windows that hold the voxel.
 template <class T>
 void run_backward(const Tensor& grad, const Tensor& x, const bool* mask, const TextureShape& s, const Bins& bins, Tensor& dx) {
-  const TextureTable& rows = texture_table(x.scalar_type());
+  const TextureTable& rows = texture_table<T>();
   const int64_t voxels = s.plane(), width = s.size[2], window = 2 * s.radius[2] + 1, padded = width + window - 1;
   const double scale = (double)bins.count / (bins.high - bins.low);
   std::vector<double> planes(bins.count * voxels);

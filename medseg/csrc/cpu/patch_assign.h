@@ -4,11 +4,12 @@
 #include <queue>
 
 #include "../common/better_score.h"
+#include "../common/codes.h"
 #include "patch_products.h"
 
 namespace medseg::cpu {
 
-constexpr int64_t kCandidates = 32, kSlotBlock = 64;
+constexpr int64_t kSlotBlock = 64;
 
 // Keys [n, r] of one item as a matrix whose row k is key k.
 inline PatchMatrix key_matrix(int64_t n, int64_t r, int64_t tile) {
@@ -25,9 +26,9 @@ void query_columns(const T* queries, int64_t r, int64_t m0, int64_t used, int64_
 // The best candidates of every query: `best` and `score` [m, kCandidates], descending; keys beyond n are -1.
 template <class T>
 void find_candidates(const T* keys, const T* queries, int64_t n, int64_t r, int64_t m, int32_t* best, T* score) {
-  const KernelTable<T>& table = kernels<T>();
+  const ScoreTable<T>& table = score_table<T>();
   const PatchMatrix matrix = key_matrix(n, r, table.rows);
-  const int64_t kept = std::min(kCandidates, n), blocks = (m + kSlotBlock - 1) / kSlotBlock;
+  const int64_t kept = std::min<int64_t>(kCandidates, n), blocks = (m + kSlotBlock - 1) / kSlotBlock;
   torch::stable::parallel_for(0, blocks, grain(n * r * kSlotBlock), [&](int64_t begin, int64_t end) {
     const int64_t width = round_up(kSlotBlock, table.lanes);
     std::vector<T> columns(matrix.entry.size() * width), all(matrix.row.size() * width), own(n);

@@ -1,6 +1,7 @@
 // Patches moved between maps by an index: the gather of the forward passes and its transpose, the scatter-add.
 #pragma once
-#include "ops.h"
+#include "../common/patch_inputs.h"
+#include "op_helpers.h"
 
 namespace medseg::cpu {
 

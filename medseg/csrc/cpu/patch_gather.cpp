@@ -1,5 +1,4 @@
 // medseg::patch_gather and medseg::patch_scatter on the CPU: patches moved by an index, each the gradient of the other.
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
 #include "patch_copy.h"
 

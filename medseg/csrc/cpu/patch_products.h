@@ -2,8 +2,8 @@
 #pragma once
 #include <algorithm>
 
-#include "isa.h"
-#include "ops.h"
+#include "kernel_tables.h"
+#include "op_helpers.h"
 #include "patch_matrix.h"
 
 namespace medseg::cpu {
@@ -12,7 +12,7 @@ constexpr int64_t kRowTile = 48;  // a multiple of every table's `rows` (4, 6, 8
 
 // moments[b] [entries, width] = (patch matrix of batch b)^T @ rows[b] [n, width].
 template <class T>
-void patch_moments(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
+void patch_moments(const ScoreTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
                    int64_t batch, const T* rows, bool shared_rows, int64_t width, T* moments) {
   const int64_t padded = matrix.entry.size(), groups = padded / table.rows;
   torch::stable::parallel_for(0, batch * groups, grain(matrix.rows * table.rows * width), [&](int64_t begin, int64_t end) {
@@ -28,7 +28,7 @@ void patch_moments(const KernelTable<T>& table, const T* data, int64_t batch_str
 
 // Calls use(b, i, row) for every row i of (patch matrix of batch b) @ a[b]; tiles are fixed, batches ascend inside a tile.
 template <class T, class Use>
-void patch_products(const KernelTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
+void patch_products(const ScoreTable<T>& table, const T* data, int64_t batch_stride, const PatchMatrix& matrix,
                     int64_t batch, const T* a, int64_t width, const Use& use) {
   const int64_t padded = matrix.entry.size(), tiles = (matrix.rows + kRowTile - 1) / kRowTile;
   torch::stable::parallel_for(0, tiles, grain(batch * kRowTile * matrix.entries * width), [&](int64_t begin, int64_t end) {

@@ -4,10 +4,9 @@
 // the gradient of the scores, which has N * M entries but low rank (formulas: medseg/ops/patch_select.py). Another surrogate
 // replaces literal_score_gradient alone. Every sum is made by one thread in a fixed order: the thread count changes nothing.
 #include "../common/last_backend.h"
-#include "isa.h"
-#include "ops.h"
 #include "patch_copy.h"
 #include "patch_products.h"
+#include "patch_select.h"
 
 namespace medseg::cpu {
 namespace {
@@ -20,7 +19,7 @@ struct Problem {
 
 template <class T>
 void literal_score_gradient(const Problem& p, T slope, bool max_grad, Tensor& dkeys, Tensor& dqueries) {
-  const KernelTable<T>& table = kernels<T>();
+  const ScoreTable<T>& table = score_table<T>();
   const auto [batch, n, m_count, r, shared] = p.shape;
   const bool channel_first = p.x.stride(1) != 1 || p.x.size(1) == 1;
   const PatchMatrix xm(patch_grid(p.x, p.patch), channel_first, table.rows);
@@ -76,17 +75,12 @@ TensorTriple patch_select_backward(const Tensor& grad_in, const Tensor& x_in, co
                                    bool max_grad, bool need_x, bool need_scores) {
   const char* op = "patch_select_backward";
   const ScoreShape s = check_patch_select(op, x_in, keys_in, queries_in, patch);
-  require(grad_in.scalar_type() == x_in.scalar_type() && grad_in.dim() == x_in.dim(), op, "grad must match x");
-  const std::vector<int64_t> expected = halved_shape(x_in);
-  for (int64_t i = 0; i < x_in.dim(); ++i) require(grad_in.size(i) == expected[i], op, "grad must have the halved shape");
+  check_halved_gradient(op, grad_in, x_in);
   const ScalarType type = keys_in.scalar_type();
   const Tensor grad = as_type(grad_in, type), x = as_type(x_in, type), index = torch::stable::contiguous(index_in);
   const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
   check_index(op, index, s.batch, s.queries, s.keys);
-  const auto zeros = [&](const Tensor& like, bool wanted) {
-    return torch::stable::new_zeros(like, wanted ? full_shape(like) : std::vector<int64_t>{0});
-  };
-  Tensor dx = zeros(x, need_x), dkeys = zeros(keys, need_scores), dqueries = zeros(queries, need_scores);
+  Tensor dx = zeros_if(need_x, x), dkeys = zeros_if(need_scores, keys), dqueries = zeros_if(need_scores, queries);
   const Problem p{grad, x, keys, queries, index, s, patch};
   if (type == ScalarType::Double) run<double>(p, slope, max_grad, need_x, need_scores, dx, dkeys, dqueries);
   else run<float>(p, (float)slope, max_grad, need_x, need_scores, dx, dkeys, dqueries);
@@ -95,3 +89,10 @@ TensorTriple patch_select_backward(const Tensor& grad_in, const Tensor& x_in, co
 }
 
 }  // namespace medseg::cpu
+
+STABLE_TORCH_LIBRARY_FRAGMENT(medseg, m) {
+  m.def("patch_select_backward(Tensor grad, Tensor x, Tensor keys, Tensor queries, Tensor index, int patch, float slope, "
+        "bool max_grad, bool need_x, bool need_scores) -> (Tensor dx, Tensor dkeys, Tensor dqueries)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(medseg, CPU, m) { m.impl("patch_select_backward", TORCH_BOX(&medseg::cpu::patch_select_backward)); }

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "../common/better_score.h"
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
 #include "patch_copy.h"
 #include "patch_products.h"
@@ -56,7 +55,7 @@ struct SummedMap {
   PatchMatrix matrix;
   std::vector<T> sum;
 
-  SummedMap(const KernelTable<T>& table, const Tensor& t, int64_t patch, bool channel_first)
+  SummedMap(const ScoreTable<T>& table, const Tensor& t, int64_t patch, bool channel_first)
       : data(t.const_data_ptr<T>()), batch_stride(t.stride(0)), width(table.lanes),
         matrix(patch_grid(t, patch), channel_first, table.rows), sum(t.size(0) * matrix.entry.size() * width) {
     std::vector<T> ones(matrix.rows * width);
@@ -67,7 +66,7 @@ struct SummedMap {
 
 // out[b, i] = <patch i of `map`, sum of the patches of `other`>.
 template <class T>
-std::vector<T> products_with_sum(const KernelTable<T>& table, const SummedMap<T>& map, const SummedMap<T>& other, int64_t batch) {
+std::vector<T> products_with_sum(const ScoreTable<T>& table, const SummedMap<T>& map, const SummedMap<T>& other, int64_t batch) {
   std::vector<T> out(batch * map.matrix.rows);
   patch_products(table, map.data, map.batch_stride, map.matrix, batch, other.sum.data(), map.width,
                  [&](int64_t b, int64_t i, const T* row) { out[b * map.matrix.rows + i] = row[0]; });
@@ -91,7 +90,7 @@ void softmax_gradient(const T* score, const T* b, int64_t n, T slope, T tau, T* 
 template <class T>
 void score_gradient(const Tensor& grad, const Tensor& x, const Tensor& scores, const Tensor& index, const SharedShape& s,
                     int64_t patch, int64_t surrogate, T slope, T tau, bool max_grad, Tensor& dscores) {
-  const KernelTable<T>& table = kernels<T>();
+  const ScoreTable<T>& table = score_table<T>();
   const bool channel_first = x.stride(1) != 1 || x.size(1) == 1;
   const SummedMap<T> gm(table, grad, patch, channel_first), xm(table, x, patch, channel_first);
   const std::vector<T> b = products_with_sum(table, xm, gm, s.batch);
@@ -121,14 +120,13 @@ TensorPair patch_select_shared_backward(const Tensor& grad_in, const Tensor& x_i
   const char* op = "patch_select_shared_backward";
   const SharedShape s = check_patch_select_shared(op, x_in, scores_in, patch);
   check_halved_gradient(op, grad_in, x_in);
-  require(surrogate >= 0 && surrogate <= 2 && tau > 0, op, "surrogate must be 0, 1 or 2 and tau positive");
+  check_surrogate(op, surrogate, tau);
   const ScalarType type = scores_in.scalar_type();
   const Tensor grad = as_type(grad_in, type), x = as_type(x_in, type);
   const Tensor scores = torch::stable::contiguous(scores_in), index = torch::stable::contiguous(index_in);
   check_index(op, index, s.batch, s.slots, s.patches);
   const bool wide = type == ScalarType::Double;
-  Tensor dx = torch::stable::new_zeros(x, need_x ? full_shape(x) : std::vector<int64_t>{0});
-  Tensor dscores = torch::stable::new_zeros(scores, need_scores ? full_shape(scores) : std::vector<int64_t>{0});
+  Tensor dx = zeros_if(need_x, x), dscores = zeros_if(need_scores, scores);
   if (need_x) wide ? scatter_patches<double>(grad, patch, index, dx) : scatter_patches<float>(grad, patch, index, dx);
   if (need_scores && surrogate != kSurrogateNone && s.batch > 0) {
     if (wide) score_gradient<double>(grad, x, scores, index, s, patch, surrogate, slope, tau, max_grad, dscores);

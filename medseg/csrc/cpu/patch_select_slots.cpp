@@ -1,8 +1,9 @@
 // medseg::patch_select_slots on the CPU: patch_select with unique patches, raster order and the softmax surrogate.
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
 #include "patch_assign.h"
 #include "patch_copy.h"
+#include "patch_select.h"
+#include "score_argmax.h"
 #include "softmax_score_gradient.h"
 
 namespace medseg::cpu {
@@ -76,7 +77,7 @@ TensorTriple patch_select_slots_backward(const Tensor& grad_in, const Tensor& x_
   const char* op = "patch_select_slots_backward";
   const ScoreShape s = check_patch_select(op, x_in, keys_in, queries_in, patch);
   check_halved_gradient(op, grad_in, x_in);
-  require(surrogate >= 0 && surrogate <= 2 && tau > 0, op, "surrogate must be 0, 1 or 2 and tau positive");
+  check_surrogate(op, surrogate, tau);
   const Tensor index = torch::stable::contiguous(index_in), query = torch::stable::contiguous(query_in);
   check_index(op, index, s.batch, s.queries, s.keys);
   check_index(op, query, s.batch, s.queries, s.queries);

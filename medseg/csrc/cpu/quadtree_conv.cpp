@@ -13,7 +13,7 @@ template <class E, class T>
 class Forward {
  public:
   Forward(const QuadtreeProblem& problem, const QuadtreeInputs& in, E* store, void* pre, T* stats)
-      : p_(problem), table_(conv_kernels<T>()), parameters_(in), x_(read_view<E>(in.x)), store_(store), pre_(pre),
+      : p_(problem), table_(conv_table<T>()), parameters_(in), x_(read_view<E>(in.x)), store_(store), pre_(pre),
         stats_(stats), row_(problem.tiles, -1), c_(problem.channels), row_size_(problem.row_volume() * problem.channels) {}
 
   void run() {
@@ -189,7 +189,7 @@ void run_forward(const QuadtreeProblem& p, const QuadtreeInputs& in, Tensor& out
   Forward<E, T>(p, in, static_cast<E*>(store.data_ptr()), pre.data_ptr(), static_cast<T*>(stats.data_ptr())).run();
   const Overlay<E> last =
       overlay_of<E>(p, read_view<E>(in.x), static_cast<const E*>(store.data_ptr()), p.latest.data());
-  write_output(last, conv_kernels<T>(), write_view<E>(out));
+  write_output(last, conv_table<T>(), write_view<E>(out));
 }
 
 }  // namespace
@@ -199,9 +199,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> quadtree_conv(
     const std::optional<Tensor>& shift, const std::optional<Tensor>& gate, const Tensor& index, const Tensor& count,
     const Tensor& explore, std::vector<int64_t> tile, std::vector<int64_t> rows, int64_t mode, int64_t activation,
     double slope, int64_t norm, double eps) {
-  const QuadtreeInputs in{x, weight, bias, scale, shift, index, count, explore};
   const QuadtreeSettings settings{mode, activation, norm, slope, eps};
-  const QuadtreeProblem p = quadtree_problem("quadtree_conv", in, tile, rows, settings);
+  const QuadtreeInputs in{x, weight, bias, scale, shift, index, count, explore, tile, rows, settings};
+  const QuadtreeProblem p = quadtree_problem("quadtree_conv", in);
   const ScalarType type = x.scalar_type(), kind = type == ScalarType::Double ? type : ScalarType::Float;
   Tensor out = empty_map(x, full_shape(x), type, is_channels_last(x));
   Tensor store = torch::stable::new_empty(x, p.store_shape(x.dim() - 2));

@@ -1,7 +1,7 @@
 // What the forward and the backward pass of quadtree_conv share: a worker's scratch and the parameters of a round.
 #pragma once
-#include "isa.h"
-#include "ops.h"
+#include "kernel_tables.h"
+#include "op_helpers.h"
 #include "quadtree_pointwise.h"
 
 namespace medseg::cpu {

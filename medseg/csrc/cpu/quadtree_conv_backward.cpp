@@ -14,7 +14,7 @@ class Backward {
  public:
   Backward(const QuadtreeProblem& problem, const QuadtreeInputs& in, const QuadtreeSaved<E, T>& saved,
            const QuadtreeGradients<T>& to)
-      : p_(problem), table_(conv_kernels<T>()), parameters_(in), x_(read_view<E>(in.x)), saved_(saved), to_(to),
+      : p_(problem), table_(conv_table<T>()), parameters_(in), x_(read_view<E>(in.x)), saved_(saved), to_(to),
         row_(problem.latest), c_(problem.channels), width_(round_up(c_, table_.lanes)),
         tile_size_(problem.row_volume() * width_), factors_(sign_factors<T>((T)problem.settings.negative_slope())) {}
 
@@ -201,19 +201,8 @@ class Backward {
         }
       }
     });
-    for (int64_t chunk = 1; chunk < chunks; ++chunk)
-      for (int64_t j = 0; j < size; ++j) sums[j] += sums[chunk * size + j];
-    if (n > 0) unpack_weights(sums.data(), r);
-  }
-
-  void unpack_weights(const T* sums, int64_t r) const {
-    const int64_t volume = p_.taps();
-    T* dw = to_.weight + r * c_ * c_ * volume;
-    for (int64_t v = 0; v < volume; ++v)
-      for (int64_t ci = 0; ci < c_; ++ci)
-        for (int64_t co = 0; co < c_; ++co) dw[(co * c_ + ci) * volume + v] = sums[(v * c_ + ci) * width_ + co];
-    if (to_.bias != nullptr)
-      for (int64_t c = 0; c < c_; ++c) to_.bias[r * c_ + c] = sums[volume * c_ * width_ + c];
+    if (n > 0)
+      add_chunks(sums.data(), chunks, p_.taps(), c_, c_, width_, to_.weight + r * c_ * depth, to_.bias ? to_.bias + r * c_ : nullptr);
   }
 
   // Tiles of a colour do not meet, so their halo boxes are added to the map side by side.
@@ -332,8 +321,9 @@ Gradients quadtree_conv_backward(const Tensor& grad, const Tensor& x, const Tens
                                  std::vector<int64_t> tile, std::vector<int64_t> rows, int64_t mode, int64_t activation,
                                  double slope, int64_t norm, double eps, bool need_x, bool need_weight, bool need_gate) {
   const char* op = "quadtree_conv_backward";
-  const QuadtreeInputs in{x, weight, bias, scale, shift, index, count, explore};
-  const QuadtreeProblem p = quadtree_problem(op, in, tile, rows, {mode, activation, norm, slope, eps});
+  const QuadtreeSettings settings{mode, activation, norm, slope, eps};
+  const QuadtreeInputs in{x, weight, bias, scale, shift, index, count, explore, tile, rows, settings};
+  const QuadtreeProblem p = quadtree_problem(op, in);
   check_saved(op, p, x, grad, store, pre, stats);
   const ScalarType type = x.scalar_type();
   const Needs need{need_x, need_weight, need_gate};

@@ -1,7 +1,7 @@
 // medseg::quadtree_plan and medseg::quadtree_select on the CPU.
 // Rules: medseg/ops/quadtree_plan.py.
 #include "../common/last_backend.h"
-#include "isa.h"
+#include "kernel_tables.h"
 #include "quadtree_scores.h"
 #include "quadtree_select.h"
 
@@ -9,19 +9,6 @@ namespace medseg::cpu {
 namespace {
 
 using QuadtreeResult = std::tuple<Tensor, Tensor, Tensor, Tensor>;
-
-template <class T>
-const RowTable<T>& row_table();
-template <>
-const RowTable<double>& row_table<double>() { return rows_generic64; }
-template <>
-const RowTable<float>& row_table<float>() {
-#if defined(__x86_64__)
-  for (const RowTable<float>* t : {&rows_avx512, &rows_avx2})
-    if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
-#endif
-  return rows_generic;
-}
 
 template <class T>
 std::vector<Volume<T>> volumes(const Tensor& x, const QuadtreeShape& s) {
@@ -40,7 +27,7 @@ void run_scores(const Tensor& x, const QuadtreeShape& s, Metric metric, const Fl
   const std::vector<Volume<T>> maps = volumes<T>(x, s);
   double spacing[3] = {1, 1, 1};
   for (size_t i = 0; i < given.size(); ++i) spacing[3 - given.size() + i] = given[i];
-  const RowTable<T>& rows = row_table<T>();
+  const QuadtreeTable<T>& rows = quadtree_table<T>();
   switch (metric) {
     case Metric::kGradientMax: return metric_scores<T, Metric::kGradientMax>(s, rows, maps, spacing, score);
     case Metric::kGradientMean: return metric_scores<T, Metric::kGradientMean>(s, rows, maps, spacing, score);

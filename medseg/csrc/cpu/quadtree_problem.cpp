@@ -1,45 +1,21 @@
-// Checks and lists of quadtree_conv. Python checks first, with fuller sentences.
+// Checks of quadtree_conv that only the CPU makes, and its lists of tiles.
 #include "quadtree_problem.h"
 
 namespace medseg::cpu {
 namespace {
 
-void check_shapes(const char* op, const QuadtreeInputs& in, const std::vector<int64_t>& tile,
-                  const std::vector<int64_t>& rows, const QuadtreeSettings& s) {
-  const Tensor &x = in.x, &w = in.weight;
-  const int64_t d = x.dim() - 2, channels = d >= 2 ? x.size(1) : 0;
-  require(d == 2 || d == 3, op, "x must be [B, C, H, W] or [B, C, D, H, W]");
-  for (int64_t i = 1; i < x.dim(); ++i) require(x.size(i) > 0, op, "x is empty");
-  require(w.dim() == d + 3 && w.size(0) >= 1 && w.size(1) == channels && w.size(2) == channels, op,
-          "weight must be [R, C, C, k..]");
-  const int64_t k = w.size(3), rounds = w.size(0);
-  for (int64_t i = 0; i < d; ++i) require(w.size(3 + i) == k, op, "weight must have equal sides");
-  require(k == 1 || k == 3 || k == 5, op, "kernels have side 1, 3 or 5");
-  for (const auto* p : {&in.bias, &in.scale, &in.shift})
-    require(!p->has_value() || ((*p)->dim() == 2 && (*p)->size(0) == rounds && (*p)->size(1) == channels), op,
-            "bias, scale and shift must be [R, C]");
-  for (const Tensor* t : {&in.index, &in.explore})
-    require(t->dim() == 2 && t->size(0) == rounds && t->scalar_type() == ScalarType::Int, op,
-            "index and explore must be int32 [R, tiles]");
-  require(in.count.dim() == 1 && in.count.size(0) == rounds && in.count.scalar_type() == ScalarType::Int, op,
+void check_count(const char* op, const QuadtreeInputs& in) {
+  require(in.count.dim() == 1 && in.count.size(0) == in.weight.size(0) && in.count.scalar_type() == ScalarType::Int, op,
           "count must be int32 [R]");
-  require((int64_t)tile.size() == d && (int64_t)rows.size() == rounds, op, "tile has one side an axis, rows one number a round");
-  for (const int64_t side : tile) require(side > 0, op, "tile sides must be at least 1");
-  require(s.mode >= 0 && s.mode <= 2 && s.activation >= 0 && s.activation <= 2 && s.norm >= 0 && s.norm <= 2, op,
-          "mode, activation and norm are 0, 1 or 2");
-  require(s.slope >= 0, op, "slope must be at least 0");
 }
 
 void check_types(const char* op, const QuadtreeInputs& in) {
   const ScalarType type = in.x.scalar_type();
   require(type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::BFloat16, op,
           "x must be float32, float64 or bfloat16 on the CPU");
-  const auto floating = [](ScalarType t) {
-    return t == ScalarType::Float || t == ScalarType::Double || t == ScalarType::BFloat16 || t == ScalarType::Half;
-  };
-  require(floating(in.weight.scalar_type()), op, "weight must be floating");
+  require(is_floating(in.weight.scalar_type()), op, "weight must be floating");
   for (const auto* p : {&in.bias, &in.scale, &in.shift})
-    require(!p->has_value() || floating((*p)->scalar_type()), op, "bias, scale and shift must be floating");
+    require(!p->has_value() || is_floating((*p)->scalar_type()), op, "bias, scale and shift must be floating");
 }
 
 // Numbers of one row of a list. marks: one entry a tile, set to `mark` for what has been seen.
@@ -58,7 +34,8 @@ std::vector<int32_t> read_row(const char* op, const char* name, const int32_t* n
   return found;
 }
 
-void read_lists(const char* op, const QuadtreeInputs& in, const std::vector<int64_t>& rows, QuadtreeProblem& p) {
+void read_lists(const char* op, const QuadtreeInputs& in, QuadtreeProblem& p) {
+  const std::vector<int64_t>& rows = in.rows;
   const Tensor index = torch::stable::contiguous(in.index), explore = torch::stable::contiguous(in.explore);
   const Tensor count = torch::stable::contiguous(in.count);
   const auto* numbers = static_cast<const int32_t*>(index.data_ptr());
@@ -80,7 +57,6 @@ void read_lists(const char* op, const QuadtreeInputs& in, const std::vector<int6
     p.explored.push_back(rejected);
     const int64_t first = p.first_row.back();
     p.first_row.push_back(first + rows[r]);
-    require(first + rows[r] <= std::numeric_limits<int32_t>::max(), op, "more than 2^31 - 1 rows");
     p.previous.resize(first + rows[r], -1);
     for (int64_t i = 0; i < n; ++i) {
       const int32_t t = p.active[r][i];
@@ -100,28 +76,20 @@ std::vector<int64_t> QuadtreeProblem::store_shape(int64_t dims) const {
   return shape;
 }
 
-QuadtreeProblem quadtree_problem(const char* op, const QuadtreeInputs& in, const std::vector<int64_t>& tile,
-                                 const std::vector<int64_t>& rows, const QuadtreeSettings& settings) {
-  check_shapes(op, in, tile, rows, settings);
-  check_types(op, in);
+QuadtreeProblem quadtree_problem(const char* op, const QuadtreeInputs& in) {
   QuadtreeProblem p{};
-  p.settings = settings;
+  p.grid = check_quadtree_conv(op, in);
+  check_count(op, in);
+  check_types(op, in);
+  p.settings = in.settings;
   p.rounds = in.weight.size(0);
   p.channels = in.x.size(1);
-  p.grid = {in.x.size(0), {1, 1, 1}, {1, 1, 1}, {1, 1, 1}};
-  for (int axis = 0; axis < 3; ++axis) p.kernel[axis] = 1, p.halo[axis] = 0;
-  const int64_t d = in.x.dim() - 2;
-  for (int64_t i = 0; i < d; ++i) {
-    const int64_t axis = 3 - d + i;
-    p.grid.size[axis] = in.x.size(2 + i);
-    p.grid.tile[axis] = tile[i];
-    p.grid.grid[axis] = (in.x.size(2 + i) + tile[i] - 1) / tile[i];
-    p.kernel[axis] = in.weight.size(3);
+  for (int axis = 0; axis < 3; ++axis) {
+    p.kernel[axis] = axis < 5 - in.x.dim() ? 1 : in.weight.size(3);
     p.halo[axis] = p.kernel[axis] / 2;
   }
   p.tiles = p.grid.batch * tiles_per_item(p.grid);
-  require(p.tiles <= std::numeric_limits<int32_t>::max(), op, "more than 2^31 - 1 tiles");
-  read_lists(op, in, rows, p);
+  read_lists(op, in, p);
   return p;
 }
 

@@ -2,21 +2,10 @@
 #pragma once
 #include <vector>
 
-#include "../common/block_inputs.h"
+#include "../common/quadtree_conv_inputs.h"
 #include "quadtree_overlay.h"
 
 namespace medseg::cpu {
-
-constexpr int64_t kReplace = 0, kSum = 1, kParallel = 2;
-constexpr int64_t kNoNorm = 0, kBatchNorm = 1, kInstanceNorm = 2;
-constexpr int64_t kNoActivation = 0, kLeakyRelu = 2;
-
-struct QuadtreeSettings {
-  int64_t mode, activation, norm;
-  double slope, eps;
-  bool keeps_signs() const { return norm == kNoNorm && activation != kNoActivation && mode != kReplace; }
-  double negative_slope() const { return activation == kLeakyRelu ? slope : 0.0; }
-};
 
 struct QuadtreeProblem {
   QuadtreeSettings settings;
@@ -29,8 +18,8 @@ struct QuadtreeProblem {
   std::vector<int32_t> previous;                // of each row of the store: the tile's row before, or -1
   std::vector<int32_t> latest;                  // of each tile: its last row, or -1
 
-  int64_t groups() const { return settings.norm == kBatchNorm ? 1 : grid.batch; }
-  int64_t group_of(int64_t tile) const { return settings.norm == kBatchNorm ? 0 : tile / tiles_per_item(grid); }
+  int64_t groups() const { return settings.groups(grid.batch); }
+  int64_t group_of(int64_t tile) const { return settings.norm == kInstanceNorm ? tile / tiles_per_item(grid) : 0; }
   int64_t row_volume() const { return tile_volume(grid); }
   int64_t sign_bytes() const { return (row_volume() * channels + 7) / 8; }
   int64_t rows() const { return first_row.back(); }
@@ -38,15 +27,7 @@ struct QuadtreeProblem {
   std::vector<int64_t> store_shape(int64_t dims) const;
 };
 
-// Tensors as they came in; absent ones are null.
-struct QuadtreeInputs {
-  const Tensor &x, &weight;
-  const std::optional<Tensor>&bias, &scale, &shift;
-  const Tensor &index, &count, &explore;
-};
-
-QuadtreeProblem quadtree_problem(const char* op, const QuadtreeInputs& in, const std::vector<int64_t>& tile,
-                                 const std::vector<int64_t>& rows, const QuadtreeSettings& settings);
+QuadtreeProblem quadtree_problem(const char* op, const QuadtreeInputs& in);
 
 // Parameters of the rounds in the type of the arithmetic, [rounds, channels * ...] contiguous; empty if not given.
 template <class T>

@@ -1,12 +1,12 @@
 // The loops over image rows behind quadtree_plan, one table per instruction set. Plain functions and plain data, for the
-// reason given in score_kernels.h.
+// reason given in kernel_table.h.
 #pragma once
 #include <cstdint>
 
 namespace medseg {
 
 template <class T>
-struct RowTable {
+struct QuadtreeTable {
   // sum[x] += length of the gradient for 0 < x < n - 1. rows: the row before and after along z, along y, and the row itself;
   // factor: of the differences along z, y, x; deep: whether there is more than one plane.
   void (*gradient_row)(const T* const* rows, const T* factor, int64_t n, bool deep, T* sum);
@@ -20,11 +20,11 @@ struct RowTable {
   const char* name;
 };
 
-extern const RowTable<float> rows_generic;
-extern const RowTable<double> rows_generic64;
+extern const QuadtreeTable<float> quadtree_generic;
+extern const QuadtreeTable<double> quadtree_generic64;
 #if defined(__x86_64__)
-extern const RowTable<float> rows_avx2;
-extern const RowTable<float> rows_avx512;
+extern const QuadtreeTable<float> quadtree_avx2;
+extern const QuadtreeTable<float> quadtree_avx512;
 #endif
 
 }  // namespace medseg

@@ -8,7 +8,7 @@
 
 #define MS_T float
 #define MS_LANES 8
-#define MS_TABLE rows_avx2
+#define MS_TABLE quadtree_avx2
 #define MS_NAME "avx2"
 
 #include "quadtree_rows.inc"

@@ -8,7 +8,7 @@
 
 #define MS_T float
 #define MS_LANES 16
-#define MS_TABLE rows_avx512
+#define MS_TABLE quadtree_avx512
 #define MS_NAME "avx512"
 
 #include "quadtree_rows.inc"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "../common/quadtree_metric.h"
-#include "ops.h"
+#include "op_helpers.h"
 #include "quadtree_children.h"
 #include "quadtree_rows.h"
 
@@ -34,7 +34,7 @@ struct Difference {
 
 // sum[x] += length of the gradient at (z, y, x).
 template <class T>
-void add_gradient_row(const RowTable<T>& table, const Volume<T>& v, int64_t z, int64_t y, const double* spacing, T* sum) {
+void add_gradient_row(const QuadtreeTable<T>& table, const Volume<T>& v, int64_t z, int64_t y, const double* spacing, T* sum) {
   const Difference<T> dz(z, v.size[0], spacing[0]), dy(y, v.size[1], spacing[1]);
   const T* rows[5] = {v.row(dz.low, y), v.row(dz.high, y), v.row(z, dy.low), v.row(z, dy.high), v.row(z, y)};
   const T factor[3] = {dz.factor, dy.factor, (T)(0.5 / spacing[2])};
@@ -83,7 +83,7 @@ struct Columns {
 
 // Columns of the rows [z0, z1) x [y0, y1): sums (and squared deviations from the cells' means), or maximum and minimum.
 template <class T, Metric M>
-void collect_columns(const RowTable<T>& table, const Volume<T>& v, const int64_t* z, const int64_t* y, const double* spacing,
+void collect_columns(const QuadtreeTable<T>& table, const Volume<T>& v, const int64_t* z, const int64_t* y, const double* spacing,
                      const std::vector<CellRun>& runs, Columns<T>& c) {
   const int64_t n = v.size[2], rows = (z[1] - z[0]) * (y[1] - y[0]);
   const T edge = M == Metric::kRange ? std::numeric_limits<T>::infinity() : (T)0;
@@ -131,7 +131,7 @@ struct CellColumns {
 
 // The tiles of one row of tiles (tz, ty). Only kGradientMax has cells.
 template <class T, Metric M>
-void summarise_tiles(const QuadtreeShape& s, const RowTable<T>& table, const Volume<T>& v, int64_t tz, int64_t ty,
+void summarise_tiles(const QuadtreeShape& s, const QuadtreeTable<T>& table, const Volume<T>& v, int64_t tz, int64_t ty,
                      const double* spacing, const std::vector<CellRun>& runs, Columns<T>& columns,
                      CellColumns<T>& cells, Summary<T>* tiles) {
   std::fill(cells.best.begin(), cells.best.end(), -std::numeric_limits<T>::infinity());
@@ -172,7 +172,7 @@ void merge_levels(const QuadtreeShape& s, Metric metric, const std::vector<int64
 }
 
 template <class T, Metric M>
-void metric_scores(const QuadtreeShape& shape, const RowTable<T>& table, const std::vector<Volume<T>>& maps, const double* spacing, T* score) {
+void metric_scores(const QuadtreeShape& shape, const QuadtreeTable<T>& table, const std::vector<Volume<T>>& maps, const double* spacing, T* score) {
   const QuadtreeShape s = M == Metric::kGradientMax ? shape : without_cells(shape);
   const std::vector<CellRun> runs = cell_runs(s);
   const std::vector<int64_t> counts = voxel_counts(s);
@@ -224,7 +224,7 @@ void fill_histograms(const QuadtreeShape& s, const Volume<T>& v, T low, T factor
 }
 
 template <class T>
-void entropy_scores(const QuadtreeShape& s, const RowTable<T>& table, const std::vector<Volume<T>>& maps, T* score) {
+void entropy_scores(const QuadtreeShape& s, const QuadtreeTable<T>& table, const std::vector<Volume<T>>& maps, T* score) {
   const std::vector<int64_t> counts = voxel_counts(s);
   const int64_t blocks = s.start[s.rounds];
   torch::stable::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {

@@ -7,7 +7,7 @@
 
 #include "../common/better_score.h"
 #include "../common/quadtree_inputs.h"
-#include "ops.h"
+#include "op_helpers.h"
 #include "quadtree_children.h"
 
 namespace medseg::cpu {

@@ -1,29 +1,17 @@
 // medseg::score_argmax on the CPU: panels of queries against all keys, the scores live in registers only.
+#include "score_argmax.h"
+
 #include "../common/last_backend.h"
-#include "isa.h"
-#include "ops.h"
+#include "../common/patch_inputs.h"
+#include "kernel_tables.h"
 
 namespace medseg::cpu {
-
-const char* backend_name(ScalarType type) {
-  if (type == ScalarType::Double) return "cpu:generic64";
-  const std::string name = float_kernels().name;
-  return name == "avx512" ? "cpu:avx512" : name == "avx2" ? "cpu:avx2" : "cpu:generic";
-}
-
-void check_index(const char* op, const Tensor& index, int64_t batch, int64_t queries, int64_t keys) {
-  require(index.scalar_type() == ScalarType::Int && index.dim() == 2 && index.size(0) == batch &&
-              index.size(1) == queries && index.is_contiguous(), op, "index must be contiguous int32 [B, M]");
-  const int32_t* p = index.const_data_ptr<int32_t>();
-  for (int64_t i = 0; i < batch * queries; ++i)
-    require(p[i] >= 0 && p[i] < keys, op, "index " + std::to_string(p[i]) + " is outside 0.." + std::to_string(keys - 1));
-}
 
 namespace {
 
 template <class T>
 void run_score_argmax(const ScoreShape& s, const Tensor& keys, const Tensor& queries, Tensor& index, Tensor& score) {
-  const KernelTable<T>& table = kernels<T>();
+  const ScoreTable<T>& table = score_table<T>();
   const T* h = keys.const_data_ptr<T>();
   const T* w = queries.const_data_ptr<T>();
   int32_t* at = index.mutable_data_ptr<int32_t>();
@@ -65,6 +53,24 @@ void run_score_argmax_backward(const ScoreShape& s, const Tensor& grad, const Te
   });
 }
 
+TensorPair score_argmax_backward(const Tensor& grad_in, const Tensor& keys_in, const Tensor& queries_in,
+                                 const Tensor& index_in) {
+  const char* op = "score_argmax_backward";
+  const ScoreShape s = score_shape(op, keys_in, queries_in);
+  const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
+  const Tensor grad = torch::stable::contiguous(grad_in), index = torch::stable::contiguous(index_in);
+  check_index(op, index, s.batch, s.queries, s.keys);
+  check_score_gradient(op, grad, keys, s);
+  Tensor dkeys = torch::stable::new_zeros(keys, full_shape(keys));
+  Tensor dqueries = torch::stable::new_zeros(queries, full_shape(queries));
+  if (keys.scalar_type() == ScalarType::Double)
+    run_score_argmax_backward<double>(s, grad, keys, queries, index, dkeys, dqueries);
+  else
+    run_score_argmax_backward<float>(s, grad, keys, queries, index, dkeys, dqueries);
+  note_backend(op, backend_name(keys.scalar_type()));
+  return {dkeys, dqueries};
+}
+
 }  // namespace
 
 TensorPair score_argmax(const Tensor& keys_in, const Tensor& queries_in) {
@@ -78,23 +84,14 @@ TensorPair score_argmax(const Tensor& keys_in, const Tensor& queries_in) {
   return {index, score};
 }
 
-TensorPair score_argmax_backward(const Tensor& grad_in, const Tensor& keys_in, const Tensor& queries_in,
-                                 const Tensor& index_in) {
-  const char* op = "score_argmax_backward";
-  const ScoreShape s = score_shape(op, keys_in, queries_in);
-  const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
-  const Tensor grad = torch::stable::contiguous(grad_in), index = torch::stable::contiguous(index_in);
-  check_index(op, index, s.batch, s.queries, s.keys);
-  require(grad.dim() == 2 && grad.size(0) == s.batch && grad.size(1) == s.queries &&
-              grad.scalar_type() == keys.scalar_type(), op, "grad must be [B, M] in the dtype of keys");
-  Tensor dkeys = torch::stable::new_zeros(keys, full_shape(keys));
-  Tensor dqueries = torch::stable::new_zeros(queries, full_shape(queries));
-  if (keys.scalar_type() == ScalarType::Double)
-    run_score_argmax_backward<double>(s, grad, keys, queries, index, dkeys, dqueries);
-  else
-    run_score_argmax_backward<float>(s, grad, keys, queries, index, dkeys, dqueries);
-  note_backend(op, backend_name(keys.scalar_type()));
-  return {dkeys, dqueries};
+}  // namespace medseg::cpu
+
+STABLE_TORCH_LIBRARY_FRAGMENT(medseg, m) {
+  m.def("score_argmax(Tensor keys, Tensor queries) -> (Tensor index, Tensor score)");
+  m.def("score_argmax_backward(Tensor grad, Tensor keys, Tensor queries, Tensor index) -> (Tensor dkeys, Tensor dqueries)");
 }
 
-}  // namespace medseg::cpu
+STABLE_TORCH_LIBRARY_IMPL(medseg, CPU, m) {
+  m.impl("score_argmax", TORCH_BOX(&medseg::cpu::score_argmax));
+  m.impl("score_argmax_backward", TORCH_BOX(&medseg::cpu::score_argmax_backward));
+}

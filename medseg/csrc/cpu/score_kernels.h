@@ -6,7 +6,7 @@
 namespace medseg {
 
 template <class T>
-struct KernelTable {
+struct ScoreTable {
   // Queries [m0, m1) of queries [m, r] against all n keys [n, r]: index and score of the best key for each.
   // panel: scratch of r * panel_width values.
   void (*score_argmax)(const T* keys, int64_t n, int64_t r, const T* queries, int64_t m0, int64_t m1, T* panel,
@@ -23,11 +23,11 @@ struct KernelTable {
   const char* name;
 };
 
-extern const KernelTable<float> kernels_generic;
-extern const KernelTable<double> kernels_generic64;
+extern const ScoreTable<float> score_generic;
+extern const ScoreTable<double> score_generic64;
 #if defined(__x86_64__)
-extern const KernelTable<float> kernels_avx2;
-extern const KernelTable<float> kernels_avx512;
+extern const ScoreTable<float> score_avx2;
+extern const ScoreTable<float> score_avx512;
 #endif
 
 }  // namespace medseg

@@ -7,7 +7,7 @@
 #define MS_LANES 8
 #define MS_ROWS 6
 #define MS_VECTORS 2
-#define MS_TABLE kernels_avx2
+#define MS_TABLE score_avx2
 #define MS_NAME "avx2"
 
 namespace medseg {

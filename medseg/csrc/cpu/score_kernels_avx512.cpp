@@ -7,7 +7,7 @@
 #define MS_LANES 16
 #define MS_ROWS 8
 #define MS_VECTORS 2
-#define MS_TABLE kernels_avx512
+#define MS_TABLE score_avx512
 #define MS_NAME "avx512"
 
 namespace medseg {

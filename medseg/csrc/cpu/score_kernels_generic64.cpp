@@ -4,7 +4,7 @@
 #define MS_LANES 2
 #define MS_ROWS 4
 #define MS_VECTORS 2
-#define MS_TABLE kernels_generic64
+#define MS_TABLE score_generic64
 #define MS_NAME "generic64"
 #include "vector_portable.h"
 #include "score_kernels.inc"

@@ -50,7 +50,7 @@ struct SlotBlock {
 };
 
 template <class T>
-void project_all(const KernelTable<T>& table, const T* data, const PatchMatrix& matrix, const T* columns, int64_t width, T* out) {
+void project_all(const ScoreTable<T>& table, const T* data, const PatchMatrix& matrix, const T* columns, int64_t width, T* out) {
   const int64_t tiles = (matrix.rows + kRowTile - 1) / kRowTile;
   torch::stable::parallel_for(0, tiles, grain(kRowTile * matrix.entries * width), [&](int64_t begin, int64_t end) {
     const int64_t i0 = begin * kRowTile, i1 = std::min(matrix.rows, end * kRowTile);
@@ -61,7 +61,7 @@ void project_all(const KernelTable<T>& table, const T* data, const PatchMatrix& 
 
 // One item: dkeys [n, r] receives, dqueries [m, r] is written.
 template <class T>
-void softmax_item_gradient(const KernelTable<T>& table, int64_t n, int64_t m, int64_t r, const T* grad, const PatchMatrix& gm,
+void softmax_item_gradient(const ScoreTable<T>& table, int64_t n, int64_t m, int64_t r, const T* grad, const PatchMatrix& gm,
                            const T* x, const PatchMatrix& xm, const T* keys, const T* queries, T slope, T tau, T* dkeys,
                            T* dqueries) {
   const int64_t width = round_up(std::min(kSlotBlock, m), table.lanes), rank = round_up(r, table.lanes);
@@ -95,7 +95,7 @@ void softmax_item_gradient(const KernelTable<T>& table, int64_t n, int64_t m, in
 template <class T>
 void softmax_score_gradient(const ScoreShape& s, const Tensor& grad, const Tensor& x, const Tensor& keys, const Tensor& queries,
                             int64_t patch, T slope, T tau, Tensor& dkeys, Tensor& dqueries) {
-  const KernelTable<T>& table = kernels<T>();
+  const ScoreTable<T>& table = score_table<T>();
   const bool channel_first = x.stride(1) != 1 || x.size(1) == 1;
   const PatchMatrix xm(patch_grid(x, patch), channel_first, table.rows), gm(patch_grid(grad, patch), channel_first, table.rows);
   const T *g = grad.const_data_ptr<T>(), *p = x.const_data_ptr<T>(), *h = keys.const_data_ptr<T>();

@@ -1,5 +1,5 @@
 // The loops over image rows behind local_histogram and local_glcm, one table per instruction set, in float64 or whole
-// numbers throughout. Plain functions and plain data, for the reason given in score_kernels.h.
+// numbers throughout. Plain functions and plain data, for the reason given in kernel_table.h.
 #pragma once
 #include <cstdint>
 

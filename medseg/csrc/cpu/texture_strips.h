@@ -1,25 +1,13 @@
 // How the texture ops walk an image: strips of rows, over which the sums of a window's columns slide downwards.
 #pragma once
-#include <cstring>
-
 #include "../common/texture_inputs.h"
-#include "isa.h"
-#include "ops.h"
-#include "texture_rows.h"
+#include "kernel_tables.h"
+#include "op_helpers.h"
 
 namespace medseg::cpu {
 
 // Rows per strip. Fixed, so that sums that slide over them round alike for any number of threads.
 constexpr int64_t kStripRows = 64;
-
-inline const TextureTable& texture_table(ScalarType type) {
-#if defined(__x86_64__)
-  if (type == ScalarType::Float)
-    for (const TextureTable* t : {&texture_avx512, &texture_avx2})
-      if (std::strcmp(t->name, float_kernels().name) == 0) return *t;
-#endif
-  return texture_generic;
-}
 
 // Rows [first, last) of slice z.
 struct Strip {

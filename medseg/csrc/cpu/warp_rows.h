@@ -1,5 +1,5 @@
 // The row loops behind bspline_warp, one table per instruction set. Plain functions and plain data, for the reason given in
-// score_kernels.h. Products and sums are not contracted: every instruction set gives the same bits.
+// kernel_table.h. Products and sums are not contracted: every instruction set gives the same bits.
 #pragma once
 #include <cstdint>
 

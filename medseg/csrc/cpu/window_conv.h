@@ -1,4 +1,4 @@
-// Convolution of channels-last windows and its two gradients, by the kernels of conv_kernels.h. Weights are packed once per
+// Convolution of channels-last windows and its two gradients, by the kernels of conv_table.h. Weights are packed once per
 // call, in panels as wide as a register tile, so that the innermost loop reads them without a gap.
 #pragma once
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "map_window.h"
+#include "op_helpers.h"
 #include "patch_matrix.h"
 
 namespace medseg::cpu {
@@ -117,6 +118,25 @@ void correlate_window(const ConvTable<T>& table, const int64_t kernel[3], int64_
     table.outer_lines(a, taps, kernel[2] * in, x.line, x.row, g.data + z * g.plane, g.line, g.row, extent[2], extent[1], dw,
                       width);
   }
+}
+
+// Adds the weight gradients of several chunks of tiles, in the order of the chunks. A chunk has taps * in rows (tap, in) of `width`
+// values, as correlate_window writes them, and then one row for the bias. dweight [out][in][taps] and dbias [out]; a null pointer
+// is not written.
+template <class T>
+void add_chunks(const T* sums, int64_t chunks, int64_t taps, int64_t in, int64_t out, int64_t width, T* dweight, T* dbias) {
+  const int64_t rows = taps * in, size = (rows + 1) * width;
+  const int64_t first = dweight == nullptr ? rows : 0, last = dbias == nullptr ? rows : rows + 1;
+  torch::stable::parallel_for(first, last, grain(chunks * width), [&](int64_t begin, int64_t end) {
+    std::vector<T> total(width);
+    for (int64_t r = begin; r < end; ++r) {
+      std::fill(total.begin(), total.end(), (T)0);
+      for (int64_t c = 0; c < chunks; ++c)
+        for (int64_t o = 0; o < width; ++o) total[o] += sums[c * size + r * width + o];
+      const int64_t t = r / in, i = r % in;
+      for (int64_t o = 0; o < out; ++o) (r == rows ? dbias[o] : dweight[(o * in + i) * taps + t]) = total[o];
+    }
+  });
 }
 
 }  // namespace medseg::cpu

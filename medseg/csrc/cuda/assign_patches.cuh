@@ -3,11 +3,10 @@
 // Greedy by score is the stable matching of queries and patches that both prefer the higher score: queries propose to their
 // candidates in turn, a patch keeps the best, and whatever the order of proposals the result is the same.
 #pragma once
+#include "../common/codes.h"
 #include "launch.cuh"
 
 namespace medseg {
-
-constexpr int kCandidates = 32;
 
 // candidate and score [batch, m, 32]: the best keys of a query, descending, -1 beyond n. One block per query.
 template <class T>

@@ -1,39 +1,14 @@
 // The best m of n scores, ascending by patch number, and the gradient of such scores. No atomics: sums have one order.
 #pragma once
-#include "launch.cuh"
+#include "block_reduce.cuh"
+#include "score_bits.cuh"
 
 namespace medseg {
 
-// Bits of a score whose unsigned order is the order of better_score: NaN on top, -0 equal to 0.
-MS_HD uint32_t ordered_bits(float score) {
-  union { float value; uint32_t bits; } u = {score + 0.f};
-  if (score != score) return ~0u;
-  return u.bits >> 31 ? ~u.bits : u.bits | 0x80000000u;
-}
-
-MS_HD uint64_t ordered_bits(double score) {
-  union { double value; uint64_t bits; } u = {score + 0.0};
-  if (score != score) return ~0ull;
-  return u.bits >> 63 ? ~u.bits : u.bits | 0x8000000000000000ull;
-}
-
-// Sum over the block, to all threads; `part` holds 256 values.
-template <class T>
-__device__ inline T block_sum(T value, T* part, int tid) {
-  part[tid] = value;
-  __syncthreads();
-  for (int half = 128; half > 0; half /= 2) {
-    if (tid < half) part[tid] += part[tid + half];
-    __syncthreads();
-  }
-  const T sum = part[0];
-  __syncthreads();
-  return sum;
-}
-
 // One block per item: the m-th largest score bit by bit, then a scan that writes what lies above it and its first equals.
-template <class T, class Bits>
+template <class T>
 __global__ void __launch_bounds__(256) best_patches_kernel(const T* score, int64_t batch, int64_t n, int64_t m, int32_t* index) {
+  using Bits = score_bits_t<T>;
   __shared__ int32_t part[256];
   __shared__ int32_t above_before[256], equal_before[256];
   const int tid = threadIdx.x;
@@ -44,11 +19,11 @@ __global__ void __launch_bounds__(256) best_patches_kernel(const T* score, int64
       const Bits trial = threshold | (Bits)1 << bit;
       int32_t count = 0;
       for (int64_t k = tid; k < n; k += 256) count += ordered_bits(s[k]) >= trial ? 1 : 0;
-      if (block_sum(count, part, tid) >= m) threshold = trial;
+      if (block_sum(count, part) >= m) threshold = trial;
     }
     int32_t count = 0;
     for (int64_t k = tid; k < n; k += 256) count += ordered_bits(s[k]) > threshold ? 1 : 0;
-    const int32_t equals = (int32_t)m - block_sum(count, part, tid);
+    const int32_t equals = (int32_t)m - block_sum(count, part);
     const int64_t length = (n + 255) / 256, first = tid * length, last = first + length < n ? first + length : n;
     int32_t above = 0, equal = 0;
     for (int64_t k = first; k < last; ++k) {
@@ -80,19 +55,6 @@ __global__ void __launch_bounds__(256) best_patches_kernel(const T* score, int64
   }
 }
 
-template <class T>
-__device__ inline T block_maximum(T value, T* part, int tid) {
-  part[tid] = value;
-  __syncthreads();
-  for (int half = 128; half > 0; half /= 2) {
-    if (tid < half && part[tid + half] > part[tid]) part[tid] = part[tid + half];
-    __syncthreads();
-  }
-  const T top = part[0];
-  __syncthreads();
-  return top;
-}
-
 // out = slope / tau * pi (use - sum of pi use), pi = softmax(score / tau) along n; all are [batch, n, columns], and out may be
 // score. One block per column.
 template <class T>
@@ -107,7 +69,7 @@ __global__ void __launch_bounds__(256) softmax_gradient_kernel(const T* score, c
       const T s = score[base + k * columns];
       top = s > top ? s : top;
     }
-    top = block_maximum(top, part, tid);
+    top = block_maximum(top, part);
     for (int64_t k = tid; k < n; k += 256) {
       const int64_t at = base + k * columns;
       const T e = exp((score[at] - top) / tau);
@@ -115,8 +77,8 @@ __global__ void __launch_bounds__(256) softmax_gradient_kernel(const T* score, c
       total += e;
       mean += e * use[at];
     }
-    total = block_sum(total, part, tid);
-    mean = block_sum(mean, part, tid) / total;
+    total = block_sum(total, part);
+    mean = block_sum(mean, part) / total;
     for (int64_t k = tid; k < n; k += 256) {
       const int64_t at = base + k * columns;
       out[at] = slope / tau * (out[at] / total) * (use[at] - mean);

@@ -41,8 +41,7 @@ Tensor block_conv(const Tensor& x, const Tensor& weight, const std::optional<Ten
   const char* op = "block_conv";
   const Place place(x);
   const Held h = held(op, x, weight, index, tile, grid, zero_halo);
-  require(!bias_in || (bias_in->dim() == 1 && bias_in->size(0) == h.problem.out && bias_in->scalar_type() == x.scalar_type()), op,
-          "bias must be [Co] in the dtype of x");
+  check_bias(op, bias_in, x, h.problem);
   const Tensor bias = bias_in ? computed(*bias_in, x.scalar_type()) : nothing(x, computed_type(x.scalar_type()));
   Tensor out = empty_map(x, block_shape(h.problem, index.numel(), packed), x.scalar_type(), is_channels_last(x));
   if (!packed) clear(place, out);
@@ -64,9 +63,7 @@ std::tuple<Tensor, Tensor, Tensor> block_conv_backward(const Tensor& grad, const
   const char* op = "block_conv_backward";
   const Place place(x);
   const Held h = held(op, x, weight, index, tile, grid, zero_halo);
-  const std::vector<int64_t> expected = block_shape(h.problem, index.numel(), packed);
-  require(grad.scalar_type() == x.scalar_type() && grad.dim() == x.dim(), op, "grad must have the dtype and rank of x");
-  for (int64_t i = 0; i < grad.dim(); ++i) require(grad.size(i) == expected[i], op, "grad must have the shape of the output");
+  check_block_gradient(op, grad, x, h.problem, index.numel(), packed);
   const ScalarType type = x.scalar_type(), wide = computed_type(type);
   Tensor dx = need_x ? empty_map(x, full_shape(x), type, is_channels_last(x)) : nothing(x, type);
   if (need_x && (zero_halo || index.numel() == 0)) clear(place, dx);

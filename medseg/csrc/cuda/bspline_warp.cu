@@ -84,8 +84,7 @@ std::tuple<Tensor, Tensor> bspline_warp_backward(const Tensor& grad_in, const Te
   const Tensor x = as_type(x_in, type), control = torch::stable::contiguous(control_in);
   const WarpShape s = check_bspline_warp(op, x, control, origin, spacing, nearest, border);
   const Tensor grad = torch::stable::contiguous(as_type(grad_in, type));
-  Tensor dx = need_x ? torch::stable::new_zeros(x, full_shape(x)) : torch::stable::new_empty(x, {0});
-  Tensor dcontrol = need_control ? torch::stable::new_zeros(control, full_shape(control)) : torch::stable::new_empty(control, {0});
+  Tensor dx = zeros_if(need_x, x), dcontrol = zeros_if(need_control, control);
   const WarpGrid grid = grid_of(s, origin, spacing);
   if (type == ScalarType::Double) backward<double>(place, s, grid, grad, x, control, fill, need_x, need_control, dx, dcontrol);
   else backward<float>(place, s, grid, grad, x, control, fill, need_x, need_control, dx, dcontrol);

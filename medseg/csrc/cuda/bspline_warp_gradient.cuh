@@ -110,14 +110,4 @@ __global__ void __launch_bounds__(256) warp_adjoint_kernel(const T* in, int64_t 
   }
 }
 
-// out[i] = sum over the repeats of in [repeats, count].
-template <class T>
-__global__ void __launch_bounds__(256) warp_sum_kernel(const T* in, int64_t repeats, int64_t count, T* out) {
-  for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (int64_t)gridDim.x * blockDim.x) {
-    T sum = 0;
-    for (int64_t r = 0; r < repeats; ++r) sum += in[r * count + i];
-    out[i] = sum;
-  }
-}
-
 }  // namespace medseg

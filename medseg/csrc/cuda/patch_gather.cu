@@ -1,31 +1,18 @@
 // Launchers of medseg::patch_gather and medseg::patch_scatter.
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
-#include "run_patch_select.cuh"
-#include "workspace.h"
+#include "patch_tensors.h"
 
 namespace medseg::cuda {
 namespace {
 
-PatchMap map_of(const Tensor& t, int64_t patch) { return {patch_grid(t, patch), t.stride(0)}; }
-
-template <class U>
-void gather(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
-  run_copy_patches<U>(stream, x.size(0), static_cast<const U*>(x.data_ptr()), map_of(x, patch), patch_grid(out, patch),
-                      index.const_data_ptr<int32_t>(), static_cast<U*>(out.data_ptr()));
-}
-
 Tensor patch_gather(const Tensor& x, const Tensor& index_in, int64_t patch, std::vector<int64_t> grid) {
   const char* op = "patch_gather";
   const std::vector<int64_t> shape = gathered_shape(op, x, index_in, patch, grid, false);
+  check_voxels(op, shape);
   const Place place(x);
   const Tensor index = torch::stable::contiguous(index_in);
   Tensor out = torch::stable::new_empty(x, shape);
-  switch (x.scalar_type()) {
-    case ScalarType::Double: gather<uint64_t>(place.stream, x, patch, index, out); break;
-    case ScalarType::Float: gather<uint32_t>(place.stream, x, patch, index, out); break;
-    default: gather<uint16_t>(place.stream, x, patch, index, out);
-  }
+  gather_any(place.stream, x, patch, index, out);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   note_backend(op, "cuda");
   return out;
@@ -34,7 +21,7 @@ Tensor patch_gather(const Tensor& x, const Tensor& index_in, int64_t patch, std:
 template <class T>
 void scatter(const Place& place, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
   Workspace memory(x, place.stream);
-  const PatchMap from = map_of(x, patch);
+  const PatchMap from = patch_map(x, patch);
   const PatchGrid to = patch_grid(out, patch);
   const ScoreSizes s{x.size(0), patch_count(to), patch_count(from.grid), 1, true};
   const SlotLists lists = run_link_slots(memory, place.stream, s, index.const_data_ptr<int32_t>());
@@ -44,6 +31,7 @@ void scatter(const Place& place, const Tensor& x, int64_t patch, const Tensor& i
 Tensor patch_scatter(const Tensor& x_in, const Tensor& index_in, int64_t patch, std::vector<int64_t> grid) {
   const char* op = "patch_scatter";
   const std::vector<int64_t> shape = gathered_shape(op, x_in, index_in, patch, grid, true);
+  check_voxels(op, shape);
   const Place place(x_in);
   const ScalarType type = x_in.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   const Tensor x = as_type(x_in, type), index = torch::stable::contiguous(index_in);

@@ -1,30 +1,15 @@
 // Launcher of medseg::patch_select and its backward pass.
 #include "../common/last_backend.h"
-#include "run_patch_select.cuh"
-#include "workspace.h"
+#include "patch_tensors.h"
 
 namespace medseg::cuda {
 namespace {
-
-PatchMap map_of(const Tensor& t, int64_t patch) { return {patch_grid(t, patch), t.stride(0)}; }
-
-void check_voxels(const char* op, const Tensor& x) {
-  int64_t voxels = 1;
-  for (int64_t i = 2; i < x.dim(); ++i) voxels *= x.size(i);
-  require(voxels <= std::numeric_limits<int32_t>::max(), op, "more than 2^31 - 1 voxels in one map");
-}
-
-template <class U>
-void copy_patches(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
-  run_copy_patches<U>(stream, x.size(0), static_cast<const U*>(x.data_ptr()), map_of(x, patch), patch_grid(out, patch),
-                      index.const_data_ptr<int32_t>(), static_cast<U*>(out.data_ptr()));
-}
 
 std::tuple<Tensor, Tensor> patch_select(const Tensor& x, const Tensor& keys_in, const Tensor& queries_in, int64_t patch,
                                         double /*slope*/, bool /*max_grad*/) {
   const char* op = "patch_select";
   const ScoreShape s = check_patch_select(op, x, keys_in, queries_in, patch);
-  check_voxels(op, x);
+  check_voxels(op, full_shape(x));
   const Place place(x);
   const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
   Tensor index = torch::stable::new_empty(keys, {s.batch, s.queries}, ScalarType::Int);
@@ -38,11 +23,7 @@ std::tuple<Tensor, Tensor> patch_select(const Tensor& x, const Tensor& keys_in, 
   };
   if (keys.scalar_type() == ScalarType::Double) score_of(0.0);
   else score_of(0.0f);
-  switch (x.scalar_type()) {
-    case ScalarType::Double: copy_patches<uint64_t>(place.stream, x, patch, index, out); break;
-    case ScalarType::Float: copy_patches<uint32_t>(place.stream, x, patch, index, out); break;
-    default: copy_patches<uint16_t>(place.stream, x, patch, index, out);
-  }
+  gather_any(place.stream, x, patch, index, out);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   note_backend(op, "cuda");
   return {out, index};
@@ -55,7 +36,7 @@ void run_backward(const Place& place, const ScoreShape& s, const Tensor& grad, c
   Workspace memory(keys, place.stream);
   const int32_t* at = index.const_data_ptr<int32_t>();
   const SlotLists lists = run_link_slots(memory, place.stream, score_sizes(s), at);
-  const PatchMap gm = map_of(grad, patch), xm = map_of(x, patch);
+  const PatchMap gm = patch_map(grad, patch), xm = patch_map(x, patch);
   if (need_x)
     run_scatter_patches<T>(place.stream, s.batch, grad.const_data_ptr<T>(), gm, xm.grid, lists, dx.mutable_data_ptr<T>());
   if (need_scores)
@@ -69,20 +50,14 @@ std::tuple<Tensor, Tensor, Tensor> patch_select_backward(const Tensor& grad_in, 
                                                          double slope, bool max_grad, bool need_x, bool need_scores) {
   const char* op = "patch_select_backward";
   const ScoreShape s = check_patch_select(op, x_in, keys_in, queries_in, patch);
-  check_voxels(op, x_in);
-  require(grad_in.scalar_type() == x_in.scalar_type() && grad_in.dim() == x_in.dim(), op, "grad must match x");
-  const std::vector<int64_t> expected = halved_shape(x_in);
-  for (int64_t i = 0; i < x_in.dim(); ++i) require(grad_in.size(i) == expected[i], op, "grad must have the halved shape");
-  require(index_in.dim() == 2 && index_in.size(0) == s.batch && index_in.size(1) == s.queries &&
-              index_in.scalar_type() == ScalarType::Int, op, "index must be int32 [B, M]");
+  check_voxels(op, full_shape(x_in));
+  check_halved_gradient(op, grad_in, x_in);
+  check_index_shape(op, "index", index_in, s.batch, s.queries);
   const Place place(x_in);
   const ScalarType type = keys_in.scalar_type();
   const Tensor grad = as_type(grad_in, type), x = as_type(x_in, type), index = torch::stable::contiguous(index_in);
   const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
-  const auto zeros = [&](const Tensor& like, bool wanted) {
-    return torch::stable::new_zeros(like, wanted ? full_shape(like) : std::vector<int64_t>{0});
-  };
-  Tensor dx = zeros(x, need_x), dkeys = zeros(keys, need_scores), dqueries = zeros(queries, need_scores);
+  Tensor dx = zeros_if(need_x, x), dkeys = zeros_if(need_scores, keys), dqueries = zeros_if(need_scores, queries);
   if (s.batch > 0 && x.size(1) > 0) {
     const auto run = [&](auto zero) {
       run_backward<decltype(zero)>(place, s, grad, x, keys, queries, index, patch, slope, max_grad, need_x, need_scores, dx,

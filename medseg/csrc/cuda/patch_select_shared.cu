@@ -1,24 +1,16 @@
 // Launcher of medseg::patch_select_shared and its backward pass.
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
+#include "patch_tensors.h"
 #include "run_patch_shared.cuh"
-#include "workspace.h"
 
 namespace medseg::cuda {
 namespace {
-
-PatchMap map_of(const Tensor& t, int64_t patch) { return {patch_grid(t, patch), t.stride(0)}; }
-
-template <class U>
-void gather(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
-  run_copy_patches<U>(stream, x.size(0), static_cast<const U*>(x.data_ptr()), map_of(x, patch), patch_grid(out, patch),
-                      index.const_data_ptr<int32_t>(), static_cast<U*>(out.data_ptr()));
-}
 
 std::tuple<Tensor, Tensor> patch_select_shared(const Tensor& x, const Tensor& scores_in, int64_t patch, int64_t /*surrogate*/,
                                                double /*slope*/, double /*tau*/, bool /*max_grad*/) {
   const char* op = "patch_select_shared";
   const SharedShape s = check_patch_select_shared(op, x, scores_in, patch);
+  check_voxels(op, full_shape(x));
   const Place place(x);
   const Tensor scores = torch::stable::contiguous(scores_in);
   Tensor index = torch::stable::new_empty(scores, {s.batch, s.slots}, ScalarType::Int);
@@ -28,11 +20,7 @@ std::tuple<Tensor, Tensor> patch_select_shared(const Tensor& x, const Tensor& sc
     run_best_patches<double>(place.stream, s.batch, s.patches, s.slots, scores.const_data_ptr<double>(), at);
   else
     run_best_patches<float>(place.stream, s.batch, s.patches, s.slots, scores.const_data_ptr<float>(), at);
-  switch (x.scalar_type()) {
-    case ScalarType::Double: gather<uint64_t>(place.stream, x, patch, index, out); break;
-    case ScalarType::Float: gather<uint32_t>(place.stream, x, patch, index, out); break;
-    default: gather<uint16_t>(place.stream, x, patch, index, out);
-  }
+  gather_any(place.stream, x, patch, index, out);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   note_backend(op, "cuda");
   return {out, index};
@@ -46,7 +34,7 @@ void run_backward(const Place& place, const SharedShape& shape, const Tensor& gr
   const ScoreSizes s{shape.batch, shape.patches, shape.slots, 1, true};
   const int32_t* at = index.const_data_ptr<int32_t>();
   const SlotLists lists = run_link_slots(memory, place.stream, s, at);
-  const PatchMap gm = map_of(grad, patch), xm = map_of(x, patch);
+  const PatchMap gm = patch_map(grad, patch), xm = patch_map(x, patch);
   if (dx.numel() > 0)
     run_scatter_patches<T>(place.stream, s.batch, grad.const_data_ptr<T>(), gm, xm.grid, lists, dx.mutable_data_ptr<T>());
   if (dscores.numel() > 0 && surrogate != kSurrogateNone)
@@ -61,15 +49,14 @@ std::tuple<Tensor, Tensor> patch_select_shared_backward(const Tensor& grad_in, c
   const char* op = "patch_select_shared_backward";
   const SharedShape s = check_patch_select_shared(op, x_in, scores_in, patch);
   check_halved_gradient(op, grad_in, x_in);
-  require(surrogate >= 0 && surrogate <= 2 && tau > 0, op, "surrogate must be 0, 1 or 2 and tau positive");
-  require(index_in.dim() == 2 && index_in.size(0) == s.batch && index_in.size(1) == s.slots &&
-              index_in.scalar_type() == ScalarType::Int, op, "index must be int32 [B, M]");
+  check_voxels(op, full_shape(x_in));
+  check_surrogate(op, surrogate, tau);
+  check_index_shape(op, "index", index_in, s.batch, s.slots);
   const Place place(x_in);
   const ScalarType type = scores_in.scalar_type();
   const Tensor grad = as_type(grad_in, type), x = as_type(x_in, type);
   const Tensor scores = torch::stable::contiguous(scores_in), index = torch::stable::contiguous(index_in);
-  Tensor dx = torch::stable::new_zeros(x, need_x ? full_shape(x) : std::vector<int64_t>{0});
-  Tensor dscores = torch::stable::new_zeros(scores, need_scores ? full_shape(scores) : std::vector<int64_t>{0});
+  Tensor dx = zeros_if(need_x, x), dscores = zeros_if(need_scores, scores);
   if (s.batch > 0 && x.size(1) > 0) {
     if (type == ScalarType::Double)
       run_backward<double>(place, s, grad, x, scores, index, patch, surrogate, slope, tau, max_grad, dx, dscores);

@@ -1,27 +1,10 @@
 // Launcher of medseg::patch_select_slots and its backward pass.
-#include "../common/gather_inputs.h"
 #include "../common/last_backend.h"
+#include "patch_tensors.h"
 #include "run_patch_slots.cuh"
-#include "workspace.h"
 
 namespace medseg::cuda {
 namespace {
-
-PatchMap map_of(const Tensor& t, int64_t patch) { return {patch_grid(t, patch), t.stride(0)}; }
-
-template <class U>
-void gather(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
-  run_copy_patches<U>(stream, x.size(0), static_cast<const U*>(x.data_ptr()), map_of(x, patch), patch_grid(out, patch),
-                      index.const_data_ptr<int32_t>(), static_cast<U*>(out.data_ptr()));
-}
-
-void gather_any(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
-  switch (x.scalar_type()) {
-    case ScalarType::Double: gather<uint64_t>(stream, x, patch, index, out); break;
-    case ScalarType::Float: gather<uint32_t>(stream, x, patch, index, out); break;
-    default: gather<uint16_t>(stream, x, patch, index, out);
-  }
-}
 
 template <class T>
 void choose(const Place& place, const ScoreShape& shape, const Tensor& keys, const Tensor& queries, bool unique, Tensor& patch_of) {
@@ -38,6 +21,7 @@ std::tuple<Tensor, Tensor, Tensor> patch_select_slots(const Tensor& x, const Ten
                                                       double /*slope*/, double /*tau*/, bool /*max_grad*/) {
   const char* op = "patch_select_slots";
   const ScoreShape s = check_patch_select(op, x, keys_in, queries_in, patch);
+  check_voxels(op, full_shape(x));
   const Place place(x);
   const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
   const auto indices = [&] { return torch::stable::new_empty(keys, {s.batch, s.queries}, ScalarType::Int); };
@@ -62,7 +46,7 @@ void run_backward(const Place& place, const ScoreShape& shape, const Tensor& gra
   const ScoreSizes s = score_sizes(shape);
   const int32_t* at = patch_of.const_data_ptr<int32_t>();
   const SlotLists lists = run_link_slots(memory, place.stream, s, at);
-  const PatchMap gm = map_of(grad, patch), xm = map_of(x, patch);
+  const PatchMap gm = patch_map(grad, patch), xm = patch_map(x, patch);
   const T *g = grad.const_data_ptr<T>(), *p = x.const_data_ptr<T>();
   const T *h = keys.const_data_ptr<T>(), *w = queries.const_data_ptr<T>();
   if (dx.numel() > 0) run_scatter_patches<T>(place.stream, s.batch, g, gm, xm.grid, lists, dx.mutable_data_ptr<T>());
@@ -83,18 +67,15 @@ std::tuple<Tensor, Tensor, Tensor> patch_select_slots_backward(const Tensor& gra
   const char* op = "patch_select_slots_backward";
   const ScoreShape s = check_patch_select(op, x_in, keys_in, queries_in, patch);
   check_halved_gradient(op, grad_in, x_in);
-  require(surrogate >= 0 && surrogate <= 2 && tau > 0, op, "surrogate must be 0, 1 or 2 and tau positive");
-  for (const Tensor* t : {&index_in, &query_in})
-    require(t->dim() == 2 && t->size(0) == s.batch && t->size(1) == s.queries && t->scalar_type() == ScalarType::Int, op,
-            "index and query must be int32 [B, M]");
+  check_voxels(op, full_shape(x_in));
+  check_surrogate(op, surrogate, tau);
+  check_index_shape(op, "index", index_in, s.batch, s.queries);
+  check_index_shape(op, "query", query_in, s.batch, s.queries);
   const Place place(x_in);
   const ScalarType type = keys_in.scalar_type();
   const Tensor x = as_type(x_in, type), keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
   const Tensor index = torch::stable::contiguous(index_in), query = torch::stable::contiguous(query_in);
-  const auto zeros = [&](const Tensor& like, bool wanted) {
-    return torch::stable::new_zeros(like, wanted ? full_shape(like) : std::vector<int64_t>{0});
-  };
-  Tensor dx = zeros(x, need_x), dkeys = zeros(keys, need_scores), dqueries = zeros(queries, need_scores);
+  Tensor dx = zeros_if(need_x, x), dkeys = zeros_if(need_scores, keys), dqueries = zeros_if(need_scores, queries);
   if (s.batch > 0 && x.size(1) > 0) {
     Tensor patch_of = torch::stable::new_empty(index, full_shape(index));
     Tensor slot_of = torch::stable::new_empty(index, full_shape(index));

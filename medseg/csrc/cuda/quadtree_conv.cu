@@ -1,5 +1,6 @@
 // Launcher of medseg::quadtree_conv and its backward pass.
 #include "../common/last_backend.h"
+#include "../common/quadtree_conv_inputs.h"
 #include "run_quadtree_conv.cuh"
 #include "tile_tensors.h"
 
@@ -8,21 +9,9 @@ namespace {
 
 using MaybeTensor = std::optional<Tensor>;
 
-// The arguments that forward and backward share.
-struct Arguments {
-  const Tensor &x, &weight;
-  const MaybeTensor &bias, &scale, &shift;
-  const Tensor &index, &explore;
-  const std::vector<int64_t> &tile, &rows;
-  int64_t mode, activation;
-  double slope;
-  int64_t norm;
-  double eps;
-};
-
 // Parameters and lists as the kernels want them: contiguous, in the type of the arithmetic.
 struct Held {
-  Arguments given;
+  QuadtreeInputs given;
   BlockGrid grid;
   Tensor weight, bias, scale, shift, index, explore;
 
@@ -37,8 +26,6 @@ struct Held {
     shape.push_back(given.x.size(1));
     return shape;
   }
-  int64_t groups() const { return given.norm == 2 ? given.x.size(0) : 1; }
-  bool keeps_signs() const { return given.norm == 0 && given.activation != 0 && given.mode != kReplace; }
 
   template <class T>
   QuadtreeConv<T> call() const {
@@ -53,11 +40,7 @@ struct Held {
     q.width = index.size(1);
     q.explore_width = explore.size(1);
     q.rows = given.rows;
-    q.mode = given.mode;
-    q.activation = given.activation;
-    q.norm = given.norm;
-    q.slope = given.slope;
-    q.eps = given.eps;
+    q.settings = given.settings;
     q.x = const_tile_view<T>(given.x, false);
     q.weight = weight.const_data_ptr<computed_t<T>>();
     q.bias = parameter(given.bias, bias);
@@ -67,41 +50,13 @@ struct Held {
   }
 };
 
-void check_lists(const char* op, const Arguments& a) {
-  const int64_t rounds = a.weight.size(0);
-  for (const Tensor* list : {&a.index, &a.explore})
-    require(list->scalar_type() == ScalarType::Int && list->dim() == 2 && list->size(0) == rounds, op,
-            "index and explore must be int32 with one row per round");
-  require((int64_t)a.rows.size() == rounds, op, "rows must have one number per round");
-  int64_t sum = 0;
-  for (int64_t n : a.rows) {
-    require(n >= 0, op, "rows must not be negative");
-    sum += n;
-  }
-  require(sum <= std::numeric_limits<int32_t>::max() - 1, op, "more than 2^31 - 2 rows in the store");
-  require(a.mode >= 0 && a.mode <= 2 && a.activation >= 0 && a.activation <= 2 && a.norm >= 0 && a.norm <= 2, op,
-          "mode, activation and norm must be 0, 1 or 2");
-  require(a.slope >= 0, op, "slope must be at least 0");
-}
-
-Held held(const char* op, const Arguments& a) {
-  const BlockGrid grid = block_grid(op, a.x, a.tile, {});
-  require(block_dtype(a.x.scalar_type()), op, "x must be float16, bfloat16, float32 or float64");
-  const int64_t channels = a.x.size(1), dims = a.x.dim() - 2;
-  require(channels > 0 && a.x.size(0) > 0, op, "x must not be empty");
-  require(a.weight.dim() == dims + 3 && a.weight.size(0) > 0 && a.weight.size(1) == channels && a.weight.size(2) == channels, op,
-          "weight must be [R, C, C, k, ...] with the channels of x");
-  const int64_t k = a.weight.size(3);
-  for (int64_t i = 0; i < dims; ++i)
-    require(a.weight.size(3 + i) == k && (k == 1 || k == 3 || k == 5), op, "weight must have one kernel size of 1, 3 or 5");
-  check_lists(op, a);
+Held held(const char* op, const QuadtreeInputs& a) {
+  const BlockGrid grid = check_quadtree_conv(op, a);
   const ScalarType type = a.x.scalar_type();
-  const auto parameter = [&](const MaybeTensor& p) {
-    require(!p || (p->dim() == 2 && p->size(0) == a.weight.size(0) && p->size(1) == channels), op,
-            "bias, scale and shift must be [R, C]");
-    return p ? computed(*p, type) : nothing(a.x, computed_type(type));
-  };
-  require(a.norm != 0 || (!a.scale && !a.shift), op, "scale and shift need a norm");
+  require_floating(op, a.x);
+  require(a.x.size(0) > 0, op, "x is empty");
+  require(a.settings.norm != kNoNorm || (!a.scale && !a.shift), op, "scale and shift need a norm");
+  const auto parameter = [&](const MaybeTensor& p) { return p ? computed(*p, type) : nothing(a.x, computed_type(type)); };
   return {a,
           grid,
           computed(a.weight, type),
@@ -129,30 +84,31 @@ bool answers_channels_last(const Tensor& x) {
 template <class T>
 QuadtreeState<T> state_of(const Tensor& store, const Tensor& pre, const Tensor& stats, const Held& h) {
   QuadtreeState<T> s{static_cast<T*>(store.data_ptr()), nullptr, nullptr, nullptr};
-  if (h.given.norm != 0) s.pre = static_cast<T*>(pre.data_ptr());
-  if (h.keeps_signs()) s.signs = static_cast<uint8_t*>(pre.data_ptr());
-  if (h.given.norm != 0) s.stats = static_cast<computed_t<T>*>(stats.data_ptr());
+  if (h.given.settings.norm != kNoNorm) s.pre = static_cast<T*>(pre.data_ptr());
+  if (h.given.settings.keeps_signs()) s.signs = static_cast<uint8_t*>(pre.data_ptr());
+  if (h.given.settings.norm != kNoNorm) s.stats = static_cast<computed_t<T>*>(stats.data_ptr());
   return s;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> quadtree_conv(const Tensor& x, const Tensor& weight, const MaybeTensor& bias,
                                                          const MaybeTensor& scale, const MaybeTensor& shift,
-                                                         const MaybeTensor& /*gate*/, const Tensor& index, const Tensor& /*count*/,
+                                                         const MaybeTensor& /*gate*/, const Tensor& index, const Tensor& count,
                                                          const Tensor& explore, const std::vector<int64_t>& tile,
                                                          const std::vector<int64_t>& rows, int64_t mode, int64_t activation,
                                                          double slope, int64_t norm, double eps) {
   const char* op = "quadtree_conv";
   const Place place(x);
-  const Held h = held(op, {x, weight, bias, scale, shift, index, explore, tile, rows, mode, activation, slope, norm, eps});
+  const QuadtreeSettings settings{mode, activation, norm, slope, eps};
+  const Held h = held(op, {x, weight, bias, scale, shift, index, count, explore, tile, rows, settings});
   const ScalarType type = x.scalar_type(), wide = computed_type(type);
   Tensor out = empty_map(x, full_shape(x), type, answers_channels_last(x));
   const std::vector<int64_t> shape = h.row_shape();
   Tensor store = torch::stable::new_empty(x, shape, type);
   Tensor pre = nothing(x, type), stats = nothing(x, wide);
-  if (norm != 0) {
+  if (norm != kNoNorm) {
     pre = torch::stable::new_empty(x, shape, type);
-    stats = torch::stable::new_empty(x, std::vector<int64_t>{weight.size(0), h.groups(), 2, x.size(1)}, wide);
-  } else if (h.keeps_signs()) {
+    stats = torch::stable::new_empty(x, std::vector<int64_t>{weight.size(0), h.given.settings.groups(x.size(0)), 2, x.size(1)}, wide);
+  } else if (h.given.settings.keeps_signs()) {
     const std::vector<int64_t> bits{shape[0], (tile_volume(h.grid) * x.size(1) + 7) / 8};
     pre = torch::stable::new_empty(x, bits, ScalarType::Byte);
   }
@@ -174,12 +130,13 @@ Tensor parameter_gradient(const Tensor& d, const MaybeTensor& parameter, const T
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> quadtree_conv_backward(
     const Tensor& grad, const Tensor& x, const Tensor& weight, const MaybeTensor& bias, const MaybeTensor& scale,
-    const MaybeTensor& shift, const Tensor& index, const Tensor& /*count*/, const Tensor& explore, const Tensor& store_in,
+    const MaybeTensor& shift, const Tensor& index, const Tensor& count, const Tensor& explore, const Tensor& store_in,
     const Tensor& pre_in, const Tensor& stats_in, const std::vector<int64_t>& tile, const std::vector<int64_t>& rows, int64_t mode,
     int64_t activation, double slope, int64_t norm, double eps, bool need_x, bool need_weight, bool need_gate) {
   const char* op = "quadtree_conv_backward";
   const Place place(x);
-  const Held h = held(op, {x, weight, bias, scale, shift, index, explore, tile, rows, mode, activation, slope, norm, eps});
+  const QuadtreeSettings settings{mode, activation, norm, slope, eps};
+  const Held h = held(op, {x, weight, bias, scale, shift, index, count, explore, tile, rows, settings});
   require(grad.dim() == x.dim() && grad.numel() == x.numel(), op, "grad must have the shape of x");
   const Tensor store = torch::stable::contiguous(store_in), pre = torch::stable::contiguous(pre_in);
   const Tensor stats = torch::stable::contiguous(stats_in);
@@ -196,7 +153,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> quadtree_conv_backwar
     return wanted ? torch::stable::new_empty(x, shape, wide) : nothing(x, wide);
   };
   Tensor dweight = reserve(need_weight, full_shape(weight)), dbias = reserve(need_weight && bias, {rounds, channels});
-  Tensor dnorm = reserve(need_weight && norm != 0, {rounds, 2, channels});
+  Tensor dnorm = reserve(need_weight && norm != kNoNorm, {rounds, 2, channels});
   Tensor dgate = reserve(need_gate, {rounds, h.grid.batch * tiles_per_item(h.grid)});
   Workspace memory(x, place.stream);
   for_type(type, [&](auto zero) {

@@ -92,19 +92,10 @@ template <class T>
 __global__ void __launch_bounds__(256) entropy_scores_kernel(const int32_t* bins, const Summary<T>* range, QuadtreeShape s,
                                                              T* score) {
   const int64_t blocks = s.start[s.rounds];
-  for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.batch * blocks; i += (int64_t)gridDim.x * blockDim.x) {
-    const int64_t block = i % blocks, r = round_of(s, block);
-    const int64_t n = block_voxels(s, r, unravel(s.grid[r], block - s.start[r]));
-    T best = -INFINITY;
-    if (n > 0)
-      for (int64_t c = 0; c < s.channels; ++c) {
-        const int64_t map = i / blocks * s.channels + c;
-        const T factor = bin_factor(range[map].b, range[map].a);
-        const T value = factor == factor ? histogram_entropy<T>(bins + (map * blocks + block) * kEntropyBins, n) : factor;
-        best = c == 0 ? value : larger(best, value);
-      }
-    score[i] = best;
-  }
+  score_blocks(s, score, [&](int64_t map, int64_t block, int64_t n) {
+    const T factor = bin_factor(range[map].b, range[map].a);
+    return factor == factor ? histogram_entropy<T>(bins + (map * blocks + block) * kEntropyBins, n) : factor;
+  });
 }
 
 }  // namespace medseg

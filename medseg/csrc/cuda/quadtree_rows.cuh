@@ -1,6 +1,7 @@
 // What a round of quadtree_conv does besides its convolution, on rows [row, position, channel] of its active tiles: norm,
 // activation, residual, and their way back; and the tables that say which row holds a tile.
 #pragma once
+#include "block_reduce.cuh"
 #include "tile_conv.cuh"
 #include "tile_sums.cuh"
 
@@ -101,11 +102,11 @@ __global__ void __launch_bounds__(256) gather_rows_kernel(RoundTiles r, RoundRul
       d = *from;
       if (clear) *from = 0;
       bool pass = true;
-      if (rule.activation != 0 && raw != nullptr) pass = normed(rule, piece.batch, channels, c, widened(raw[place])) > 0;
-      else if (rule.activation != 0 && signs != nullptr)
+      if (rule.activation != kNoActivation && raw != nullptr) pass = normed(rule, piece.batch, channels, c, widened(raw[place])) > 0;
+      else if (rule.activation != kNoActivation && signs != nullptr)
         pass = signs[(int64_t)blockIdx.x * ((entries + 7) / 8) + e / 8] >> (e % 8) & 1;
-      else if (rule.activation != 0) pass = widened(values[place]) > 0;
-      if (!pass) d = rule.activation == 1 ? (computed_t<T>)0 : d * rule.slope;
+      else if (rule.activation != kNoActivation) pass = widened(values[place]) > 0;
+      if (!pass) d = rule.activation == kRelu ? (computed_t<T>)0 : d * rule.slope;
     }
     g[place] = narrowed<T>(d);
   }

@@ -174,9 +174,9 @@ MS_HD int64_t round_of(const QuadtreeShape& s, int64_t block) {
   return r;
 }
 
-// score [batch, blocks]: the most varying channel.
-template <class T>
-__global__ void __launch_bounds__(256) block_scores_kernel(const Summary<T>* levels, QuadtreeShape s, Metric metric, T* score) {
+// score [batch, blocks] of the most varying channel: value(map, block, voxels) for every channel of a sample; -inf without a voxel.
+template <class T, class Value>
+__device__ void score_blocks(const QuadtreeShape& s, T* score, const Value& value) {
   const int64_t blocks = s.start[s.rounds];
   for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.batch * blocks; i += (int64_t)gridDim.x * blockDim.x) {
     const int64_t block = i % blocks, r = round_of(s, block);
@@ -184,11 +184,17 @@ __global__ void __launch_bounds__(256) block_scores_kernel(const Summary<T>* lev
     T best = -INFINITY;
     if (n > 0)
       for (int64_t c = 0; c < s.channels; ++c) {
-        const T value = block_variation(metric, levels[(i / blocks * s.channels + c) * blocks + block], n);
-        best = c == 0 ? value : larger(best, value);
+        const T found = value(i / blocks * s.channels + c, block, n);
+        best = c == 0 ? found : larger(best, found);
       }
     score[i] = best;
   }
+}
+
+template <class T>
+__global__ void __launch_bounds__(256) block_scores_kernel(const Summary<T>* levels, QuadtreeShape s, Metric metric, T* score) {
+  const int64_t blocks = s.start[s.rounds];
+  score_blocks(s, score, [&](int64_t map, int64_t block, int64_t n) { return block_variation(metric, levels[map * blocks + block], n); });
 }
 
 }  // namespace medseg

@@ -2,9 +2,8 @@
 // on the device. Results do not depend on the order of threads.
 #pragma once
 #include "../common/quadtree_shape.h"
-#include "block_scan.cuh"
-
-#include <cstring>
+#include "block_reduce.cuh"
+#include "score_bits.cuh"
 
 namespace medseg {
 
@@ -14,35 +13,12 @@ struct SelectLimits {
   bool limited;
 };
 
-template <class T>
-struct KeyOf;
-template <>
-struct KeyOf<float> {
-  using type = uint32_t;
-};
-template <>
-struct KeyOf<double> {
-  using type = uint64_t;
-};
-
-// A number above 0 that is ordered as better_score orders scores: NaN on top, -0 equal to 0. 0 stands for no candidate.
-template <class T>
-__device__ typename KeyOf<T>::type score_key(T score) {
-  using Key = typename KeyOf<T>::type;
-  const Key top = (Key)1 << (8 * sizeof(Key) - 1);
-  if (score != score) return ~(Key)0;
-  if (score == 0) return top;
-  Key bits;
-  memcpy(&bits, &score, sizeof(bits));
-  return bits & top ? ~bits : bits | top;
-}
-
-// kept [batch, blocks] of all rounds, zero before; keys [batch, blocks]. One block of threads per sample; every round finds the
+// kept [batch, blocks] of all rounds, zero before; keys [batch, blocks]: bits of the scores, 0 for no candidate. One block of threads per sample; every round finds the
 // key of the last block kept bit by bit, and among equal ones keeps the lowest indices.
 template <class T>
 __global__ void __launch_bounds__(256) select_blocks_kernel(const T* score, QuadtreeShape s, SelectLimits choice,
-                                                            typename KeyOf<T>::type* keys, uint8_t* kept) {
-  using Key = typename KeyOf<T>::type;
+                                                            score_bits_t<T>* keys, uint8_t* kept) {
+  using Key = score_bits_t<T>;
   __shared__ int32_t shared[256];
   const int tid = threadIdx.x;
   const int64_t blocks = s.start[s.rounds];
@@ -55,7 +31,7 @@ __global__ void __launch_bounds__(256) select_blocks_kernel(const T* score, Quad
         const T value = score[first + i];
         bool in = block_inside(s, r, at) && !(choice.limited && value <= (T)choice.limit[r]);
         if (in && r > 0) in = kept[b * blocks + s.start[r - 1] + parent_block(s, r, at, r - 1)] != 0;
-        keys[first + i] = in ? score_key(value) : (Key)0;
+        keys[first + i] = in ? ordered_bits(value) : (Key)0;
         candidates += in;
       }
       candidates = block_sum(candidates, shared);

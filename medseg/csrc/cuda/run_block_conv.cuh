@@ -23,7 +23,7 @@ void run_block_conv(Workspace& memory, Stream stream, const BlockConv<T>& b, con
   T* packed = memory.template get<T>(packed_weight_count<T>(shape));
   run_pack_weight<T>(stream, b.weight, shape, false, packed);
   const TileSource<T> from{b.x, b.zero_halo, nullptr, nullptr};
-  run_tile_conv<T>(stream, b.sizes, false, {b.index, b.rows, from, packed, out, nullptr, {bias, 0, 0}});
+  run_tile_conv<T>(stream, b.sizes, false, {b.index, b.rows, from, packed, out, nullptr, {bias, kNoActivation, 0}});
 }
 
 // grad: of the tiles, packed or a map. Null results are not computed. dx must hold zeros if zero_halo.
@@ -40,7 +40,7 @@ void run_block_conv_backward(Workspace& memory, Stream stream, const BlockConv<T
   if (b.zero_halo) {
     const ConvSizes& s = b.sizes;
     const ConvSizes back{s.grid, {s.kernel[0], s.kernel[1], s.kernel[2]}, s.out, s.in};
-    return run_tile_conv<T>(stream, back, false, {b.index, b.rows, gradient, packed, dx, nullptr, {nullptr, 0, 0}});
+    return run_tile_conv<T>(stream, back, false, {b.index, b.rows, gradient, packed, dx, nullptr, {nullptr, kNoActivation, 0}});
   }
   int32_t* row_of = memory.template get<int32_t>(b.sizes.grid.batch * tiles_per_item(b.sizes.grid));
   run_number_rows(memory, stream, b.sizes.grid, b.index, b.rows, row_of);

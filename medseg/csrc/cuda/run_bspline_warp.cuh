@@ -1,6 +1,7 @@
 // Sequences of kernels behind bspline_warp and its gradient.
 #pragma once
 #include "bspline_warp_gradient.cuh"
+#include "sum_splits.cuh"
 
 namespace medseg {
 
@@ -90,7 +91,7 @@ void run_warp_control_gradient(Workspace& memory, Stream stream, const WarpShape
   adjoint(by_x, 1, maps * s.size[0], 1, gx, by_y);
   if (s.dims == 3) adjoint(by_y, repeats, maps / repeats, 0, gy * gx, dcontrol);
   else
-    MS_LAUNCH((warp_sum_kernel<T>), dim3(blocks_for(maps / repeats * gz * gy * gx)), dim3(kThreads), stream, by_y, repeats,
+    MS_LAUNCH((sum_splits_kernel<T>), dim3(blocks_for(maps / repeats * gz * gy * gx)), dim3(kThreads), stream, by_y, repeats,
               maps / repeats * gz * gy * gx, dcontrol);
 }
 

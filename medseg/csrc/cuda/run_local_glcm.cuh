@@ -1,30 +1,20 @@
 // Sequences of kernels behind local_glcm and its gradient: some maps at once, one offset after the other.
 #pragma once
-#include <vector>
-
 #include "../common/glcm_maps.h"
 #include "glcm_counts.cuh"
 
 namespace medseg {
 
-struct GlcmCall {
-  TextureShape shape;
-  std::vector<PairOffset> offsets;
-  FeatureMaps maps;
-  int64_t levels, groups;  // groups of feature maps per channel: one for each offset, or one for their mean
+inline LinearPlaces linear_places(const GlcmProblem& g, size_t offset) {
+  LinearPlaces p{{}, g.first(offset), g.stride()};
+  for (int f = 0; f < kLinearFeatures; ++f) p.at[f] = g.maps.place[kLinear[f]];
+  return p;
+}
 
-  int64_t stride() const { return groups * maps.count; }
-  int64_t first(size_t offset) const { return groups == 1 ? 0 : (int64_t)offset * maps.count; }
-  LinearPlaces linear(size_t offset) const {
-    LinearPlaces p{{}, first(offset), stride()};
-    for (int f = 0; f < kLinearFeatures; ++f) p.at[f] = maps.place[kLinear[f]];
-    return p;
-  }
-  CountedPlaces counted(size_t offset) const {
-    const int64_t* at = maps.place;
-    return {at[kFSecondMoment], at[kFEnergy], at[kFEntropy], at[kFLargest], first(offset), stride()};
-  }
-};
+inline CountedPlaces counted_places(const GlcmProblem& g, size_t offset) {
+  const int64_t* at = g.maps.place;
+  return {at[kFSecondMoment], at[kFEnergy], at[kFEntropy], at[kFLargest], g.first(offset), g.stride()};
+}
 
 // Counters of up to 48 KiB (221 levels) lie in shared memory, which needs no leave of the driver; larger ones in scratch, which
 // bounds the number of warps.
@@ -39,7 +29,7 @@ struct GlcmCounters {
 };
 
 template <class Workspace, class Stream>
-GlcmCounters glcm_counters(Workspace& memory, Stream stream, const GlcmCall& c, int64_t maps) {
+GlcmCounters glcm_counters(Workspace& memory, Stream stream, const GlcmProblem& c, int64_t maps) {
   const TextureShape& s = c.shape;
   const int64_t words = counter_words(c.levels), bytes = 4 * words, pairs = s.window();
   const int64_t runs = maps * s.size[0] * s.size[1] * ((s.size[2] + kCountedRun - 1) / kCountedRun);
@@ -52,10 +42,10 @@ GlcmCounters glcm_counters(Workspace& memory, Stream stream, const GlcmCall& c, 
 }
 
 template <class T, class Stream>
-void run_counted_features(Stream stream, const GlcmCall& c, const GlcmCounters& k, const GreyMaps<T>& grey, size_t offset,
+void run_counted_features(Stream stream, const GlcmProblem& c, const GlcmCounters& k, const GreyMaps<T>& grey, size_t offset,
                           int64_t maps, T* out, int32_t* seen) {
   const PairBox p = pair_box(c.shape, c.offsets[offset], maps);
-  const CountedPlaces places = c.counted(offset);
+  const CountedPlaces places = counted_places(c, offset);
   const int64_t pairs = c.shape.window();
   const size_t bytes = k.scratch == nullptr ? 4 * k.words : 0;
   MS_LAUNCH((glcm_codes_kernel<T>), dim3(blocks_for(maps * c.shape.plane())), dim3(kThreads), stream, grey, p, k.codes);
@@ -65,7 +55,7 @@ void run_counted_features(Stream stream, const GlcmCall& c, const GlcmCounters& 
 
 // x, mask (or null) [maps, *size] and out [maps, groups * features, *size] contiguous.
 template <class T, class Workspace, class Stream>
-void run_local_glcm(Workspace& memory, Stream stream, const GlcmCall& c, const T* x, const bool* mask, T* out) {
+void run_local_glcm(Workspace& memory, Stream stream, const GlcmProblem& c, const T* x, const bool* mask, T* out) {
   const TextureShape& s = c.shape;
   const int64_t plane = s.plane(), n = maps_at_once(s.maps, plane * (kPairSums + 1) * (int64_t)sizeof(double));
   if (s.maps * plane == 0) return;
@@ -81,7 +71,7 @@ void run_local_glcm(Workspace& memory, Stream stream, const GlcmCall& c, const T
     for (size_t a = 0; a < c.offsets.size(); ++a) {
       if (c.maps.linear) {
         const PairBox p = pair_box(s, c.offsets[a], some);
-        const LinearPlaces places = c.linear(a);
+        const LinearPlaces places = linear_places(c, a);
         MS_LAUNCH((glcm_columns_kernel<T>), dim3(blocks_for(p.window.columns())), dim3(kThreads), stream, grey, p, columns);
         MS_LAUNCH((glcm_features_kernel<T>), dim3(blocks_for(some * plane)), dim3(kThreads), stream, columns, p.window, places, to, seen);
       }
@@ -95,7 +85,7 @@ void run_local_glcm(Workspace& memory, Stream stream, const GlcmCall& c, const T
 
 // Gradient of the linear features.
 template <class T, class Workspace, class Stream>
-void run_local_glcm_backward(Workspace& memory, Stream stream, const GlcmCall& c, const T* grad, const T* x, const bool* mask, T* dx) {
+void run_local_glcm_backward(Workspace& memory, Stream stream, const GlcmProblem& c, const T* grad, const T* x, const bool* mask, T* dx) {
   const TextureShape& s = c.shape;
   const int64_t plane = s.plane(), n = maps_at_once(s.maps, plane * 2 * kPairSums * (int64_t)sizeof(double));
   if (s.maps * plane == 0) return;
@@ -116,7 +106,7 @@ void run_local_glcm_backward(Workspace& memory, Stream stream, const GlcmCall& c
     }
     for (size_t a = 0; a < c.offsets.size(); ++a) {
       const PairBox p = pair_box(s, c.offsets[a], some);
-      const LinearPlaces places = c.linear(a);
+      const LinearPlaces places = linear_places(c, a);
       const dim3 strips(blocks_for(p.window.columns())), voxels(blocks_for(count));
       MS_LAUNCH((glcm_columns_kernel<T>), strips, dim3(kThreads), stream, grey, p, columns);
       MS_LAUNCH((glcm_slopes_kernel<T>), voxels, dim3(kThreads), stream, columns, from, p.window, places, seen, slopes);

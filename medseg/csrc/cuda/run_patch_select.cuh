@@ -69,6 +69,18 @@ T* run_patch_product(Workspace& memory, Stream stream, int64_t batch, const T* d
   return out;
 }
 
+// <gradient patch of a slot, the patch that it shows> [batch, m].
+template <class T, class Workspace, class Stream>
+T* run_winner_products(Workspace& memory, Stream stream, const ScoreSizes& s, const T* grad, const PatchMap& gm, const T* x,
+                       const PatchMap& xm, const int32_t* index) {
+  T* winners = memory.template get<T>(s.batch * s.m);
+  const PatchGrid gg = gm.grid, xg = xm.grid;
+  const int64_t gb = gm.batch_stride, xb = xm.batch_stride;
+  MS_LAUNCH((winner_product_kernel<T>), dim3(clamp_grid(s.batch * s.m)), dim3(128), stream, grad, gb, gg, x, xb, xg, index,
+            s.batch, winners);
+  return winners;
+}
+
 template <class T, class Workspace, class Stream>
 void run_literal_score_gradient(Workspace& memory, Stream stream, const ScoreSizes& s, T slope, bool max_grad, const T* grad,
                                 const PatchMap& gm, const T* x, const PatchMap& xm, const T* keys, const T* queries,
@@ -81,12 +93,7 @@ void run_literal_score_gradient(Workspace& memory, Stream stream, const ScoreSiz
   const T* correction = from_grad + s.r;  // the column of ones: <gradient patch, sum of all patches>
   int64_t correction_stride = s.r + 1;
   if (!max_grad) {
-    T* winners = memory.template get<T>(s.batch * s.m);
-    const PatchGrid gg = gm.grid, xg = xm.grid;
-    const int64_t gb = gm.batch_stride, xb = xm.batch_stride;
-    MS_LAUNCH((winner_product_kernel<T>), dim3(clamp_grid(s.batch * s.m)), dim3(128), stream, grad, gb, gg, x, xb, xg, index,
-              s.batch, winners);
-    correction = winners;
+    correction = run_winner_products<T>(memory, stream, s, grad, gm, x, xm, index);
     correction_stride = 1;
   }
   MS_LAUNCH((keys_gradient_kernel<T>), dim3(blocks_for(s.batch * s.n * s.r)), dim3(kThreads), stream, from_x, slope, correction,

@@ -1,5 +1,7 @@
-// Gradient of per-slot scores under the softmax surrogate, streamed over blocks of slots.
+// Sequences of kernels behind patch_select_slots, beyond those of patch_select: patches that no two queries share, the order of
+// the slots, and the gradient of the scores under the softmax surrogate, block after block of slots.
 #pragma once
+#include "assign_patches.cuh"
 #include "run_patch_shared.cuh"
 
 namespace medseg {
@@ -79,6 +81,30 @@ void run_softmax_score_gradient(const Fresh& fresh_workspace, Stream stream, con
     const int64_t w = s.m - first < kSlotBlock ? s.m - first : kSlotBlock;
     run_softmax_block<T>(memory, stream, s, first, w, slope, tau, grad, gm, x, xm, keys, queries, dkeys, dqueries);
   }
+}
+
+// patch_of [batch, m]: the patch of every query, none twice.
+template <class T, class Workspace, class Stream>
+void run_assign_patches(Workspace& memory, Stream stream, const ScoreSizes& s, const T* keys, const T* queries, int32_t* patch_of) {
+  if (s.batch * s.m == 0) return;
+  int32_t* candidate = memory.template get<int32_t>(s.batch * s.m * kCandidates);
+  T* score = memory.template get<T>(s.batch * s.m * kCandidates);
+  int32_t *holder = memory.template get<int32_t>(s.batch * s.n), *turn = memory.template get<int32_t>(s.batch * s.m);
+  MS_LAUNCH((candidates_kernel<T>), dim3(clamp_grid(s.batch * s.m)), dim3(128), stream, keys, queries, s.batch, s.n, s.m, s.r,
+            candidate, score);
+  MS_LAUNCH((assign_patches_kernel<T>), dim3(clamp_grid(s.batch)), dim3(256), stream, candidate, score, s.batch, s.n, s.m, holder,
+            turn, patch_of);
+}
+
+template <class Stream>
+void run_order_slots(Stream stream, int64_t batch, int64_t m, bool raster, const int32_t* patch_of, int32_t* index, int32_t* query) {
+  MS_LAUNCH((order_slots_kernel), dim3(blocks_for(batch * m)), dim3(kThreads), stream, patch_of, batch, m, raster, index, query);
+}
+
+template <class Stream>
+void run_order_queries(Stream stream, int64_t batch, int64_t m, const int32_t* index, const int32_t* query, int32_t* patch_of,
+                       int32_t* slot_of) {
+  MS_LAUNCH((order_queries_kernel), dim3(blocks_for(batch * m)), dim3(kThreads), stream, index, query, batch, m, patch_of, slot_of);
 }
 
 }  // namespace medseg

@@ -1,13 +1,12 @@
-// Sequences of kernels behind quadtree_conv and its backward pass: a few launches a round, no word from the device needed.
+// Sequences of kernels behind quadtree_conv and its backward pass: a few launches a round, without host synchronisation.
 #pragma once
 #include <vector>
 
+#include "../common/quadtree_settings.h"
 #include "quadtree_norm.cuh"
 #include "run_tile_conv.cuh"
 
 namespace medseg {
-
-enum QuadtreeMode { kReplace, kSum, kParallel };
 
 // One call. Lists are padded by -1; `rows` rows of the store belong to each round. Parameters [rounds, ...] or null.
 template <class T>
@@ -16,8 +15,7 @@ struct QuadtreeConv {
   const int32_t *index, *explore;
   int64_t width, explore_width;  // of a round's list
   std::vector<int64_t> rows;
-  int64_t mode, activation, norm;
-  double slope, eps;
+  QuadtreeSettings settings;
   TileView<const T> x;
   const computed_t<T>*weight, *bias, *scale, *shift;
 };
@@ -42,7 +40,7 @@ int64_t tile_total(const QuadtreeConv<T>& q) {
 
 template <class T>
 int64_t norm_groups(const QuadtreeConv<T>& q) {
-  return q.norm == 2 ? q.sizes.grid.batch : 1;
+  return q.settings.groups(q.sizes.grid.batch);
 }
 
 // One round: its tiles, its place in the store, what it reads.
@@ -86,10 +84,10 @@ QuadtreeRound<T> quadtree_round(const QuadtreeConv<T>& q, const QuadtreeState<T>
   for (int64_t i = 0; i < r; ++i) round.offset += q.rows[i];
   round.tiles = {q.sizes.grid, q.index + r * q.width, q.rows[r] < q.width ? q.rows[r] : q.width, channels};
   const auto of_round = [&](const computed_t<T>* p, int64_t size) { return p == nullptr ? p : p + r * size; };
-  round.rule = {q.mode != kReplace, (int32_t)q.activation, (computed_t<T>)q.slope, of_round(q.scale, channels), of_round(q.shift, channels),
+  round.rule = {q.settings.mode != kReplace, (int32_t)q.settings.activation, (computed_t<T>)q.settings.slope, of_round(q.scale, channels), of_round(q.shift, channels),
                 of_round(s.stats, norm_groups(q) * 2 * channels), norm_groups(q)};
   round.before = {q.x, false, s.store, t.latest + r * tile_total(q)};
-  round.source = q.mode == kParallel ? TileSource<T>{q.x, false, nullptr, nullptr} : round.before;
+  round.source = q.settings.mode == kParallel ? TileSource<T>{q.x, false, nullptr, nullptr} : round.before;
   const WeightShape one{1, channels, channels, tap_count(q.sizes)};
   round.weight = packed + r * packed_weight_count<T>(one);
   round.bias = of_round(q.bias, channels);
@@ -125,7 +123,7 @@ void run_round_sums(Workspace& memory, Stream stream, const QuadtreeRound<T>& ro
 // The convolution of a round's tiles (or of other tiles, by the same kernel) into rows; `end`: with the activation.
 template <class T, class Stream>
 void run_round_conv(Stream stream, const QuadtreeConv<T>& q, const QuadtreeRound<T>& round, const RoundTiles& tiles, bool end, T* rows) {
-  const ConvEnd<T> finish{round.bias, end ? round.rule.activation : 0, round.rule.slope};
+  const ConvEnd<T> finish{round.bias, end ? round.rule.activation : (int32_t)kNoActivation, round.rule.slope};
   run_tile_conv<T>(stream, q.sizes, false, {tiles.index, tiles.rows, round.source, round.weight,
                                             row_view(rows, q.sizes.grid.tile, q.sizes.in), nullptr, finish});
 }
@@ -150,12 +148,12 @@ void run_quadtree_conv(Workspace& memory, Stream stream, const QuadtreeConv<T>& 
     const QuadtreeRound<T> round = quadtree_round(q, s, tables, r, packed);
     T *rows = s.store + round.offset * entries, *raw = s.pre == nullptr ? rows : s.pre + round.offset * entries;
     uint8_t* signs = s.signs == nullptr ? nullptr : s.signs + round.offset * bytes;
-    const bool at_once = q.norm == 0 && q.mode == kReplace;
+    const bool at_once = q.settings.norm == kNoNorm && q.settings.mode == kReplace;
     run_round_conv(stream, q, round, round.tiles, at_once, raw);
-    if (q.norm != 0) {
+    if (q.settings.norm != kNoNorm) {
       computed_t<T>* stats = s.stats + r * norm_groups(q) * 2 * q.sizes.in;
-      run_round_sums<T>(scratch, stream, round, kMeans, raw, raw, q.eps, stats, nullptr);
-      run_round_sums<T>(scratch, stream, round, kDeviations, raw, raw, q.eps, stats, nullptr);
+      run_round_sums<T>(scratch, stream, round, kMeans, raw, raw, q.settings.eps, stats, nullptr);
+      run_round_sums<T>(scratch, stream, round, kDeviations, raw, raw, q.settings.eps, stats, nullptr);
     }
     if (!at_once) run_finish_rows<T>(stream, round, round.tiles, raw, rows, signs);
     const int64_t used = round.tiles.rows, spare = q.rows[r] - used;  // rows that no list reaches
@@ -189,7 +187,7 @@ void run_gate_gradient(Workspace& memory, Stream stream, const QuadtreeConv<T>& 
   const RoundTiles explored{active.grid, q.explore + r * q.explore_width, q.explore_width, active.channels};
   if (explored.rows == 0) return;
   T* tried = memory.template get<T>(explored.rows * row_entries(q));
-  const bool at_once = q.norm == 0 && q.mode == kReplace;
+  const bool at_once = q.settings.norm == kNoNorm && q.settings.mode == kReplace;
   run_round_conv(stream, q, round, explored, at_once, tried);
   if (!at_once) run_finish_rows<T>(stream, round, explored, tried, tried, nullptr);
   MS_LAUNCH((gate_gradient_kernel<T>), dim3((unsigned)explored.rows), dim3(256), stream, explored, map, before, tried, dgate);
@@ -207,12 +205,12 @@ T* run_row_gradient(Workspace& memory, Stream stream, const QuadtreeConv<T>& q, 
   T* g = memory.template get<T>(tiles.rows * entries);
   const T *raw = s.pre == nullptr ? nullptr : s.pre + round.offset * entries, *values = s.store + round.offset * entries;
   const uint8_t* signs = s.signs == nullptr ? nullptr : s.signs + round.offset * ((entries + 7) / 8);
-  const bool clear = q.mode == kReplace;
+  const bool clear = q.settings.mode == kReplace;
   if (tiles.rows > 0)
     MS_LAUNCH((gather_rows_kernel<T>), dim3((unsigned)tiles.rows), dim3(256), stream, tiles, rule, map, raw, signs, values, clear, g);
-  if (q.norm == 0) return g;
+  if (q.settings.norm == kNoNorm) return g;
   A *shares = memory.template get<A>(groups * 2 * channels), *totals = memory.template get<A>(groups * 2 * channels);
-  run_round_sums<T>(memory, stream, round, kGradients, g, raw, q.eps, shares, totals);
+  run_round_sums<T>(memory, stream, round, kGradients, g, raw, q.settings.eps, shares, totals);
   if (dnorm != nullptr)
     MS_LAUNCH((sum_splits_kernel<A>), dim3(blocks_for(2 * channels)), dim3(kThreads), stream, totals, groups, 2 * channels, dnorm);
   if (tiles.rows > 0)
@@ -246,7 +244,7 @@ void run_quadtree_conv_backward(Workspace& memory, Stream stream, const Quadtree
       run_weight_gradient<T>(scratch, stream, q.sizes, index, count, round.source, gradient, d.weight + r * weights);
     if (d.bias != nullptr)
       run_channel_sums<T>(scratch, stream, q.sizes.grid, index, count, gradient, channels, d.bias + r * channels);
-    const bool needed = q.mode == kParallel ? d.x : d.x || r > 0;
+    const bool needed = q.settings.mode == kParallel ? d.x : d.x || r > 0;
     if (!needed || count == 0) continue;
     const T* weight = transposed + (round.weight - packed);
     run_input_gradient<T, A>(scratch, stream, q.sizes, index, count, tables.row_of + r * tiles, gradient, weight, true, write);

@@ -47,7 +47,7 @@ void run_block_scores(Workspace& memory, Stream stream, const QuadtreeShape& sha
 template <class T, class Workspace, class Stream>
 void run_quadtree_select(Workspace& memory, Stream stream, const QuadtreeShape& s, const SelectLimits& choice, int64_t width,
                          const T* score, int32_t* index, int32_t* total, bool* mask) {
-  using Key = typename KeyOf<T>::type;
+  using Key = score_bits_t<T>;
   if (s.batch == 0) return memory.fill(total, 0, s.rounds * (int64_t)sizeof(int32_t));
   const int64_t blocks = s.start[s.rounds];
   Key* keys = memory.template get<Key>(s.batch * blocks);

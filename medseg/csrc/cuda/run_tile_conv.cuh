@@ -163,7 +163,7 @@ void run_input_gradient(Workspace& memory, Stream stream, const ConvSizes& s, co
   TileView<T> to = row_view<T>(nullptr, haloed, s.in);
   A* wide = scratch;
   if constexpr (!on_tensor_cores<T>) to.data = scratch, wide = nullptr;
-  run_tile_conv<T>(stream, back, true, {index, rows, gradient, weight, to, wide, {nullptr, 0, 0}});
+  run_tile_conv<T>(stream, back, true, {index, rows, gradient, weight, to, wide, {nullptr, kNoActivation, 0}});
   const HaloedRows<A> halos{scratch, row_of, {(int32_t)(s.kernel[0] / 2), (int32_t)(s.kernel[1] / 2), (int32_t)(s.kernel[2] / 2)}};
   const BlockGrid g = s.grid;
   const TileView<M> target = map;

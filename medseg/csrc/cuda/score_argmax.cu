@@ -1,7 +1,6 @@
 // Launcher of medseg::score_argmax and its backward pass.
 #include "../common/last_backend.h"
-#include "run_score_argmax.cuh"
-#include "workspace.h"
+#include "patch_tensors.h"
 
 namespace medseg::cuda {
 namespace {
@@ -29,10 +28,8 @@ std::tuple<Tensor, Tensor> score_argmax_backward(const Tensor& grad_in, const Te
                                                  const Tensor& index_in) {
   const char* op = "score_argmax_backward";
   const ScoreShape s = score_shape(op, keys_in, queries_in);
-  require(grad_in.dim() == 2 && grad_in.size(0) == s.batch && grad_in.size(1) == s.queries &&
-              grad_in.scalar_type() == keys_in.scalar_type(), op, "grad must be [B, M] in the dtype of keys");
-  require(index_in.dim() == 2 && index_in.size(0) == s.batch && index_in.size(1) == s.queries &&
-              index_in.scalar_type() == ScalarType::Int, op, "index must be int32 [B, M]");
+  check_score_gradient(op, grad_in, keys_in, s);
+  check_index_shape(op, "index", index_in, s.batch, s.queries);
   const Place place(keys_in);
   const Tensor keys = torch::stable::contiguous(keys_in), queries = torch::stable::contiguous(queries_in);
   const Tensor grad = torch::stable::contiguous(grad_in), index = torch::stable::contiguous(index_in);

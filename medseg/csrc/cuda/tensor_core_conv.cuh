@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(256, 2) tensor_conv_kernel(TileConv<T> c, bool
   for (int i = 0; i < kFragmentsPerWarp; ++i)
 #pragma unroll
     for (int j = 0; j < 2; ++j) wmma::fill_fragment(acc[i][j], 0.f);
-  if (read_pieces(c, pieces)) {
+  if (read_pieces(c, blockIdx.x, pieces)) {
     find_places(c.from, c.grid, p, c.in, pieces, place);
     const T* source = c.weight + blockIdx.y * ((c.in + kFragment - 1) / kFragment) * taps * kFragment * kPanel;
     for (int32_t t = threadIdx.x; t < kMarginPixels * kFragment; t += blockDim.x)

@@ -1,5 +1,6 @@
 // Convolution of listed tiles in float32 and float64: an implicit matrix product of up to 256 (128) pixels by 32 channels.
 #pragma once
+#include "../common/codes.h"
 #include "pack_weight.cuh"
 
 namespace medseg {
@@ -8,15 +9,15 @@ namespace medseg {
 template <class T>
 struct ConvEnd {
   const computed_t<T>* bias;  // [out] or null
-  int32_t activation;         // 0 none, 1 ReLU, 2 leaky ReLU
+  int32_t activation;         // Activation
   computed_t<T> slope;
 };
 
 // NaN passes.
 template <class A>
 MS_HD A activated(A v, int32_t activation, A slope) {
-  if (activation == 0 || !(v < 0)) return v;
-  return activation == 1 ? (A)0 : v * slope;
+  if (activation == kNoActivation || !(v < 0)) return v;
+  return activation == kRelu ? (A)0 : v * slope;
 }
 
 // Everything a convolution kernel is told. index [rows]; weight as packed by pack_weight_kernel, one round of it.
@@ -73,10 +74,10 @@ __device__ void load_channels(const TileSource<T>& from, bool channels_first, co
   }
 }
 
-// Reads the pieces of this block; false if none of them has anything to compute. Synchronises.
+// Reads the pieces of one group; false if none of them has anything to compute. Synchronises.
 template <class Conv>
-__device__ bool read_pieces(const Conv& c, Piece* pieces) {
-  const int64_t first = (int64_t)blockIdx.x * c.pieces.group;
+__device__ bool read_pieces(const Conv& c, int64_t group, Piece* pieces) {
+  const int64_t first = group * c.pieces.group;
   if ((int)threadIdx.x < c.pieces.group)
     pieces[threadIdx.x] = piece_at(c.pieces, c.grid, c.index, c.rows, first + threadIdx.x);
   __syncthreads();
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(256, 2) tile_conv_kernel(TileConv<T> c) {
   int64_t* place = reinterpret_cast<int64_t*>(held + chunk * pitch);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int32_t pixels = p.group * volume(p.side);
-  const bool live = read_pieces(c, pieces);
+  const bool live = read_pieces(c, blockIdx.x, pieces);
   T acc[rows][4] = {};
   if (live) {
     find_places(c.from, c.grid, p, c.in, pieces, place);

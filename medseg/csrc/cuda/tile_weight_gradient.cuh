@@ -77,11 +77,7 @@ __global__ void __launch_bounds__(256, 2) tile_weight_gradient_kernel(WeightGrad
   const int64_t piece_count = piece_total(p, c.rows);
   for (int64_t group = blockIdx.z * c.groups; group < (blockIdx.z + 1) * c.groups && group * p.group < piece_count; ++group) {
     __syncthreads();
-    if ((int)threadIdx.x < p.group) pieces[threadIdx.x] = piece_at(p, c.grid, c.index, c.rows, group * p.group + threadIdx.x);
-    __syncthreads();
-    bool live = false;
-    for (int i = 0; i < p.group; ++i) live = live || pieces[i].live;
-    if (!live) continue;
+    if (!read_pieces(c, group, pieces)) continue;
     find_places(c.from, c.grid, p, c.in, pieces, place);
     find_gradients(c, pieces, pixels, gradient_place);
     __syncthreads();

@@ -1,4 +1,4 @@
-// Device memory, stream and checks for the launchers (stable ABI).
+// Device, stream and device memory of a launcher (stable ABI).
 #pragma once
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -6,7 +6,6 @@
 #include <torch/csrc/stable/macros.h>
 
 #include "../common/op_inputs.h"
-#include "run_score_argmax.cuh"
 
 namespace medseg::cuda {
 
@@ -49,7 +48,5 @@ class Workspace {
   cudaStream_t stream_;
   std::vector<Tensor> held_;
 };
-
-inline ScoreSizes score_sizes(const ScoreShape& s) { return {s.batch, s.keys, s.queries, s.rank, s.shared}; }
 
 }  // namespace medseg::cuda
