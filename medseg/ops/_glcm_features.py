@@ -11,18 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-FEATURES = (
-    "contrast",
-    "dissimilarity",
-    "homogeneity",
-    "asm",
-    "energy",
-    "entropy",
-    "correlation",
-    "cluster_shade",
-    "cluster_prominence",
-    "max_probability",
-)
+from medseg.ops._codes import FEATURES
+
 LINEAR = tuple(f for f in FEATURES if f not in ("asm", "energy", "entropy", "max_probability"))
 """Features that are functions of sums over pairs, and so differentiable in the image."""
 CONSTANT = 1e-12

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-REPLACE, SUM, PARALLEL = 0, 1, 2
-NO_NORM, BATCH_NORM, INSTANCE_NORM = 0, 1, 2
+from medseg.ops._codes import BATCH_NORM, LEAKY_RELU, NO_ACTIVATION, NO_NORM, PARALLEL, RELU, REPLACE
+from medseg.ops._quadtree_conv_arguments import grid_of, keeps_signs, layout_of
 
 
 class Round(NamedTuple):
@@ -27,11 +27,6 @@ class Round(NamedTuple):
     rstd: Tensor
     value: Tensor
     mask: Tensor
-
-
-def grid_of(size: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
-    """Tiles per axis: the image's size over the tile's side, rounded up."""
-    return tuple(-(-s // t) for s, t in zip(size, tile, strict=True))
 
 
 def flags_of_tiles(rows: Tensor, tiles: int) -> Tensor:
@@ -78,10 +73,10 @@ def statistics(u: Tensor, mask: Tensor, norm: int, eps: float) -> tuple[Tensor, 
 
 
 def activate(v: Tensor, activation: int, slope: float) -> Tensor:
-    """0 none, 1 ReLU, 2 leaky ReLU."""
-    if activation == 0:
+    """The activation of a code of `medseg.ops._codes.ACTIVATIONS`."""
+    if activation == NO_ACTIVATION:
         return v
-    return v.clamp(min=0) if activation == 1 else torch.where(v > 0, v, v * slope)
+    return v.clamp(min=0) if activation == RELU else torch.where(v > 0, v, v * slope)
 
 
 def per_channel(p: Tensor, ndim: int) -> Tensor:
@@ -120,10 +115,10 @@ def masked_quadtree_conv(
         index: ``[R, W]`` active tiles, -1 padded.
         explore: ``[R, E]`` rejected tiles that pass a gradient to their gate, -1 padded.
         tile: sides of a tile.
-        mode: 0 replace, 1 sum, 2 parallel.
-        activation: 0 none, 1 ReLU, 2 leaky ReLU.
+        mode: code of `medseg.ops._codes.MODES`.
+        activation: code of `medseg.ops._codes.ACTIVATIONS`.
         slope: of the leaky ReLU.
-        norm: 0 none, 1 batch, 2 instance.
+        norm: code of `medseg.ops._codes.NORMS`.
         eps: added to the variance.
 
     Returns:
@@ -205,18 +200,6 @@ def reference_quadtree_conv(
     elif keeps_signs(mode, activation, norm):
         pre = pack_signs(stored_rows([s.convolved for s in rounds], index, tile, rows))
     return laid_out_like(x, out), store, pre, stats
-
-
-def keeps_signs(mode: int, activation: int, norm: int) -> bool:
-    """Whether the sign of the convolution is kept as bits: where neither ``store`` nor ``pre`` tells it."""
-    return norm == NO_NORM and activation != 0 and mode != REPLACE
-
-
-def layout_of(x: Tensor) -> torch.memory_format:
-    """Layout of an output for a map x: channels-last if the channel is the innermost axis of x, else contiguous."""
-    if x.shape[1] > 1 and x.stride(1) == 1:
-        return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    return torch.contiguous_format
 
 
 def laid_out_like(x: Tensor, out: Tensor) -> Tensor:
@@ -305,9 +288,9 @@ def _through_activation(
         normal = v = (s.convolved - s.mean) * s.rstd
         v = v if scale is None else v * scale
         v = v if shift is None else v + per_channel(shift.to(v.dtype), v.ndim)
-    if activation == 0:
+    if activation == NO_ACTIVATION:
         return dvalue, normal
-    return torch.where(v > 0, dvalue, dvalue * (slope if activation == 2 else 0.0)), normal
+    return torch.where(v > 0, dvalue, dvalue * (slope if activation == LEAKY_RELU else 0.0)), normal
 
 
 def _through_norm(s: Round, dv: Tensor, normal: Tensor, scale: Tensor | None, norm: int) -> Tensor:

@@ -8,25 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-METRICS = ("gradient", "variance", "range", "entropy")
-REDUCTIONS = ("max", "mean")
-ENTROPY_BINS = 32
-
-
-def split_levels(flat: Sequence[int], dims: int) -> list[tuple[int, ...]]:
-    """The grids of the rounds out of one flat list."""
-    return [tuple(flat[i : i + dims]) for i in range(0, len(flat), dims)]
-
-
-def tile_sides(size: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
-    """Side of a tile along each axis: ``ceil(size / grid)``."""
-    return tuple(-(-s // g) for s, g in zip(size, grid, strict=True))
-
-
-def blocks_inside(size: Sequence[int], grid: Sequence[int], last: Sequence[int]) -> tuple[int, ...]:
-    """Blocks of a round along each axis that reach into the image; ``last`` is the grid of tiles."""
-    tiles = (-(-s // t) for s, t in zip(size, tile_sides(size, last), strict=True))
-    return tuple(-(-n * g // f) for n, g, f in zip(tiles, grid, last, strict=True))
+from medseg.ops._codes import ENTROPY_BINS
+from medseg.ops._quadtree_blocks import (
+    active_lists,
+    expand_grid,
+    inside_mask,
+    list_width,
+    reduce_blocks,
+    tile_sides,
+    to_tiles,
+)
 
 
 def reference_scores(
@@ -34,19 +25,19 @@ def reference_scores(
 ) -> Tensor:
     """Scores ``[B, sum of blocks]`` of all rounds, round after round in raster order; -inf outside the image."""
     sides = tile_sides(x.shape[2:], grids[-1])
-    count = _to_tiles(torch.ones_like(x[:1, :1]), sides, grids[-1], 0.0)
+    count = to_tiles(torch.ones_like(x[:1, :1]), sides, grids[-1], 0.0)
     if metric == "gradient":
         magnitude = gradient_magnitude(x, spacing)
         if reduce == "max":
             values = _cell_means(magnitude, sides, grids[-1])
-            levels = [_reduce(values, g, "amax") for g in grids]
+            levels = [reduce_blocks(values, g, "amax") for g in grids]
         else:
             levels = [_moments(magnitude, count, sides, grids[-1], g)[0] for g in grids]
     elif metric == "variance":
         levels = [_moments(x, count, sides, grids[-1], g)[1] for g in grids]
     elif metric == "range":
-        top, bottom = (_to_tiles(v, sides, grids[-1], -math.inf) for v in (x, -x))
-        levels = [_reduce(top, g, "amax") + _reduce(bottom, g, "amax") for g in grids]
+        top, bottom = (to_tiles(v, sides, grids[-1], -math.inf) for v in (x, -x))
+        levels = [reduce_blocks(top, g, "amax") + reduce_blocks(bottom, g, "amax") for g in grids]
     else:
         levels = _entropies(x, sides, grids)
     scores = []
@@ -68,15 +59,6 @@ def gradient_magnitude(x: Tensor, spacing: Sequence[float]) -> Tensor:
         last = (x.narrow(axis, n - 1, 1) - x.narrow(axis, n - 2, 1)) * (1.0 / step)
         total = total + torch.cat([first, inner, last], axis).square()
     return total.sqrt()
-
-
-def inside_mask(size: Sequence[int], grid: Sequence[int], last: Sequence[int], device: torch.device) -> Tensor:
-    """bool ``[*grid]``: which blocks of a round reach into the image."""
-    mask = torch.ones((), dtype=torch.bool, device=device)
-    for axis, (g, n) in enumerate(zip(grid, blocks_inside(size, grid, last), strict=True)):
-        line = torch.arange(g, device=device) < n
-        mask = mask & line.reshape([g if a == axis else 1 for a in range(len(grid))])
-    return mask
 
 
 def reference_select(
@@ -102,76 +84,18 @@ def reference_select(
     return *active_lists(mask, list_width(batch, grids, keep)), mask
 
 
-def active_lists(mask: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Numbers of the active tiles of masks ``[R, B, *grid]`` in ascending order, padded by -1 to ``width``; counts."""
-    flat = mask.flatten(1)
-    total = flat.shape[1]
-    numbers = torch.arange(total, dtype=torch.int32, device=mask.device).expand(flat.shape)
-    ordered = torch.where(flat, numbers, total).sort(1).values[:, :width]
-    return torch.where(ordered == total, -1, ordered).int(), flat.sum(1, dtype=torch.int32)
-
-
-def list_width(batch: int, grids: Sequence[tuple[int, ...]], keep: Sequence[int]) -> int:
-    """Tiles that the longest of the lists can hold."""
-    tiles = math.prod(grids[-1])
-    return batch * max(min(tiles, k * (tiles // math.prod(g))) for g, k in zip(grids, keep, strict=True))
-
-
-def expand_grid(mask: Tensor, grid: Sequence[int]) -> Tensor:
-    """``[B, *coarse]`` at a finer grid, every block repeated over its children."""
-    for axis, g in enumerate(grid, start=1):
-        mask = mask.repeat_interleave(g // mask.shape[axis], axis)
-    return mask
-
-
-def _to_tiles(x: Tensor, sides: Sequence[int], grid: Sequence[int], fill: float) -> Tensor:
-    """The map filled up to whole tiles, as ``[B, C, *(grid * sides)]``."""
-    pads: list[int] = []
-    for s, t, g in reversed(list(zip(x.shape[2:], sides, grid, strict=True))):
-        pads += [0, t * g - s]
-    return torch.nn.functional.pad(x, pads, value=fill)
-
-
-def _reduce(x: Tensor, grid: Sequence[int], how: str) -> Tensor:
-    """Sum or maximum over the blocks of a grid that divides the map; ``[B, C, *grid]``."""
-    shape = [*x.shape[:2], *(v for s, g in zip(x.shape[2:], grid, strict=True) for v in (g, s // g))]
-    axes = list(range(3, 3 + 2 * len(grid), 2))
-    cut = x.reshape(shape)
-    return cut.amax(axes) if how == "amax" else cut.sum(axes)
-
-
 def _moments(
     x: Tensor, count: Tensor, sides: Sequence[int], last: Sequence[int], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over the voxels of the blocks; zero where a block has none."""
-    n = _reduce(count, grid, "sum").clamp(min=1)
-    mean = _reduce(_to_tiles(x, sides, last, 0.0), grid, "sum") / n
+    n = reduce_blocks(count, grid, "sum").clamp(min=1)
+    mean = reduce_blocks(to_tiles(x, sides, last, 0.0), grid, "sum") / n
     spread = mean
     for axis, (g, t, f) in enumerate(zip(grid, sides, last, strict=True), start=2):
         spread = spread.repeat_interleave(t * f // g, axis)
     window = (slice(None), slice(None), *(slice(s) for s in x.shape[2:]))
-    square = _to_tiles((x - spread[window]).square(), sides, last, 0.0)
-    return mean, _reduce(square, grid, "sum") / n
-
-
-def pool_blocks(x: Tensor, grids: Sequence[tuple[int, ...]], reduce: str) -> Tensor:
-    """Scores ``[B, sum of blocks]`` of a map ``[B, C, *S]``: maximum or mean over the voxels of a block.
-
-    The maximum over the channels is taken. Plain differentiable code; -inf for blocks without a voxel.
-    """
-    sides = tile_sides(x.shape[2:], grids[-1])
-    if reduce == "max":
-        levels = [_reduce(_to_tiles(x, sides, grids[-1], -math.inf), grids[-1], "amax")]
-        for grid in reversed(grids[:-1]):
-            levels.insert(0, _reduce(levels[0], grid, "amax"))
-    else:
-        count = _to_tiles(torch.ones_like(x[:1, :1]), sides, grids[-1], 0.0)
-        sums = _to_tiles(x, sides, grids[-1], 0.0)
-        levels = []
-        for grid in grids:
-            n = _reduce(count, grid, "sum")
-            levels.append(torch.where(n > 0, _reduce(sums, grid, "sum") / n.clamp(min=1), -math.inf))
-    return torch.cat([level.amax(1).flatten(1) for level in levels], 1)
+    square = to_tiles((x - spread[window]).square(), sides, last, 0.0)
+    return mean, reduce_blocks(square, grid, "sum") / n
 
 
 def cell_sides(sides: Sequence[int]) -> tuple[int, ...]:
@@ -202,10 +126,10 @@ def _entropies(x: Tensor, sides: Sequence[int], grids: Sequence[tuple[int, ...]]
     shape = [*x.shape[:2], *(1 for _ in grids[0])]
     broken = ~span.isfinite().reshape(shape)
     bins = torch.where(broken, 0.0, (x - low.reshape(shape)) * factor.reshape(shape)).clamp(0, ENTROPY_BINS - 1).int()
-    counts = [_to_tiles((bins == k).to(x.dtype), sides, grids[-1], 0.0) for k in range(ENTROPY_BINS)]
+    counts = [to_tiles((bins == k).to(x.dtype), sides, grids[-1], 0.0) for k in range(ENTROPY_BINS)]
     levels = []
     for grid in grids:
-        n = torch.stack([_reduce(c, grid, "sum") for c in counts])
+        n = torch.stack([reduce_blocks(c, grid, "sum") for c in counts])
         p = n / n.sum(0).clamp(min=1)
         levels.append(torch.where(broken, math.nan, -torch.xlogy(p, p).sum(0)))
     return levels

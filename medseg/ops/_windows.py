@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, check_same_device, shape_text
-
-MAX_WINDOW = 32767
+from medseg.ops._codes import MAX_WINDOW
 
 
 def check_window(op: str, x: Tensor, mask: Tensor | None, window: int | Sequence[int]) -> list[int]:

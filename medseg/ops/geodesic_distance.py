@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, check_same_device, shape_text
+from medseg.ops._codes import ADDITIVE, COSTS
 from medseg.ops._load import register_op
 
 Cost = Literal["additive", "harmonic"]
-COSTS = ("additive", "harmonic")
 _EPSILON = 1e-5
 
 
@@ -74,7 +74,7 @@ def geodesic_distance(
     if image.dtype != torch.float64:
         image = image.float()
     result: Tensor = torch.ops.medseg.geodesic_distance(
-        image.detach(), seeds.bool(), steps, float(weight), COSTS.index(cost), sweeps or 0, float(limit)
+        image.detach(), seeds.bool(), steps, float(weight), COSTS[cost], sweeps or 0, float(limit)
     )
     return result
 
@@ -138,7 +138,7 @@ def _sweep_axis(distance: Tensor, image: Tensor, axis: int, spacing: Sequence[fl
 
 def _way_on(way: Tensor, difference: Tensor, length: float, weight: float, cost: int) -> Tensor:
     """Length of a path on to the next voxel."""
-    if cost == 0:
+    if cost == ADDITIVE:
         return way + length * (1 - weight) + weight * difference.abs().sum(1, keepdim=True)
     norm = difference.square().sum(1, keepdim=True).sqrt() + _EPSILON
     return way + length * norm / ((1 - weight) * norm + weight)

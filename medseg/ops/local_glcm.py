@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import no_second_derivative
-from medseg.ops._glcm_features import FEATURES, LINEAR, chosen_features, feature_bits, linear_features, matrix_features
+from medseg.ops._codes import FEATURES, MAX_LEVELS
+from medseg.ops._glcm_features import LINEAR, chosen_features, feature_bits, linear_features, matrix_features
 from medseg.ops._load import register_op
 from medseg.ops._windows import check_window, full_mask, window_sum
-
-MAX_LEVELS = 1024
 
 
 def local_glcm(

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import no_second_derivative
+from medseg.ops._codes import MAX_BINS
 from medseg.ops._histogram_bins import hard_bin, in_range, soft_bin
 from medseg.ops._load import register_op
 from medseg.ops._windows import check_window, full_mask, window_sum
-
-MAX_BINS = 32767
 
 
 def local_histogram(

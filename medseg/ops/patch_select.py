@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, check_same_device, check_scores, no_second_derivative, shape_text
+from medseg.ops._codes import SURROGATES
 from medseg.ops._load import register_op
 from medseg.ops.patch_gather import from_patches, patch_rows, to_patches
 from medseg.ops.score_argmax import lift_scores, reference_score_argmax
@@ -95,7 +96,6 @@ def patch_select(
     return torch.ops.medseg.patch_select_slots(x, keys, queries, patch, unique, raster, kind, slope, tau, max_grad)[:2]
 
 
-SURROGATES = ("paper", "softmax", "none")
 ASSIGNMENTS = ("argmax", "unique")
 ORDERS = ("slots", "raster")
 
@@ -113,7 +113,7 @@ def check_options(op: str, assignment: str, order: str | None, surrogate: str, s
         raise ValueError(f"{op}: tau is {tau}; expected more than 0")
     if not slope >= 0:
         raise ValueError(f"{op}: slope is {slope}; expected at least 0")
-    return SURROGATES.index(surrogate)
+    return SURROGATES[surrogate]
 
 
 def check_patches(x: Tensor, keys: Tensor, queries: Tensor, patch: int) -> None:

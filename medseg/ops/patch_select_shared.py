@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, check_same_device, no_second_derivative, shape_text
+from medseg.ops._codes import SURROGATE_PAPER, SURROGATE_SOFTMAX
 from medseg.ops._load import register_op
 from medseg.ops.patch_gather import from_patches, patch_rows, reference_patch_gather, to_patches
 from medseg.ops.patch_select import check_options, halved_shape
@@ -119,10 +120,10 @@ def reference_patch_select_shared_backward(
             p = to_patches(x.to(scores.dtype), patch)
             b = (p @ g.sum(1)[:, :, None])[:, :, 0]
             dscores = torch.zeros_like(scores)
-            if surrogate == 1:
+            if surrogate == SURROGATE_SOFTMAX:
                 pi = (scores / tau).softmax(1)
                 dscores = slope / tau * pi * (b - (pi * b).sum(1, keepdim=True))
-            elif surrogate == 0:
+            elif surrogate == SURROGATE_PAPER:
                 own = p.sum(1, keepdim=True) if max_grad else p.gather(1, patch_rows(index, p.shape[2]))
                 dscores = slope * b.scatter_add(1, index.long(), -(g * own).sum(2))
         return dx, dscores

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import no_second_derivative
+from medseg.ops._codes import CANDIDATES, SURROGATE_PAPER, SURROGATE_SOFTMAX
 from medseg.ops._load import register_op
 from medseg.ops.patch_gather import reference_patch_gather, to_patches
 from medseg.ops.patch_select import check_patches, halved_shape, reference_patch_select_backward
 from medseg.ops.score_argmax import reference_score_argmax
 
-CANDIDATES = 32
 _BLOCK = 64  # slots per block of the reference
 
 
@@ -88,13 +88,13 @@ def reference_patch_select_slots_backward(
         slot = query.long().argsort(dim=1)
         grad = reference_patch_gather(grad, slot.int(), patch, [s // patch for s in grad.shape[2:]])
         index = index.gather(1, slot)
-        paper = need_scores and surrogate == 0
+        paper = need_scores and surrogate == SURROGATE_PAPER
         dx, dkeys, dqueries = reference_patch_select_backward(
             grad, x, keys, queries, index, patch, slope, max_grad, need_x, paper
         )
         if need_scores and not paper:
             dkeys, dqueries = torch.zeros_like(keys), torch.zeros_like(queries)
-        if need_scores and surrogate == 1:
+        if need_scores and surrogate == SURROGATE_SOFTMAX:
             p, g = to_patches(x.to(keys.dtype), patch), to_patches(grad.to(keys.dtype), patch)
             for start in range(0, queries.shape[0], _BLOCK):
                 block = slice(start, start + _BLOCK)

@@ -19,19 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medseg.ops._checks import check_floating, check_same_device, no_second_derivative, shape_text
-from medseg.ops._load import register_op
-from medseg.ops._quadtree_conv_reference import (
-    grid_of,
-    keeps_signs,
-    layout_of,
-    reference_quadtree_conv,
-    reference_quadtree_conv_backward,
-)
-
-MODES = {"replace": 0, "sum": 1, "parallel": 2}
-ACTIVATIONS = {None: 0, "relu": 1, "leaky_relu": 2}
-NORMS = {None: 0, "batch": 1, "instance": 2}
+import medseg.ops._quadtree_conv_op  # noqa: F401  (registers the op)
+from medseg.ops._checks import check_floating, check_same_device, shape_text
+from medseg.ops._codes import ACTIVATIONS, MODES, NORMS
+from medseg.ops._quadtree_conv_arguments import check_quadtree_conv, check_rows, grid_of
 
 
 def quadtree_conv(
@@ -108,7 +99,7 @@ def quadtree_conv(
         raise ValueError(f"quadtree_conv: grid is {list(grid)}; expected {x.ndim - 2} numbers of tiles, at least 1")
     if explore is None:
         explore = index.new_empty((index.shape[0], 0))
-    _check_rows("explore", explore, index.shape[0])
+    check_rows("explore", explore, index.shape[0])
     device = x.device.type
     if x.dtype == torch.float32 and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         x = x.to(torch.get_autocast_dtype(device))
@@ -141,46 +132,6 @@ def _check_settings(slope: float, norm: str | None, scale: Tensor | None, shift:
         raise ValueError("quadtree_conv: scale or shift without a norm; give norm, or fold them into weight and bias")
 
 
-def _check_rows(name: str, rows: Tensor, rounds: int) -> None:
-    if rows.dtype != torch.int32:
-        raise TypeError(f"quadtree_conv: {name} is {rows.dtype}; expected torch.int32")
-    if rows.ndim != 2 or rows.shape[0] != rounds:
-        raise ValueError(f"quadtree_conv: {name} has shape {shape_text(rows)}; expected [{rounds}, tiles]")
-
-
-def check_quadtree_conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    index: Tensor,
-    count: Tensor,
-) -> None:
-    """Raises ValueError or TypeError unless map, parameters and lists fit together."""
-    if x.ndim not in (4, 5) or min(x.shape[1:]) < 1:
-        raise ValueError(
-            f"quadtree_conv: x has shape {shape_text(x)}; expected [B, C, H, W] or [B, C, D, H, W], not empty"
-        )
-    channels, d = x.shape[1], x.ndim - 2
-    k = weight.shape[-1] if weight.ndim else 0
-    if tuple(weight.shape[1:]) != (channels, channels, *[k] * d) or k not in (1, 3, 5) or weight.shape[0] < 1:
-        kernel = ", ".join(["k"] * d)
-        raise ValueError(
-            f"quadtree_conv: weight has shape {shape_text(weight)}; expected [rounds, {channels}, {channels}, "
-            f"{kernel}] with k 1, 3 or 5 for x {shape_text(x)}"
-        )
-    rounds = weight.shape[0]
-    for name, p in (("bias", bias), ("scale", scale), ("shift", shift)):
-        if p is not None and tuple(p.shape) != (rounds, channels):
-            raise ValueError(f"quadtree_conv: {name} has shape {shape_text(p)}; expected [{rounds}, {channels}]")
-    _check_rows("index", index, rounds)
-    if count.dtype != torch.int32:
-        raise TypeError(f"quadtree_conv: count is {count.dtype}; expected torch.int32")
-    if tuple(count.shape) != (rounds,):
-        raise ValueError(f"quadtree_conv: count has shape {shape_text(count)}; expected [{rounds}]")
-
-
 def _gate_inside(gate: Tensor, rounds: int, batch: int, grid: Sequence[int], inside: Sequence[int]) -> Tensor:
     """The gates of the tiles that meet the map."""
     if tuple(gate.shape) != (rounds, batch * math.prod(grid)):
@@ -205,114 +156,3 @@ def _renumber(tiles: Tensor, grid: Sequence[int], inside: Sequence[int]) -> Tens
         valid = valid & (at < n)
         number, stride, rest = number + at * stride, stride * n, rest // g
     return torch.where(valid, number + rest * stride, -1).to(torch.int32)
-
-
-def _store_shape(x: Tensor, tile: Sequence[int], rows: Sequence[int]) -> tuple[int, ...]:
-    return (sum(rows), *tile, x.shape[1])
-
-
-def _shape(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    gate: Tensor | None,
-    index: Tensor,
-    count: Tensor,
-    explore: Tensor,
-    tile: Sequence[int],
-    rows: Sequence[int],
-    mode: int,
-    activation: int,
-    slope: float,
-    norm: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    check_quadtree_conv(x, weight, bias, scale, shift, index, count)
-    out = torch.empty_like(x, memory_format=layout_of(x))
-    store = x.new_empty(_store_shape(x, tile, rows))
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    pre, stats = x.new_empty(0), x.new_empty(0, dtype=kind)
-    if norm:
-        pre = x.new_empty(_store_shape(x, tile, rows))
-        stats = x.new_empty((weight.shape[0], 1 if norm == 1 else x.shape[0], 2, x.shape[1]), dtype=kind)
-    elif keeps_signs(mode, activation, norm):
-        pre = x.new_empty((sum(rows), -(-math.prod(tile) * x.shape[1] // 8)), dtype=torch.uint8)
-    return out, store, pre, stats
-
-
-def _backward_shape(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    index: Tensor,
-    count: Tensor,
-    explore: Tensor,
-    store: Tensor,
-    pre: Tensor,
-    stats: Tensor,
-    tile: Sequence[int],
-    rows: Sequence[int],
-    mode: int,
-    activation: int,
-    slope: float,
-    norm: int,
-    eps: float,
-    need_x: bool,
-    need_weight: bool,
-    need_gate: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    def like(p: Tensor | None) -> Tensor:
-        return weight.new_empty(0) if p is None or not need_weight else p.new_empty(p.shape)
-
-    dx = torch.empty_like(x, memory_format=layout_of(x)) if need_x else x.new_empty(0)
-    tiles = x.shape[0] * math.prod(grid_of(x.shape[2:], tile))
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    dgate = x.new_empty((weight.shape[0], tiles) if need_gate else (0,), dtype=kind)
-    return dx, like(weight), like(bias), like(scale), like(shift), dgate
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, weight, bias, scale, shift, gate, index, count, explore, *ctx.settings = inputs
-    _, store, pre, stats = output
-    ctx.mark_non_differentiable(store, pre, stats)
-    ctx.set_materialize_grads(False)
-    ctx.gate_dtype = None if gate is None else gate.dtype
-    ctx.save_for_backward(x, weight, bias, scale, shift, index, count, explore, store, pre, stats)
-
-
-def _backward(ctx: Any, grad: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return (None,) * (9 + len(ctx.settings))
-    need = ctx.needs_input_grad
-    dx, *parameters, dgate = torch.ops.medseg.quadtree_conv_backward(
-        grad, *ctx.saved_tensors, *ctx.settings, need[0], any(need[1:5]), need[5]
-    )
-    found = [d if wanted else None for d, wanted in zip(parameters, need[1:5], strict=True)]
-    gate = dgate.to(ctx.gate_dtype) if need[5] else None
-    return (dx if need[0] else None, *found, gate, *(None,) * (3 + len(ctx.settings)))
-
-
-register_op(
-    "quadtree_conv(Tensor x, Tensor weight, Tensor? bias, Tensor? scale, Tensor? shift, Tensor? gate, Tensor index, "
-    "Tensor count, Tensor explore, int[] tile, int[] rows, int mode, int activation, float slope, int norm, float eps) "
-    "-> (Tensor out, Tensor store, Tensor pre, Tensor stats)",
-    reference_quadtree_conv,
-)
-register_op(
-    "quadtree_conv_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor? scale, Tensor? shift, "
-    "Tensor index, Tensor count, Tensor explore, Tensor store, Tensor pre, Tensor stats, int[] tile, int[] rows, "
-    "int mode, int activation, float slope, int norm, float eps, bool need_x, bool need_weight, bool need_gate) -> "
-    "(Tensor dx, Tensor dweight, Tensor dbias, Tensor dscale, Tensor dshift, Tensor dgate)",
-    reference_quadtree_conv_backward,
-)
-torch.library.register_fake("medseg::quadtree_conv", _shape)
-torch.library.register_fake("medseg::quadtree_conv_backward", _backward_shape)
-torch.library.register_autograd("medseg::quadtree_conv", _backward, setup_context=_save)
-torch.library.register_autograd(
-    "medseg::quadtree_conv_backward", lambda ctx, *grads: no_second_derivative("quadtree_conv")
-)

@@ -17,26 +17,21 @@ import torch
 from torch import Tensor
 
 from medseg.ops._checks import check_floating, shape_text
+from medseg.ops._codes import MAX_ROUNDS, METRICS, REDUCTIONS, VARIATIONS
 from medseg.ops._load import register_op
-from medseg.ops._quadtree_reference import (
-    METRICS,
-    REDUCTIONS,
+from medseg.ops._quadtree_blocks import (
     active_lists,
     blocks_inside,
     expand_grid,
     inside_mask,
     list_width,
     pool_blocks,
-    reference_scores,
-    reference_select,
     split_levels,
     tile_sides,
 )
+from medseg.ops._quadtree_reference import reference_scores, reference_select
 
 Grids = Sequence[Sequence[int]]
-MAX_ROUNDS = 8
-_CODES = {(metric, reduce): METRICS.index(metric) + 1 for metric in METRICS[1:] for reduce in REDUCTIONS}
-_CODES |= {("gradient", "max"): 0, ("gradient", "mean"): 1}
 
 
 def quadtree_plan(
@@ -95,7 +90,7 @@ def quadtree_plan(
     check_rounds("quadtree_plan", x.ndim - 2, grids, keep, limit)
     if x.dtype != torch.float64:
         x = x.float()
-    code = _CODES[metric, reduce]
+    code = VARIATIONS[metric, reduce]
     return torch.ops.medseg.quadtree_plan(x.detach(), _flat(grids), list(keep), list(limit), code, steps)
 
 
@@ -151,7 +146,7 @@ def _flat(grids: Grids) -> list[int]:
 def _reference_plan(
     x: Tensor, grids: list[int], keep: list[int], limit: list[float], metric: int, spacing: list[float]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    name, reduce = next(key for key, code in _CODES.items() if code == metric)
+    name, reduce = next(key for key, code in VARIATIONS.items() if code == metric)
     levels = split_levels(grids, x.ndim - 2)
     score = reference_scores(x, levels, name, reduce, spacing)
     return (*reference_select(score, x.shape[2:], levels, keep, limit), score)

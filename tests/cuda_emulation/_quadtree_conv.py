@@ -10,15 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medseg.ops._quadtree_conv_reference import (
-    PARALLEL,
-    grid_of,
-    keeps_signs,
-    layout_of,
-    masked_quadtree_conv,
-    pack_signs,
-    stored_rows,
-)
+from medseg.ops._codes import INSTANCE_NORM, LEAKY_RELU, NO_ACTIVATION, PARALLEL, RELU
+from medseg.ops._quadtree_conv_arguments import grid_of, keeps_signs, layout_of
+from medseg.ops._quadtree_conv_reference import masked_quadtree_conv, pack_signs, stored_rows
 from tests.cuda_emulation._block_conv import SUFFIX
 from tests.cuda_emulation._emulation import Emulation, error, longs, pointer
 
@@ -26,7 +20,6 @@ LIMIT = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 1.5e-2}
 # In bfloat16 a norm moves values across the kink of an activation, where gradients are wholly different ones. The
 # same cases run without an activation too, where the narrow limit holds.
 KINKED_LIMIT = 1e-1
-NONE, RELU, LEAKY = 0, 1, 2
 
 
 class Case(NamedTuple):
@@ -48,22 +41,22 @@ class Case(NamedTuple):
 
 CASES = [
     Case(2, 3, (10, 13), (4, 4), 3, (0.9, 0.5, 0.2), 0, RELU, 0, explored=0.5),
-    Case(1, 5, (9, 9), (3, 5), 5, (0.6, 0.4), 1, LEAKY, 0, explored=1.0),
+    Case(1, 5, (9, 9), (3, 5), 5, (0.6, 0.4), 1, LEAKY_RELU, 0, explored=1.0),
     Case(2, 4, (8, 12), (4, 4), 3, (1.0, 0.5), 2, RELU, 0, explored=1.0, channels_last=True),
-    Case(2, 17, (8, 8), (4, 4), 3, (0.7, 0.3), 0, LEAKY, 1, explored=0.3),
+    Case(2, 17, (8, 8), (4, 4), 3, (0.7, 0.3), 0, LEAKY_RELU, 1, explored=0.3),
     Case(2, 3, (11, 8), (4, 4), 3, (0.8, 0.4), 1, RELU, 2, explored=1.0, channels_last=True),
-    Case(2, 3, (8, 8), (4, 4), 3, (0.9, 0.4), 2, NONE, 1, parameters=False, explored=1.0),
-    Case(1, 24, (16, 16), (8, 8), 1, (0.8, 0.0, 0.5), 0, NONE, 0),
+    Case(2, 3, (8, 8), (4, 4), 3, (0.9, 0.4), 2, NO_ACTIVATION, 1, parameters=False, explored=1.0),
+    Case(1, 24, (16, 16), (8, 8), 1, (0.8, 0.0, 0.5), 0, NO_ACTIVATION, 0),
     Case(1, 3, (8, 8), (4, 4), 3, (0.0, 0.0), 0, RELU, 1),
     Case(2, 2, (6, 7, 9), (4, 4, 4), 3, (0.8, 0.3), 0, RELU, 2, explored=0.4),
     Case(1, 8, (8, 8, 8), (4, 8, 4), 3, (0.8, 0.5), 1, RELU, 0, channels_last=True),
 ]
-CASES += [case._replace(activation=NONE) for case in CASES if case.norm and case.activation != NONE]
+CASES += [case._replace(activation=NO_ACTIVATION) for case in CASES if case.norm and case.activation != NO_ACTIVATION]
 
 
 def limit(case: Case, dtype: torch.dtype) -> float:
     """What the errors of a case must stay below."""
-    kinked = dtype == torch.bfloat16 and case.norm and case.activation != NONE
+    kinked = dtype == torch.bfloat16 and case.norm and case.activation != NO_ACTIVATION
     return KINKED_LIMIT if kinked else LIMIT[dtype]
 
 
@@ -156,7 +149,7 @@ class EmulatedQuadtreeConv:
     def _call(self, p: Problem) -> _Call:
         case = self.case
         flat = [1] * (3 - len(case.size))
-        groups = case.batch if case.norm == 2 else 1
+        groups = case.batch if case.norm == INSTANCE_NORM else 1
         shape = (sum(p.rows), *case.tile, case.channels)
         self.store = self._nan(shape, self.dtype)
         self.pre = self._nan(shape, self.dtype) if case.norm else None

@@ -75,7 +75,7 @@ class GeodesicDistance(Transform):
     ) -> None:
         if not 0 <= weight <= 1:
             raise ValueError(f"weight is {weight}, expected 0 (path length) to 1 (intensities)")
-        for name, value, allowed in (("cost", cost, COSTS), ("unit", unit, ("mm", "voxel"))):
+        for name, value, allowed in (("cost", cost, tuple(COSTS)), ("unit", unit, ("mm", "voxel"))):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected {allowed[0]!r} or {allowed[1]!r}")
         if sweeps is not None and sweeps < 1:
