@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,11 +11,31 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from medseg.partition.quadtree import Quadtree
+
+class BlockDrawing(NamedTuple):
+    """What is drawn of a partition. Boxes are int64 ``[N, 1 + 2 d]``: sample, first voxel and end along each axis.
+
+    Attributes:
+        size: spatial size of the image in voxels, 2 or 3 axes.
+        spacing: side of a voxel along each axis, such as mm; None for cubes.
+        batch: number of samples.
+        leaves: boxes that tile the images exactly once.
+        leaf_rounds: the round of each leaf, int64 ``[N]``, 1 to the number of rounds.
+        kept: boxes of the blocks that the last round keeps.
+        active_fraction: share of the voxels inside every round's set, one number a round, for the title.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...] | None
+    batch: int
+    leaves: Tensor
+    leaf_rounds: Tensor
+    kept: Tensor
+    active_fraction: Sequence[float]
 
 
 def plot_blocks(
-    tree: Quadtree,
+    drawing: BlockDrawing,
     image: Tensor | None = None,
     sample: int = 0,
     channel: int = 0,
@@ -22,11 +43,11 @@ def plot_blocks(
     position: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws the leaves of one sample, coloured by their round, those kept in the last round on top.
+    """Draws the leaves of one sample, coloured by their round, and on top the blocks that the last round keeps.
 
     Args:
-        tree: the partition.
-        image: ``[B, C, *S]``, drawn in grey below; default: none.
+        drawing: the blocks; `Quadtree.plot` collects them from a partition.
+        image: ``[B, C, *S]``, drawn in grey below the blocks; default: none.
         sample: which sample of the batch.
         channel: which channel of the image.
         axis: in 3-D, the spatial axis that the plane is perpendicular to.
@@ -37,36 +58,36 @@ def plot_blocks(
         The axes; ``ax.figure.savefig(path)`` writes the picture.
 
     Raises:
-        ValueError: for a sample, axis or position that is not there, or an image of another size.
+        ValueError: for a sample, axis or position that does not exist, or an image of another size.
     """
     import matplotlib.pyplot as plt
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    if not 0 <= sample < tree.plan.batch:
-        raise ValueError(f"sample is {sample}; expected 0 to {tree.plan.batch - 1}")
-    if image is not None and tuple(image.shape[2:]) != tree.size:
-        raise ValueError(f"image has size {list(image.shape[2:])}; expected {list(tree.size)}")
-    axes, position = _plane(tree.size, axis, position)
+    size, rounds = drawing.size, len(drawing.active_fraction)
+    if not 0 <= sample < drawing.batch:
+        raise ValueError(f"sample is {sample}; expected 0 to {drawing.batch - 1}")
+    if image is not None and tuple(image.shape[2:]) != size:
+        raise ValueError(f"image has size {list(image.shape[2:])}; expected {list(size)}")
+    axes, position = _plane(size, axis, position)
     if ax is None:
-        ax = plt.subplots(figsize=(6, 6 * tree.size[axes[0]] / tree.size[axes[1]]))[1]
+        ax = plt.subplots(figsize=(6, 6 * size[axes[0]] / size[axes[1]]))[1]
     if image is not None:
         plane = image[sample, channel].detach().float().cpu().numpy()
         ax.imshow(plane if plane.ndim == 2 else plane.take(position, axis), cmap="gray", interpolation="nearest")
-    colours = plt.get_cmap("viridis")(np.linspace(0.25, 1.0, tree.rounds + 1))
-    boxes, rounds = (t.numpy() for t in tree.leaves())
-    groups = [(boxes[rounds == r], colours[r - 1], 0.6) for r in range(1, tree.rounds + 1)]
-    groups.append((tree.blocks(tree.rounds).numpy(), colours[tree.rounds], 1.2))
+    colours = plt.get_cmap("viridis")(np.linspace(0.25, 1.0, rounds + 1))
+    leaves, leaf_rounds = drawing.leaves.numpy(), drawing.leaf_rounds.numpy()
+    groups = [(leaves[leaf_rounds == r], colours[r - 1], 0.6) for r in range(1, rounds + 1)]
+    groups.append((drawing.kept.numpy(), colours[rounds], 1.2))
     for found, colour, width in groups:
-        corners = _corners(found[found[:, 0] == sample], len(tree.size), axes, axis, position)
+        corners = _corners(found[found[:, 0] == sample], len(size), axes, axis, position)
         patches = [Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0) for y0, y1, x0, x1 in corners]
         ax.add_collection(PatchCollection(patches, facecolor="none", edgecolor=colour, linewidth=width))
-    ax.set_xlim(-0.5, tree.size[axes[1]] - 0.5)
-    ax.set_ylim(tree.size[axes[0]] - 0.5, -0.5)
-    ax.set_aspect(
-        "equal" if tree.settings.spacing is None else tree.settings.spacing[axes[0]] / tree.settings.spacing[axes[1]]
-    )
-    ax.set_title("active " + ", ".join(f"{f:.2f}" for f in tree.active_fraction))
+    ax.set_xlim(-0.5, size[axes[1]] - 0.5)
+    ax.set_ylim(size[axes[0]] - 0.5, -0.5)
+    spacing = drawing.spacing
+    ax.set_aspect("equal" if spacing is None else spacing[axes[0]] / spacing[axes[1]])
+    ax.set_title("active " + ", ".join(f"{f:.2f}" for f in drawing.active_fraction))
     return ax
 
 

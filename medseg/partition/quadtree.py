@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from medseg.partition.explore import candidate_blocks, kept_blocks
 from medseg.partition.layout import BlockLayout, block_layout
 from medseg.partition.make import plan_and_scores, plan_from_scores
 from medseg.partition.plan import BlockPlan
+from medseg.partition.plot import BlockDrawing, plot_blocks
 from medseg.partition.settings import PlanSettings
 
 if TYPE_CHECKING:
@@ -207,11 +208,34 @@ class Quadtree:
         """Share of a target mask ``[B, C, *S]`` inside every round's set, over the batch; NaN without a target."""
         return target_cover(self.plan, target).tolist()
 
-    def plot(self, image: Tensor | None = None, **options: Any) -> Axes:
-        """Draws the blocks over the image; see `medseg.partition.plot.plot_blocks`."""
-        from medseg.partition.plot import plot_blocks
+    def plot(
+        self,
+        image: Tensor | None = None,
+        sample: int = 0,
+        channel: int = 0,
+        axis: int = 0,
+        position: int | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draws the blocks of one sample over its image. Needs matplotlib.
 
-        return plot_blocks(self, image, **options)
+        Args:
+            image: ``[B, C, *S]``, drawn in grey below the blocks; default: none.
+            sample: which sample of the batch.
+            channel: which channel of the image.
+            axis: in 3-D, the spatial axis that the plane is perpendicular to.
+            position: in 3-D, voxel of the plane along that axis; default: the middle.
+            ax: matplotlib axes to draw on; default: new ones.
+
+        Returns:
+            The axes; ``ax.figure.savefig(path)`` writes the picture.
+
+        Raises:
+            ValueError: for a sample, axis or position that does not exist, or an image of another size.
+        """
+        spacing, kept = self.settings.spacing, self.blocks(self.rounds)
+        drawing = BlockDrawing(self.size, spacing, self.plan.batch, *self.leaves(), kept, self.active_fraction)
+        return plot_blocks(drawing, image, sample, channel, axis, position, ax)
 
     def __repr__(self) -> str:
         active = ", ".join(f"{f:.3f}" for f in self.active_fraction)
