@@ -89,7 +89,13 @@ cuda_library = _load_cuda()
 
 
 def compiled() -> bool:
-    """Whether the compiled CPU library is in use."""
+    """Whether the compiled CPU library is in use.
+
+    Example:
+        >>> from medseg.ops import compiled
+        >>> isinstance(compiled(), bool)
+        True
+    """
     return cpu_library.handle is not None
 
 
@@ -153,6 +159,11 @@ def status() -> dict[str, dict[str, str]]:
         (float64 input always takes the portable kernel), cuda is ``built sm_80,sm_90,+PTX``, ``not built: WHY``,
         ``not loaded: WHY``, ``load failed: WHY`` or ``reference: WHY``. Plain strings throughout, so it can be
         written as JSON.
+
+    Example:
+        >>> from medseg.ops import status
+        >>> sorted(status()["score_argmax"])
+        ['cpu', 'cuda']
     """
     if cpu_library.handle is None:
         why = f"reference: {cpu_library.reason}"
@@ -178,6 +189,13 @@ def last_backend(op: str) -> str | None:
 
     Raises:
         ValueError: if there is no such op.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import last_backend, score_argmax
+        >>> index, score = score_argmax(torch.ones(1, 2, 1), torch.ones(1, 1))
+        >>> last_backend("score_argmax").split(":")[0] in ("cpu", "reference")
+        True
     """
     if op not in _ops:
         raise ValueError(f"no op {op!r}; there are {', '.join(sorted(_ops))}")

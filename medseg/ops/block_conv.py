@@ -60,6 +60,16 @@ def block_conv(
         ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that do not fit.
         RuntimeError: for a tile number out of range or named twice (on the CPU, where the list is looked at).
+
+    Example:
+        The last of four 2 x 2 tiles of a 4 x 4 map:
+
+        >>> import torch
+        >>> from medseg.ops import block_conv
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> index = torch.tensor([3], dtype=torch.int32)
+        >>> block_conv(x, torch.ones(1, 1, 3, 3), None, index, tile=2).tolist()
+        [[[[90.0, 63.0], [72.0, 50.0]]]]
     """
     x, weight, bias = _autocast(x, weight, bias)
     sides, counts = check_block_conv(x, weight, bias, index, tile, grid)

@@ -50,6 +50,16 @@ def bspline_warp(
     Raises:
         ValueError: for shapes, modes or devices that do not fit.
         TypeError: for dtypes that do not fit.
+
+    Example:
+        One control point that moves every voxel by one along the last axis:
+
+        >>> import torch
+        >>> from medseg.ops import bspline_warp
+        >>> x = torch.tensor([[[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]])
+        >>> control = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
+        >>> bspline_warp(x, control, spacing=(4, 4), origin=(0, 0)).tolist()
+        [[[[1.0, 2.0, 2.0], [4.0, 5.0, 5.0]]]]
     """
     _check(x, control, spacing, origin)
     if mode not in MODES:

@@ -65,6 +65,16 @@ def geodesic_distance(
     Raises:
         ValueError: for shapes, devices or options that do not fit.
         TypeError: for an image that is not floating.
+
+    Example:
+        A seed at the left end of a row that has one bright voxel:
+
+        >>> import torch
+        >>> from medseg.ops import geodesic_distance
+        >>> image = torch.tensor([[[[0.0, 0.0, 5.0, 0.0]]]])
+        >>> seeds = torch.tensor([[[[True, False, False, False]]]])
+        >>> geodesic_distance(image, seeds, weight=0.5).tolist()
+        [[[[0.0, 0.5, 3.5, 6.5]]]]
     """
     check_floating("geodesic_distance", image=image)
     check_same_device("geodesic_distance", image=image, seeds=seeds)

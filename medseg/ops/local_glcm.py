@@ -56,6 +56,16 @@ def local_glcm(
         ValueError: for a shape, window, offset, feature or mask that does not fit.
         TypeError: for a dtype that does not fit.
         RuntimeError: on a second derivative.
+
+    Example:
+        The contrast of a checkerboard of levels 0 and 1:
+
+        >>> import torch
+        >>> from medseg.ops import local_glcm
+        >>> x = torch.tensor([[[[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]]])
+        >>> maps = local_glcm(x, window=3, offsets=[(0, 1)], levels=2, features=["contrast"])
+        >>> maps[0, 0, 1].tolist()
+        [1.0, 1.0, 1.0]
     """
     sides = check_window("local_glcm", x, mask, window)
     steps = [[int(v) for v in offset] for offset in offsets]

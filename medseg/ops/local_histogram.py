@@ -53,6 +53,16 @@ def local_histogram(
         ValueError: for a shape, window, range or mask that does not fit.
         TypeError: for a dtype that does not fit.
         RuntimeError: on a second derivative.
+
+    Example:
+        Two bins; the window at a corner has four voxels:
+
+        >>> import torch
+        >>> from medseg.ops import local_histogram
+        >>> x = torch.tensor([[[[1.0, 2.0, 9.0], [3.0, 8.0, 9.0], [9.0, 9.0, 9.0]]]])
+        >>> maps = local_histogram(x, window=3, bins=2, low=0, high=10)
+        >>> maps[0, :, 0, 0].tolist()
+        [0.75, 0.25]
     """
     sides = check_window("local_histogram", x, mask, window)
     if bins < (2 if soft else 1) or bins > MAX_BINS:

@@ -55,6 +55,15 @@ def patch_gather(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> T
         ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that do not fit.
         RuntimeError: for an index outside of 0 to N - 1 (not checked on CUDA).
+
+    Example:
+        The first and the last of four patches, side by side:
+
+        >>> import torch
+        >>> from medseg.ops import patch_gather
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> patch_gather(x, torch.tensor([[0, 3]], dtype=torch.int32), patch=2, grid=(1, 2)).tolist()
+        [[[[0.0, 1.0, 10.0, 11.0], [4.0, 5.0, 14.0, 15.0]]]]
     """
     _check("patch_gather", x, index, patch, grid, math.prod(grid))
     return torch.ops.medseg.patch_gather(x, index, patch, list(grid))
@@ -76,6 +85,15 @@ def patch_scatter(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> 
         ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that do not fit.
         RuntimeError: for an index outside of the grid (not checked on CUDA).
+
+    Example:
+        Two patches of one voxel that go to the same place:
+
+        >>> import torch
+        >>> from medseg.ops import patch_scatter
+        >>> x = torch.tensor([[[[1.0, 2.0]]]])
+        >>> patch_scatter(x, torch.tensor([[3, 3]], dtype=torch.int32), patch=1, grid=(2, 2)).tolist()
+        [[[[0.0, 0.0], [0.0, 3.0]]]]
     """
     own = math.prod([s // patch for s in x.shape[2:]]) if patch >= 1 else 0
     _check("patch_scatter", x, index, patch, grid, own)

@@ -72,6 +72,17 @@ def patch_select(
     Raises:
         ValueError: for shapes, devices or options that do not fit.
         TypeError: for dtypes that are not floating, or float64 mixed with another.
+
+    Example:
+        The patch of the largest key fills the halved map:
+
+        >>> import torch
+        >>> from medseg.ops import patch_select
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> keys = torch.tensor([[[0.1], [0.9], [0.4], [0.2]]])
+        >>> out, index = patch_select(x, keys, queries=torch.ones(1, 1), patch=2)
+        >>> out.tolist(), index.tolist()
+        ([[[[2.0, 3.0], [6.0, 7.0]]]], [[1]])
     """
     kind = check_options("patch_select", assignment, order, surrogate, slope, tau)
     check_floating("patch_select", x=x, keys=keys, queries=queries)

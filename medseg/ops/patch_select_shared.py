@@ -54,6 +54,14 @@ def patch_select_shared(
     Raises:
         ValueError: for shapes, devices or options that do not fit.
         TypeError: for dtypes that are not floating, or float64 mixed with another.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import patch_select_shared
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> out, index = patch_select_shared(x, torch.tensor([[0.1, 0.9, 0.4, 0.2]]), patch=2)
+        >>> out.tolist(), index.tolist()
+        ([[[[2.0, 3.0], [6.0, 7.0]]]], [[1]])
     """
     kind = check_options("patch_select_shared", "unique", "raster", surrogate, slope, tau)
     check_floating("patch_select_shared", x=x, scores=scores)

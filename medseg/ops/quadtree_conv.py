@@ -80,6 +80,17 @@ def quadtree_conv(
     Raises:
         ValueError: for names, shapes, devices or tile numbers that do not fit.
         TypeError: for dtypes that do not fit.
+
+    Example:
+        One round that doubles the last of four tiles:
+
+        >>> import torch
+        >>> from medseg.ops import quadtree_conv
+        >>> x, weight = torch.ones(1, 1, 4, 4), torch.full((1, 1, 1, 1, 1), 2.0)
+        >>> index, count = torch.tensor([[3]], dtype=torch.int32), torch.tensor([1], dtype=torch.int32)
+        >>> out, stats = quadtree_conv(x, weight, index=index, count=count, grid=(2, 2))
+        >>> out[0, 0, 3].tolist()
+        [1.0, 1.0, 2.0, 2.0]
     """
     given = {"bias": bias, "scale": scale, "shift": shift, "gate": gate, "explore": explore}
     there = {name: t for name, t in given.items() if t is not None}

@@ -74,6 +74,17 @@ def quadtree_plan(
     Raises:
         ValueError: for shapes, grids or options that do not fit.
         TypeError: for a dtype that is not floating.
+
+    Example:
+        One round of four blocks; the image varies in the last one:
+
+        >>> import torch
+        >>> from medseg.ops import quadtree_plan
+        >>> x = torch.zeros(1, 1, 4, 4)
+        >>> x[..., 3, 3] = 9
+        >>> index, count, mask, score = quadtree_plan(x, grids=[(2, 2)], keep=(1,))
+        >>> index.tolist(), mask.tolist()
+        ([[3]], [[[[False, False], [False, True]]]])
     """
     check_floating("quadtree_plan", x=x)
     if x.ndim not in (4, 5) or 0 in x.shape[1:]:
@@ -113,6 +124,13 @@ def quadtree_select(
     Raises:
         ValueError: for shapes or grids that do not fit.
         TypeError: for a dtype that is not floating.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import quadtree_select
+        >>> index, count, mask = quadtree_select(torch.tensor([[0.1, 0.7, 0.3, 0.2]]), (4, 4), [(2, 2)], keep=(2,))
+        >>> index.tolist(), count.tolist()
+        ([[1, 2]], [2])
     """
     check_floating("quadtree_select", score=score)
     check_rounds("quadtree_select", len(size), grids, keep, limit)

@@ -31,6 +31,14 @@ def score_argmax(keys: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that are not floating, or float64 mixed with another.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import score_argmax
+        >>> keys, queries = torch.tensor([[[1.0], [4.0], [2.0]]]), torch.tensor([[1.0], [-1.0]])
+        >>> index, score = score_argmax(keys, queries)
+        >>> index.tolist(), score.tolist()
+        ([[1, 0]], [[4.0, -1.0]])
     """
     check_floating("score_argmax", keys=keys, queries=queries)
     check_same_device("score_argmax", keys=keys, queries=queries)

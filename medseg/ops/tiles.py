@@ -98,6 +98,13 @@ def gather_tiles(x: Tensor, index: Tensor, tile: int | Sequence[int], grid: Sequ
     Raises:
         ValueError: for a raster that does not cover the map, or a number outside of it.
         TypeError: if index is not int32.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import gather_tiles
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> gather_tiles(x, torch.tensor([3], dtype=torch.int32), tile=2).tolist()
+        [[[[10.0, 11.0], [14.0, 15.0]]]]
     """
     sides, counts = tile_raster("gather_tiles", x.shape[2:], tile, grid)
     _check_numbers("gather_tiles", index, x.shape[0] * math.prod(counts))
@@ -122,6 +129,12 @@ def scatter_tiles(
     Raises:
         ValueError: for shapes that do not fit, or a number outside of the raster.
         TypeError: if index is not int32.
+
+    Example:
+        >>> import torch
+        >>> from medseg.ops import scatter_tiles
+        >>> scatter_tiles(torch.ones(1, 1, 1, 2), torch.tensor([1], dtype=torch.int32), (1, 1, 2, 2)).tolist()
+        [[[[0.0, 0.0], [1.0, 1.0]]]]
     """
     shape = tuple(base.shape) if isinstance(base, Tensor) else tuple(base)
     if len(tiles) != len(index) or len(shape) != tiles.ndim or shape[1] != tiles.shape[1]:

@@ -13,7 +13,16 @@ from medseg.partition.plan import BlockPlan
 
 
 def kept_blocks(plan: BlockPlan, layout: BlockLayout) -> list[Tensor]:
-    """The sets of a plan at the resolution of each round's blocks: bool ``[B, *grids[r]]`` per round."""
+    """The sets of a plan at the resolution of each round's blocks: bool ``[B, *grids[r]]`` per round.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, block_layout, kept_blocks, make_plan
+        >>> settings = PlanSettings(rounds=1, root=1)
+        >>> plan = make_plan(torch.eye(8)[None, None], settings)
+        >>> kept_blocks(plan, block_layout((8, 8), settings))[0].tolist()
+        [[[True, False], [False, True]]]
+    """
     masks = []
     for mask, grid in zip(plan.mask, layout.grids, strict=True):
         # The first tile of a block that reaches into the image is inside it.
@@ -24,7 +33,19 @@ def kept_blocks(plan: BlockPlan, layout: BlockLayout) -> list[Tensor]:
 
 
 def candidate_blocks(kept: list[Tensor], layout: BlockLayout) -> list[Tensor]:
-    """The blocks each round chooses from: those inside the image whose parent was kept; bool ``[B, *grids[r]]``."""
+    """The blocks each round chooses from: those inside the image whose parent was kept; bool ``[B, *grids[r]]``.
+
+    Example:
+        The children of the kept blocks are the candidates of the next round:
+
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, block_layout, candidate_blocks, kept_blocks, make_plan
+        >>> settings = PlanSettings(rounds=2, root=1)
+        >>> layout = block_layout((8, 8), settings)
+        >>> kept = kept_blocks(make_plan(torch.eye(8)[None, None], settings), layout)
+        >>> [int(c.sum()) for c in candidate_blocks(kept, layout)]
+        [4, 8]
+    """
     above = [torch.ones_like(kept[0]), *(expand_grid(k, g) for k, g in zip(kept, layout.grids[1:], strict=False))]
     return [a & inside_mask(layout.size, g, layout.grid, a.device) for a, g in zip(above, layout.grids, strict=True)]
 
@@ -45,6 +66,15 @@ def explore_tiles(
 
     Returns:
         int32 ``[R, E]``, tile numbers in ascending order, then -1; E does not depend on the image.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, block_layout, explore_tiles, kept_blocks, make_plan
+        >>> settings = PlanSettings(rounds=1, root=1)
+        >>> layout = block_layout((8, 8), settings)
+        >>> kept = kept_blocks(make_plan(torch.eye(8)[None, None], settings), layout)
+        >>> explore_tiles(kept, layout, share=1.0).tolist()
+        [[1, 2, -1, -1]]
     """
     batch, device = kept[0].shape[0], kept[0].device
     tiles, rows, widths = math.prod(layout.grid), [], []

@@ -22,6 +22,12 @@ class BlockLayout(NamedTuple):
         grids: blocks along each axis in rounds 1 to R.
         keep: blocks kept at most in each round, per sample.
         limit: lower limits of the score (exclusive), one per round; empty for none.
+
+    Example:
+        >>> from medseg.partition import PlanSettings, block_layout
+        >>> layout = block_layout((64, 48), PlanSettings(rounds=2))
+        >>> layout.grid, layout.tile, layout.rows(batch=1)
+        ((8, 8), (8, 6), [32, 16])
     """
 
     size: tuple[int, ...]
@@ -62,6 +68,11 @@ def block_layout(size: Sequence[int], settings: PlanSettings) -> BlockLayout:
 
     Raises:
         ValueError: if the settings do not fit the number of axes, or the image is smaller than the grid of tiles.
+
+    Example:
+        >>> from medseg.partition import PlanSettings, block_layout
+        >>> block_layout((64, 48), PlanSettings(rounds=2)).grids
+        ((4, 4), (8, 8))
     """
     size = tuple(int(s) for s in size)
     if settings.spacing is not None and len(settings.spacing) != len(size):

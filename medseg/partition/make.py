@@ -26,6 +26,13 @@ def make_plan(guide: Tensor, settings: PlanSettings, generator: torch.Generator 
     Raises:
         ValueError: for a guide or settings that do not fit.
         TypeError: for a guide that is not floating.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, make_plan
+        >>> plan = make_plan(torch.eye(8)[None, None], PlanSettings(rounds=1, root=1))
+        >>> plan.index.tolist(), plan.count.tolist()
+        ([[0, 3]], [2])
     """
     return plan_and_scores(guide, settings, generator)[0]
 
@@ -33,7 +40,15 @@ def make_plan(guide: Tensor, settings: PlanSettings, generator: torch.Generator 
 def plan_and_scores(
     guide: Tensor, settings: PlanSettings, generator: torch.Generator | None = None
 ) -> tuple[BlockPlan, Tensor]:
-    """As `make_plan`, with the scores ``[B, sum of blocks]`` of all rounds, round after round in raster order."""
+    """As `make_plan`, with the scores ``[B, sum of blocks]`` of all rounds, round after round in raster order.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, plan_and_scores
+        >>> plan, scores = plan_and_scores(torch.eye(8)[None, None], PlanSettings(rounds=1, root=1, metric="range"))
+        >>> scores.tolist()
+        [[1.0, 0.0, 0.0, 1.0]]
+    """
     layout = block_layout(guide.shape[2:], settings)
     if settings.metric == RANDOM:
         scores = random_scores(guide.shape[0], layout, guide.device, generator)
@@ -58,6 +73,13 @@ def plan_from_scores(scores: Tensor, settings: PlanSettings, size: Sequence[int]
     Raises:
         ValueError: for shapes that do not fit.
         TypeError: for scores that are not floating.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, plan_from_scores
+        >>> plan = plan_from_scores(torch.eye(8)[None, None], PlanSettings(rounds=1, root=1))
+        >>> plan.mask.tolist()
+        [[[[True, False], [False, True]]]]
     """
     if size is None and scores.ndim == 2:
         raise ValueError("scores of blocks [B, blocks] do not tell the size of the image; give size")

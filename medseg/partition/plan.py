@@ -18,6 +18,13 @@ class BlockPlan(NamedTuple):
         index: int32 ``[R, W]``, numbers of the active tiles of each round in ascending order, then -1.
         count: int32 ``[R]``, how many entries of each row are valid.
         mask: bool ``[R, B, *grid]``, the same sets as masks.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import PlanSettings, make_plan
+        >>> plan = make_plan(torch.eye(8)[None, None], PlanSettings(rounds=2, root=1))
+        >>> plan.rounds, plan.batch, plan.grid, plan.tile((8, 8))
+        (2, 1, (4, 4), (2, 2))
     """
 
     index: Tensor

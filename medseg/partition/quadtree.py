@@ -36,6 +36,12 @@ class Quadtree:
         settings: what was asked for.
         scores: ``[B, sum of blocks]``, scores of all rounds' blocks, round after round in raster order; None if the
             tree was made from a map of scores.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import Quadtree
+        >>> Quadtree.from_image(torch.eye(64)[None, None], rounds=2)
+        Quadtree(size=(64, 64), root=(2, 2), grid=(8, 8), active=[0.500, 0.250])
     """
 
     spatial_dims = 2
@@ -243,7 +249,14 @@ class Quadtree:
 
 
 class Octree(Quadtree):
-    """The same in 3-D: blocks split in two along each axis, or, with a voxel spacing, along their longest axes only."""
+    """The same in 3-D: blocks split in two along each axis, or, with a voxel spacing, along their longest axes only.
+
+    Example:
+        >>> import torch
+        >>> from medseg.partition import Octree
+        >>> Octree.from_image(torch.rand(1, 1, 32, 32, 32), rounds=2).grid
+        (8, 8, 8)
+    """
 
     spatial_dims = 3
 

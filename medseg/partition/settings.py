@@ -14,7 +14,13 @@ SCORES = (*METRICS, RANDOM)
 
 
 def default_budget(rounds: int) -> tuple[float, ...]:
-    """A half, a quarter, an eighth ...: half as many in every round."""
+    """A half, a quarter, an eighth ...: half as many in every round.
+
+    Example:
+        >>> from medseg.partition import default_budget
+        >>> default_budget(3)
+        (0.5, 0.25, 0.125)
+    """
     return tuple(0.5 ** (r + 1) for r in range(rounds))
 
 
@@ -38,6 +44,11 @@ class PlanSettings:
 
     Raises:
         ValueError: for a value that is not allowed.
+
+    Example:
+        >>> from medseg.partition import PlanSettings
+        >>> PlanSettings(rounds=2).budget, PlanSettings(rounds=2, threshold=0.5).budget
+        ((0.5, 0.25), None)
     """
 
     rounds: int = 3
