@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def axis_weights(size: int, points: int, origin: float, spacing: float) -> Tensor:
-    """Cubic B-spline weights ``[size, points]`` in float64; what lies beyond the grid counts for its edge."""
+    """Cubic B-spline weights ``[size, points]`` in float64; control points beyond the grid repeat those at its edge."""
     t = (torch.arange(size, dtype=torch.float64) - origin) / spacing
     cell = t.floor()
     f = t - cell
@@ -78,7 +78,7 @@ def _raster(index: Sequence[Tensor], size: Sequence[int]) -> Tensor:
 
 
 def _nearest(position: Tensor, size: Sequence[int], border: bool) -> tuple[Tensor, Tensor]:
-    """Raster index ``[B, 1, N]`` of the nearest voxel, and whether it is one of the image."""
+    """Raster index ``[B, 1, N]`` of the nearest voxel, and whether it lies in the image."""
     index = (position + 0.5).floor()
     most = torch.tensor([n - 1 for n in size], device=position.device)[:, None]
     inside = ((index >= 0) & (index <= most)).all(1, keepdim=True) | border

@@ -1,4 +1,4 @@
-"""Features of a grey-level co-occurrence matrix: names, order, and the functions of pair sums that six of them are.
+"""Features of a grey-level co-occurrence matrix: names, and how they follow from sums over pairs or from counts.
 
 Definitions: Haralick, Shanmugam and Dinstein, 1973, and Conners, Trivedi and Harlow, 1984 (cluster shade and
 prominence), for the symmetric matrix divided by its sum.
@@ -14,7 +14,7 @@ from torch import Tensor
 from medseg.ops._codes import FEATURES
 
 LINEAR = tuple(f for f in FEATURES if f not in ("asm", "energy", "entropy", "max_probability"))
-"""Features that are functions of sums over pairs, and so differentiable in the image."""
+"""Features that are functions of sums over pairs. They are differentiable in the image."""
 CONSTANT = 1e-12
 """Below this share of the mean square, a variance is rounding error: the grey level is constant."""
 

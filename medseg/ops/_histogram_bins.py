@@ -1,4 +1,4 @@
-"""Where a value lies among the bins of a histogram: the one rule that maps, regions and references share."""
+"""The bin of a value in a histogram: one rule for maps, regions and references."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def bin_position(x: Tensor, bins: int, low: float, high: float) -> Tensor:
 
 
 def in_range(x: Tensor, low: float, high: float) -> Tensor:
-    """Which values are counted: ``low <= x <= high``; NaN is not."""
+    """Which values are counted: ``low <= x <= high``, and not NaN."""
     return (x >= low) & (x <= high)
 
 

@@ -1,7 +1,7 @@
-"""Loads the compiled library, registers the ops, and answers which implementation runs.
+"""Loads the compiled library, registers the ops, and reports which implementation runs.
 
-``MEDSEG_OPS=reference`` runs plain PyTorch instead of compiled code; so does an installation without the compiled
-library, which says so once. ``MEDSEG_ISA=avx512|avx2|generic`` forces the instruction set of the CPU kernels.
+``MEDSEG_OPS=reference`` runs plain PyTorch instead of compiled code. An installation without the compiled library does
+so too, and warns once. ``MEDSEG_ISA=avx512|avx2|generic`` forces the instruction set of the CPU kernels.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def compiled() -> bool:
 def register_op(schema: str, reference: Callable[..., Any], cuda_kernel: bool = True) -> None:
     """Makes ``torch.ops.medseg.NAME`` callable on every device.
 
-    With the compiled library its schema and kernels are there already, and a CUDA call without a CUDA kernel is made
-    to raise the reason. Without it, the schema is defined here and the reference becomes the kernel of every device.
+    The compiled library has its schema and kernels already; a call on CUDA without a CUDA kernel then raises an error
+    with the reason. Without the library, the schema is defined here and the reference becomes the kernel of every
+    device.
 
     Args:
         schema: the schema after ``medseg::``, as ``name(Tensor x, ...) -> ...``.
@@ -152,7 +153,7 @@ def _missing_cuda_kernel(name: str) -> Callable[..., NoReturn]:
 
 
 def status() -> dict[str, dict[str, str]]:
-    """What would run, for every op.
+    """Reports what would run for every op.
 
     Returns:
         ``{op: {"cpu": text, "cuda": text}}``; cpu is ``avx512``, ``avx2``, ``generic`` or ``reference: WHY``
@@ -178,7 +179,7 @@ def status() -> dict[str, dict[str, str]]:
 
 
 def last_backend(op: str) -> str | None:
-    """What ran the op last in this process.
+    """Reports what ran the op last in this process.
 
     Args:
         op: name without namespace, such as ``patch_select``.

@@ -24,7 +24,7 @@ def layout_of(x: Tensor) -> torch.memory_format:
 
 
 def keeps_signs(mode: int, activation: int, norm: int) -> bool:
-    """Whether the sign of the convolution is kept as bits: where neither ``store`` nor ``pre`` tells it."""
+    """Whether the signs of the convolution are saved as bits: if neither ``store`` nor ``pre`` shows them."""
     return norm == NO_NORM and activation != NO_ACTIVATION and mode != REPLACE
 
 

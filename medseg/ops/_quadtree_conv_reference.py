@@ -1,6 +1,6 @@
 """``medseg::quadtree_conv`` in plain PyTorch: every round is a dense convolution, masked afterwards.
 
-`masked_quadtree_conv` is differentiable by autograd in all its arguments and is what compiled code is held to;
+`masked_quadtree_conv` is differentiable by autograd in all its arguments and is what compiled code is compared with;
 `reference_quadtree_conv_backward` writes the same gradients out, for installations that run without compiled code.
 """
 

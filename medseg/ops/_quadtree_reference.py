@@ -74,7 +74,7 @@ def reference_select(
         candidate = expand_grid(allowed, grid) & inside_mask(size, grid, last, score.device)
         candidate = candidate.flatten(1)
         if limit:
-            candidate = candidate & ~(values <= limit[r])  # NaN stays: a broken score shows
+            candidate = candidate & ~(values <= limit[r])  # NaN stays, so that a broken score is noticed
         order = values.argsort(dim=1, descending=True, stable=True)
         ranked = candidate.gather(1, order)
         ranked = ranked & (ranked.cumsum(1) <= keep[r])

@@ -44,7 +44,7 @@ def full_mask(x: Tensor, mask: Tensor | None) -> Tensor | None:
 
 
 def window_sum(x: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
-    """Sums over ``x[p + low .. p + high]`` along every trailing axis; what lies outside of x counts for nothing."""
+    """Sums over ``x[p + low .. p + high]`` along every trailing axis; positions outside of x count as 0."""
     result: Tensor = _WindowSum.apply(x, tuple(spans))
     return result
 

@@ -1,7 +1,7 @@
-"""``medseg::block_conv``: a convolution at the active tiles of a map only.
+"""``medseg::block_conv``: a convolution of the active tiles of a map only.
 
-The map is covered by a raster of equal tiles, a list names the active ones. Inside them the result is what the dense
-convolution (stride 1, zero padding of half a kernel) gives there, neighbours in inactive tiles included; elsewhere
+The map is covered by a raster of equal tiles, and a list names the active ones. Inside them the result equals that of
+the dense convolution (stride 1, zero padding of half a kernel), which reads neighbours in inactive tiles too. Elsewhere
 nothing is computed. With m the indicator of the active voxels and W the kernel, y = m (W * x + b), so for a gradient g
 
     dx = W^T * (m g)        dW = sum over active voxels u of g(u) x(u + .)        db = sum over active voxels of g
@@ -39,8 +39,8 @@ def block_conv(
 
     Tile numbers run over (batch, \\*grid), last axis fastest, as in `medseg.ops.tiles.gather_tiles`; tiles at the far
     border may stick out of the map or lie outside of it. float16 and bfloat16 are accumulated in float32. Under
-    autocast x, weight and bias are cast to autocast's dtype, as for a convolution. The result does not depend on the
-    number of threads by a bit. Second derivatives are refused.
+    autocast x, weight and bias are cast to autocast's dtype, as for a convolution. The result is the same to
+    the last bit for every number of threads. Second derivatives raise an error.
 
     Args:
         x: ``[B, Ci, H, W]`` or ``[B, Ci, D, H, W]``, any strides; contiguous and channels-last are fast.
@@ -50,16 +50,16 @@ def block_conv(
         tile: side of a tile in voxels, one number or one per axis.
         zero_halo: read 0 instead of the neighbours outside a tile.
         packed: True gives the tiles, False the map.
-        grid: tiles per axis; None for as few as cover the map.
+        grid: tiles per axis; None for the smallest number that covers the map.
 
     Returns:
-        packed: ``[A, Co, *tile]``, rows of -1 and positions outside the map are 0; else the map ``[B, Co, *S]``, 0
-        outside the active tiles. Channels-last where x is.
+        With ``packed`` the tiles ``[A, Co, *tile]``, in which rows of -1 and positions outside the map are 0. Otherwise
+        the map ``[B, Co, *S]``, 0 outside the active tiles. Channels-last if x is.
 
     Raises:
         ValueError: for shapes or devices that do not fit.
         TypeError: for dtypes that do not fit.
-        RuntimeError: for a tile number out of range or named twice (on the CPU, where the list is looked at).
+        RuntimeError: for a tile number out of range or named twice (only on the CPU; on CUDA the list is not checked).
 
     Example:
         The last of four 2 x 2 tiles of a 4 x 4 map:
@@ -132,7 +132,7 @@ def _inside(x: Tensor, index: Tensor, tile: Sequence[int], grid: Sequence[int]) 
 
 
 def _as_x(t: Tensor, x: Tensor) -> Tensor:
-    """The memory format of x, in which the compiled op answers."""
+    """The tensor in the memory format of x, like the result of the compiled op."""
     if not channels_last(x):
         return t.contiguous()
     return t.contiguous(memory_format=torch.channels_last if t.ndim == 4 else torch.channels_last_3d)

@@ -41,8 +41,8 @@ def bspline_warp(
         spacing: voxels between control points along every axis, above 0.
         origin: voxel coordinate of the first control point along every axis.
         mode: ``"bilinear"`` (trilinear in 3-D) or ``"nearest"`` (halves go to the higher index).
-        padding_mode: outside of x, ``"border"`` repeats its edge and ``"constant"`` stands for ``fill``.
-        fill: value outside for ``"constant"``; for an integer x one that its dtype can hold.
+        padding_mode: outside of x, ``"border"`` repeats its edge and ``"constant"`` pads with ``fill``.
+        fill: value outside for ``"constant"``; for an integer x a value that its dtype can hold.
 
     Returns:
         Same shape and dtype as x, contiguous; differentiable with respect to x and control (``nearest``: x only).

@@ -1,4 +1,4 @@
-"""``medseg::geodesic_distance``: shortest ways through an image, where steps across intensity edges are long.
+"""``medseg::geodesic_distance``: shortest paths through an image in which steps across intensity edges are long.
 
 The image is a graph: a voxel has edges to its 8 (2-D) or 26 (3-D) neighbours, and the distance map holds for every
 voxel the length of the shortest path to a seed. With λ the weight of the intensities, ``|e|`` the length of a step and
@@ -8,7 +8,7 @@ voxel the length of the shortest path to a seed. With λ the weight of the inten
   form that the FastGeodis library computes;
 - ``harmonic``: ``|e| / ((1 - λ) + λ / (‖ΔI‖₂ + 1e-5))``, the form of the GeodisTK library (DeepIGeoS, 2019).
 
-The two give different maps, for a step across no edge as well. The norms run over the channels.
+The two costs give different maps, even where no edge is crossed. The norms run over the channels.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ def geodesic_distance(
 ) -> Tensor:
     """Computes the geodesic distance to every set of seeds.
 
-    A sweep goes over the planes along the first axis forwards and backwards, then along the second and the third, and
-    lowers every voxel by its neighbours in the plane before. ``sweeps=None`` repeats this until nothing changes: the
-    map is then that of Dijkstra's algorithm, in float arithmetic too, where a path's length is summed from its seed
-    on. A number of sweeps gives the raster approximation, which is an upper bound of the exact map; it is exact where
-    the paths turn seldom.
+    A sweep visits the planes along the first axis forwards and backwards, then along the second and the third, and
+    shortens the path to every voxel by way of its neighbours in the plane before. ``sweeps=None`` repeats this until
+    nothing changes. The map is then that of Dijkstra's algorithm, also in float arithmetic, where the length of a path
+    is summed from its seed. A number of sweeps gives the raster approximation. It is an upper bound of the exact map,
+    and it is exact where the paths change direction only a few times.
 
     Where no seed can be reached the map is ``limit``: everywhere if a set has no seed, and at NaN intensities, which
-    no path crosses. Nothing is differentiable. The result does not depend on the number of threads. On CUDA, the map
-    of ``sweeps=None`` makes the host wait after every sweep, to learn whether anything has changed.
+    no path crosses. The op has no gradient. The result does not depend on the number of threads. On CUDA,
+    ``sweeps=None`` waits for the device after every sweep, to find out whether anything has changed.
 
     Args:
         image: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, C >= 1; float16 and bfloat16 are computed in float32.
             The intensity scale sets the distances; normalise it.
         seeds: ``[B, K, *S]``, K sets of seeds per image; every value that is not 0 is a seed.
-        weight: λ of the intensities, 0 (length of the way) to 1 (intensities alone).
+        weight: λ, the weight of the intensities: from 0 (spatial length only) to 1 (intensities only).
         spacing: voxel side along each axis, such as mm. Default 1.
         cost: ``additive`` or ``harmonic``, see above.
         sweeps: sweeps over all axes, at least 1, or None for the exact map.
-        limit: distances are cut at this positive value.
+        limit: largest distance of the map, above 0; longer paths end here.
 
     Returns:
         ``[B, K, *S]`` in float32 (float64 for float64 images), contiguous.
@@ -98,7 +98,7 @@ def _check_shapes(image: Tensor, seeds: Tensor, steps: list[float]) -> None:
     if seeds.ndim != image.ndim or seeds.shape[0] != image.shape[0] or seeds.shape[2:] != image.shape[2:]:
         raise ValueError(
             f"geodesic_distance: seeds have shape {shape_text(seeds)}; expected [{image.shape[0]}, K, "
-            f"{', '.join(str(s) for s in image.shape[2:])}] as the image's"
+            f"{', '.join(str(s) for s in image.shape[2:])}] like the image"
         )
     if len(steps) != image.ndim - 2 or not all(s > 0 and math.isfinite(s) for s in steps):
         raise ValueError(f"geodesic_distance: spacing is {steps}; expected {image.ndim - 2} positive numbers")
@@ -147,7 +147,7 @@ def _sweep_axis(distance: Tensor, image: Tensor, axis: int, spacing: Sequence[fl
 
 
 def _way_on(way: Tensor, difference: Tensor, length: float, weight: float, cost: int) -> Tensor:
-    """Length of a path on to the next voxel."""
+    """Length of a path that goes on to the next voxel."""
     if cost == ADDITIVE:
         return way + length * (1 - weight) + weight * difference.abs().sum(1, keepdim=True)
     norm = difference.square().sum(1, keepdim=True).sqrt() + _EPSILON

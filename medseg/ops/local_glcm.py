@@ -4,10 +4,10 @@ A pair of voxels (p, p + offset) counts in a window if both lie in it, in the im
 symmetric and divided by its sum. Six features are functions of sums over pairs: no matrix is built for them, grey
 levels may be any numbers, and they are differentiable in the image. The other four (asm, energy, entropy,
 max_probability) need counts of pairs of whole levels, which change by the pairs that enter and leave as a window
-moves, so that their cost does not depend on the number of levels; they give no gradient. A window without a pair has
-the value 0; one of a constant grey level has correlation 1. The results do not depend on the number of threads. Those
-of CUDA differ from the CPU's by rounding alone; the counts are the same. On CUDA the counters of up to 221 levels lie
-in shared memory; more levels are slower.
+moves, so that their cost does not depend on the number of levels; they have no gradient. A window without a pair has
+the value 0, and a window of a constant grey level has correlation 1. The results do not depend on the number of
+threads. Results on CUDA differ from those on the CPU only by rounding; the counts are the same. On CUDA the counters of
+up to 221 levels fit into shared memory; more levels are slower.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def local_glcm(
         levels: number of grey levels, 2 to 1024.
         features: names from ``FEATURES``; the maps come in the order of ``FEATURES``.
         mask: bool ``[B, C, *S]`` or ``[B, 1, *S]``, the voxels that count; None for all.
-        mean: the mean over those offsets that have a pair in the window, instead of maps for every offset.
+        mean: True gives the mean over the offsets that have a pair in the window, False gives maps for every offset.
 
     Returns:
         ``[B, C * A * F, *S]``, channel before offset before feature (A = 1 with ``mean``); float32, or float64 for

@@ -1,12 +1,12 @@
 """``medseg::local_histogram``: around every voxel, the share of the voxels of a window that lie in each bin.
 
-A voxel counts where it lies in the image, in the mask and in ``low <= x <= high`` (NaN does not). Bins have the width
-``(high - low) / bins``; hard ones are half open, the last one closed, and soft ones share a voxel linearly between the
-two bins whose centres are nearest (within half a bin of the ends it belongs to the end bin). The shares of a window sum
-to 1, or are all 0 where it counts no voxel. The op slides sums of columns over the image, so that its cost does not
-depend on the window (on CUDA it grows with the window's last side); with hard bins the counts are whole numbers and
-exact. CPU and CUDA give the same maps, with soft bins for windows of up to 8191 voxels, and gradients that differ by
-rounding.
+A voxel counts if it lies in the image, in the mask and in ``low <= x <= high`` (NaN does not count). Bins have the
+width ``(high - low) / bins``. Hard bins are half open, except for the last one, which is closed. Soft bins share a
+voxel linearly between the two bins whose centres are nearest (within half a bin of the ends it belongs to the end bin).
+The shares of a window sum to 1, or are all 0 if no voxel of the window counts. The op slides sums of columns over the
+image, so that its cost does not depend on the window (on CUDA it grows with the window's last side). With hard bins the
+counts are whole numbers and exact. The CPU and CUDA give the same maps (with soft bins: for windows of up to 8191
+voxels); their gradients differ only by rounding.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def local_histogram(
         low: lower end of the bins.
         high: upper end, above ``low``.
         mask: bool ``[B, C, *S]`` or ``[B, 1, *S]``, the voxels that count; None for all.
-        soft: linear bins, differentiable in x; hard bins give no gradient.
+        soft: True for soft bins, which are differentiable in x; hard bins have no gradient.
 
     Returns:
         ``[B, C * bins, *S]``, the bins of the first channel first; float32, or float64 for float64 x.

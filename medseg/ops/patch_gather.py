@@ -1,4 +1,4 @@
-"""``medseg::patch_gather`` and ``medseg::patch_scatter``: patches moved by an index, each the other's gradient."""
+"""``medseg::patch_gather`` and ``medseg::patch_scatter``: patches moved by an index, each the gradient of the other."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def patch_gather(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> T
 
 
 def patch_scatter(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> Tensor:
-    """Puts patches at the places an index names; patches that meet at one place are added in ascending order.
+    """Puts patches at the places that an index gives; patches with the same place are added in ascending order.
 
     Args:
         x: ``[B, C, *S]`` of M patches in raster order, as for `patch_gather`; half precision is added in float32.
@@ -79,7 +79,7 @@ def patch_scatter(x: Tensor, index: Tensor, patch: int, grid: Sequence[int]) -> 
         grid: patches along every axis of the result.
 
     Returns:
-        ``[B, C, *(grid * patch)]``, contiguous, zero where no patch went; its gradient is `patch_gather`.
+        ``[B, C, *(grid * patch)]``, contiguous, zero at places without a patch; its gradient is `patch_gather`.
 
     Raises:
         ValueError: for shapes or devices that do not fit.

@@ -1,4 +1,4 @@
-"""``medseg::patch_select``: sparse downsampling, each output slot takes the patch it scores highest.
+"""``medseg::patch_select``: sparse downsampling; each output slot takes the patch of its highest score.
 
 With P the patches of a map as rows ``[N, d]``, H the keys, W the queries and S = H W^T the scores, slot m receives
 patch k*(m) = argmax_k S_km. Selection is a step function; its surrogate derivative is 0 at the maximum and ``slope``
@@ -44,12 +44,12 @@ def patch_select(
 
     The map is cut into N patches of side ``patch`` in raster order (last axis fastest); the output has M = N / 2^d
     slots in raster order on the halved grid, d the number of spatial axes. ``out`` at slot m is all channels of patch
-    number ``index[b, m]``. A tie goes to the lowest index, NaN scores win (see `score_argmax`). With "argmax" a patch
-    may fill several slots, with "unique" it fills one (see `medseg.ops.patch_select_slots`). One query for M slots is
-    one score per patch: the best M patches in raster order (`medseg.ops.patch_select_shared`). Selection runs in
-    float32 (float64 for float64 input) whatever the dtype of x, under autocast too.
+    number ``index[b, m]``. A tie goes to the lowest index, and NaN counts as the largest score (see `score_argmax`).
+    With "argmax" a patch may fill several slots, with "unique" it fills one (see `medseg.ops.patch_select_slots`). One
+    query for M slots is one score per patch: the best M patches in raster order (`medseg.ops.patch_select_shared`).
+    Selection runs in float32 (float64 for float64 input) for every dtype of x, also under autocast.
 
-    The gradient to keys and queries is a surrogate: "paper" is the one of this module's docstring, "softmax" weighs
+    The gradient to keys and queries is a surrogate: "paper" is the one of this module's docstring, "softmax" weights
     every patch by its softmax score, "none" gives no gradient to the scores. float16 and bfloat16 gradients are summed
     in float32. The compiled op gives the same bits for every number of threads, and on CUDA in every run.
 
@@ -112,7 +112,7 @@ ORDERS = ("slots", "raster")
 
 
 def check_options(op: str, assignment: str, order: str | None, surrogate: str, slope: float, tau: float) -> int:
-    """The number of the surrogate; raises ValueError for an option that does not exist."""
+    """The code of the surrogate; raises ValueError for an option that does not exist."""
     for name, value, allowed in (
         ("assignment", assignment, ASSIGNMENTS),
         ("order", order or "raster", ORDERS),

@@ -1,10 +1,10 @@
 """``medseg::patch_select_shared``: sparse downsampling by one score per patch, the best M of N patches in raster order.
 
 It is `patch_select` with one query for all slots and no patch used twice. With P the patches as rows, G_m the gradient
-of slot m, Gs = sum_m G_m and b_k = <Gs, P_k>, dP[k] is the G_m of the slot that shows k, and the scores s receive
+of slot m, Gs = sum_m G_m and b_k = <Gs, P_k>, dP[k] is the G_m of the slot that holds k, and the scores s receive
 
     softmax   ds_k = slope / tau * pi_k (b_k - sum_l pi_l b_l),   pi = softmax(s / tau)
-    paper     ds_k = slope * (b_k - [k shown by m] <G_m, sum_l P_l>)
+    paper     ds_k = slope * (b_k - [slot m holds k] <G_m, sum_l P_l>)
     none      0
 
 Both sum to zero over k. The cost is one pass over the map; no array of N * M entries is made.
@@ -36,8 +36,8 @@ def patch_select_shared(
 ) -> tuple[Tensor, Tensor]:
     """Halves a map by keeping the patches of the highest scores.
 
-    The M = N / 2^d best of the N patches (ties: lowest index; NaN above every number) are written in ascending order
-    to the M places of the halved map. Works in float32 (float64 for float64 input) whatever the dtype of x.
+    The M = N / 2^d best of the N patches (ties: lowest index; NaN counts as the largest score) are written in ascending
+    order to the M places of the halved map. Works in float32 (float64 for float64 input) for every dtype of x.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides, float16, bfloat16, float32 or float64.

@@ -1,9 +1,10 @@
 """``medseg::patch_select_slots``: `patch_select` with unique patches, raster order and the softmax surrogate.
 
-Unique: all pairs of a slot's query and one of its 32 best patches are walked in descending score (ties: lower slot,
-then lower patch); a pair whose slot and patch are both free is joined. Slots that are left take the patches that are
-left, both ascending. Raster: the chosen patches are shown in the order of their places in the map. The patch that a
-query was given is k* in its gradient. With a_mk = <G_m, P_k> and pi_m = softmax(S_m / tau) the softmax surrogate is
+Unique: all pairs of a slot's query and one of its 32 best patches are visited by descending score (ties: lower slot,
+then lower patch). If the slot and the patch of a pair are both free, the slot takes the patch. The remaining slots take
+the remaining patches, both in ascending order. Raster: the chosen patches are stored in the order of their places in
+the map. The patch that a query received is k* in its gradient. With a_mk = <G_m, P_k> and pi_m = softmax(S_m / tau) the
+softmax surrogate is
 
     dS_mk = slope / tau * pi_mk (a_mk - sum_l pi_ml a_ml)
 

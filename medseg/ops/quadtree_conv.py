@@ -5,9 +5,9 @@ With y_0 = x and z_r = act(norm(W_r * y + b_r)), where y is y_{r-1}, or x in mod
     replace         y_r = z_r on Omega_r, y_{r-1} elsewhere
     sum, parallel   y_r = y_{r-1} + z_r on Omega_r, y_{r-1} elsewhere
 
-This is a masked dense convolution in every round, at the cost of the active tiles. Values outside Omega_r are read
-where a kernel reaches over the border of a tile, never written. Statistics of a normalisation run over the active
-positions of the round alone.
+This is a masked dense convolution in every round, at the cost of the active tiles. A kernel that reaches over the
+border of a tile reads values outside Omega_r; they are never written. The statistics of a normalisation are taken over
+the active positions of the round only.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ def quadtree_conv(
     """Convolves a map in rounds, each round on its active tiles.
 
     Tiles have the side ``ceil(S / grid)`` along each axis and are numbered in raster order over batch and grid, last
-    axis fastest. Positions of border tiles outside of the map count for nothing. The convolution accumulates in
-    float32 (float64 for float64); under autocast a float32 map is taken in autocast's dtype, parameters stay as they
-    are. The forward value of the gate is not used: the lists decide. Its gradient is, for every tile of a round's list
-    or of ``explore``, the scalar product of the gradient at y_r with what the round changes (or would change) in the
-    tile; 0 for all other tiles. The compiled op gives the same bits for every number of threads.
+    axis fastest. Positions of border tiles outside of the map are ignored. The convolution accumulates in float32
+    (float64 for float64); under autocast a float32 map is cast to autocast's dtype, parameters keep their dtype. The
+    forward pass does not use the values of the gate: the lists decide. Its gradient is, for every tile of a round's
+    list or of ``explore``, the scalar product of the gradient at y_r with what the round changes (or would change) in
+    the tile; 0 for all other tiles. The compiled op gives the same bits for every number of threads.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, any strides; float32, float64, bfloat16 (float16 on CUDA).
         weight: ``[R, C, C, k, k]`` or ``[R, C, C, k, k, k]``, k 1, 3 or 5: one kernel a round, R at least 1.
         bias: ``[R, C]``, added to the convolution.
-        scale: ``[R, C]``, factor after the normalisation; only with one.
-        shift: ``[R, C]``, summand after the normalisation; only with one.
-        gate: ``[R, B * prod(grid)]``, what the gradient of the selection flows to.
+        scale: ``[R, C]``, factor after the normalisation; only with a norm.
+        shift: ``[R, C]``, summand after the normalisation; only with a norm.
+        gate: ``[R, B * prod(grid)]``, which receives the gradient of the selection.
         index: int32 ``[R, W]``, active tiles of each round without repetition, then -1.
         count: int32 ``[R]``, how many numbers of each row are valid.
         explore: int32 ``[R, E]``, rejected tiles that get a gate gradient as well, -1 for none.
         grid: tiles per axis.
-        rows: tiles to reserve memory for in each round, at least ``count``; read from count if not given, which
-            on CUDA waits for the device. While tracing: the width of index.
+        rows: tiles to reserve memory for in each round, at least ``count``. Default: ``count``, which on CUDA needs a
+            host synchronisation; while tracing, the width of ``index``.
         mode: ``replace``, ``sum`` or ``parallel``.
         activation: None, ``relu`` or ``leaky_relu``.
         slope: of the leaky ReLU, at least 0.
@@ -74,7 +74,7 @@ def quadtree_conv(
         eps: added to the variance.
 
     Returns:
-        ``(out, stats)``: out like x in shape, dtype and layout; stats ``[R, 1 or B, 2, C]`` mean and
+        ``(out, stats)``: out has the shape, dtype and layout of x; stats ``[R, 1 or B, 2, C]`` mean and
         1 / sqrt(variance + eps), float32 (float64 for float64), empty without a norm, without gradient.
 
     Raises:

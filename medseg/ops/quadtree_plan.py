@@ -5,7 +5,7 @@ than, or equal to, the round before. A *tile* is a block of the last round; its 
 tiles at the far border may stick out of the image, and blocks wholly outside of it are never active. In every round
 the candidates are the children of the blocks kept in the round before (in the first: all blocks); those whose score
 is above the limit are kept, at most ``keep[r]`` of them, the highest scores first. A tie goes to the lowest index;
-NaN stands above every number, so that a broken image shows.
+NaN counts as larger than every number, so that a broken image is noticed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def quadtree_plan(
       between the minimum and the maximum of the image; NaN if the image is not finite) of its voxels, for either
       ``reduce``.
 
-    The score is the maximum over the channels. Nothing is differentiable. On CUDA nothing is synchronised.
+    The score is the maximum over the channels. The op has no gradient. On CUDA it needs no host synchronisation.
 
     Args:
         x: guide ``[B, C, *S]`` with 2 or 3 spatial axes and C >= 1; float16 and bfloat16 are computed in float32.
@@ -112,7 +112,7 @@ def quadtree_select(
 
     Args:
         score: ``[B, sum of blocks]``, round after round in raster order; higher is kept first. Scores of blocks
-            outside the image are not looked at.
+            outside the image are ignored.
         size: spatial size of the image in voxels.
         grids: blocks along each axis, one row per round, coarse to fine.
         keep: blocks kept at most in each round, per sample.

@@ -18,7 +18,7 @@ def score_argmax(keys: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
 
     ``score[b, m] = max_k <keys[b, k], queries[m]>`` and ``index[b, m]`` is its k. A tie goes to the lowest index.
     NaN counts as larger than every number, as in ``torch.argmax``: the first NaN score wins and is returned, so that
-    a broken input is seen. The N x M scores are never stored. ``score`` is differentiable (only the winners receive
+    a broken input is noticed. The N x M scores are never stored. ``score`` is differentiable (only the winners receive
     a gradient), ``index`` is not.
 
     Args:

@@ -20,7 +20,7 @@ def tile_raster(
         op: name to put before an error.
         sizes: spatial size of the map.
         tile: side of a tile, one number for all axes or one per axis.
-        grid: tiles per axis; None or empty for as few as cover the map.
+        grid: tiles per axis; None or empty for the smallest number that covers the map.
 
     Returns:
         ``(tile, grid)``, one number per axis each.
@@ -47,7 +47,7 @@ def check_index(op: str, index: Tensor) -> None:
 
 
 def _check_numbers(op: str, index: Tensor, tiles: int) -> None:
-    """Raises if a number is no tile or named twice; on the CPU only, so that no device is waited for."""
+    """Raises for a number out of range or named twice. On the CPU only: CUDA would need a synchronisation."""
     check_index(op, index)
     if index.device.type != "cpu" or torch.compiler.is_compiling() or type(index) is not Tensor or len(index) == 0:
         return
@@ -90,7 +90,7 @@ def gather_tiles(x: Tensor, index: Tensor, tile: int | Sequence[int], grid: Sequ
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``.
         index: int32 ``[A]``, tile numbers in any order; -1 gives a row of zeros.
         tile: side of a tile in voxels, one number or one per axis.
-        grid: tiles per axis, where it is more than what covers the map.
+        grid: tiles per axis, if that is more than needed to cover the map.
 
     Returns:
         ``[A, C, *tile]``; positions outside the map are 0.
@@ -120,8 +120,8 @@ def scatter_tiles(
     Args:
         tiles: ``[A, C, *tile]``.
         index: int32 ``[A]``, the tile's number for every row, each at most once; rows of -1 are dropped.
-        base: map ``[B, C, *S]`` that shows where no tile lies, or a shape ``(B, C, *S)`` for zeros.
-        grid: tiles per axis, where it is more than what covers the map.
+        base: map ``[B, C, *S]`` whose values stay where there is no tile, or a shape ``(B, C, *S)`` for zeros.
+        grid: tiles per axis, if that is more than needed to cover the map.
 
     Returns:
         New map ``[B, C, *S]`` in the dtype of tiles.

@@ -1,4 +1,4 @@
-"""What a plan costs and what it reaches: active shares, multiply-adds, cover of a target."""
+"""What a plan costs and covers: active shares, multiply-adds, share of a target."""
 
 from __future__ import annotations
 

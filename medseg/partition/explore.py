@@ -1,4 +1,4 @@
-"""Rejected tiles that are computed all the same in training, so that an evaluator learns what it missed."""
+"""Rejected tiles that are computed in training as well, so that an evaluator learns from what it rejected."""
 
 from __future__ import annotations
 

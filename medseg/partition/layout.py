@@ -1,4 +1,4 @@
-"""Which grids of blocks the rounds of a partition have on an image: plain integers, the same for every sample."""
+"""The grids of blocks that the rounds of a partition have on an image: plain integers, the same for every sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BlockLayout(NamedTuple):
         size: spatial size of the image in voxels.
         root: root blocks along each axis (round 0).
         grids: blocks along each axis in rounds 1 to R.
-        keep: blocks kept at most in each round, per sample.
+        keep: largest number of blocks kept in each round, per sample.
         limit: lower limits of the score (exclusive), one per round; empty for none.
 
     Example:
@@ -52,7 +52,7 @@ class BlockLayout(NamedTuple):
         return tuple(math.prod(blocks_inside(self.size, g, self.grid)) for g in self.grids)
 
     def rows(self, batch: int) -> list[int]:
-        """Tiles that each round can have active at most in a batch: static, whatever the image holds."""
+        """Largest number of active tiles of each round in a batch. It does not depend on the image."""
         return [
             list_width(batch, self.grids, [k if r == q else 0 for q, k in enumerate(self.keep)])
             for r in range(len(self.grids))
@@ -64,7 +64,7 @@ def block_layout(size: Sequence[int], settings: PlanSettings) -> BlockLayout:
 
     Args:
         size: spatial size of the image in voxels.
-        settings: what the partition shall be.
+        settings: the settings of the partition.
 
     Raises:
         ValueError: if the settings do not fit the number of axes, or the image is smaller than the grid of tiles.
@@ -102,8 +102,8 @@ def split_axes(
     """Which axes each round splits.
 
     Every round splits every axis, except in 3-D with a given voxel spacing: there an axis is split in a round only if
-    the side of its blocks in mm is at least the largest side divided by sqrt(2). Blocks that start far from a cube
-    so come closer to one in every round, and stay within a factor sqrt(2) of it.
+    the side of its blocks in mm is at least the largest side divided by sqrt(2). Blocks whose
+    sides differ much become more similar in every round, until their sides differ by a factor of at most sqrt(2).
     """
     if spacing is None or len(size) < 3:
         return [(True,) * len(size)] * rounds

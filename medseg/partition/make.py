@@ -19,8 +19,8 @@ def make_plan(guide: Tensor, settings: PlanSettings, generator: torch.Generator 
     """The plan of a guide image.
 
     Args:
-        guide: ``[B, C, *S]``; a block varies as much as its most varying channel.
-        settings: what the partition shall be.
+        guide: ``[B, C, *S]``; the variation of a block is that of its most varying channel.
+        settings: the settings of the partition.
         generator: source of the random scores (``metric="random"``); default: torch's own.
 
     Raises:
@@ -40,7 +40,7 @@ def make_plan(guide: Tensor, settings: PlanSettings, generator: torch.Generator 
 def plan_and_scores(
     guide: Tensor, settings: PlanSettings, generator: torch.Generator | None = None
 ) -> tuple[BlockPlan, Tensor]:
-    """As `make_plan`, with the scores ``[B, sum of blocks]`` of all rounds, round after round in raster order.
+    """The plan of `make_plan`, and the scores ``[B, sum of blocks]`` of all rounds, round after round in raster order.
 
     Example:
         >>> import torch
@@ -66,7 +66,7 @@ def plan_from_scores(scores: Tensor, settings: PlanSettings, size: Sequence[int]
         scores: a map ``[B, C, *S]`` (a block takes the maximum, or with ``reduce="mean"`` the mean, of its voxels, and
             the maximum over the channels), or the scores of the blocks ``[B, sum of blocks]``, round after round in
             raster order.
-        settings: what the partition shall be; ``metric`` is not looked at.
+        settings: the settings of the partition; ``metric`` is ignored.
         size: spatial size of the image, needed for scores of blocks. For a map it defaults to the map's; a map may be
             coarser than the image (one value per cell) if its size is a multiple of the grid of tiles.
 
@@ -82,7 +82,7 @@ def plan_from_scores(scores: Tensor, settings: PlanSettings, size: Sequence[int]
         [[[[True, False], [False, True]]]]
     """
     if size is None and scores.ndim == 2:
-        raise ValueError("scores of blocks [B, blocks] do not tell the size of the image; give size")
+        raise ValueError("the size of the image does not follow from scores of blocks [B, blocks]; give size")
     layout = block_layout(scores.shape[2:] if size is None else size, settings)
     blocks = scores if scores.ndim == 2 else pool_blocks(scores, layout.grids, settings.reduce)
     return BlockPlan(*quadtree_select(blocks, layout.size, layout.grids, layout.keep, layout.limit))

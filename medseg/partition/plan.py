@@ -11,8 +11,9 @@ class BlockPlan(NamedTuple):
     """The active tiles of every round.
 
     A tile is a block of the last round. The grid of tiles is fixed; on a map of spatial size S a tile's side is
-    ``ceil(S / grid)`` along each axis, so one plan serves every map whose tiles cover the same ground. Tiles are
-    numbered in raster order over ``(batch, *grid)``, last axis fastest. Every round's set lies inside the one before.
+    ``ceil(S / grid)`` along each axis, so one plan fits every map whose tiles cover the same parts of the image. Tiles
+    are numbered in raster order over ``(batch, *grid)``, last axis fastest. Every round's set lies inside the one
+    before.
 
     Attributes:
         index: int32 ``[R, W]``, numbers of the active tiles of each round in ascending order, then -1.

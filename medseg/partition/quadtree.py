@@ -1,4 +1,4 @@
-"""Quadtree and Octree: a plan together with the image it was made for, to look at, count and plot."""
+"""Quadtree and Octree: a plan with the layout and settings behind it, to inspect, count and plot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Quadtree:
     Attributes:
         plan: the tensors that layers receive.
         layout: grids of all rounds.
-        settings: what was asked for.
+        settings: the settings that were given.
         scores: ``[B, sum of blocks]``, scores of all rounds' blocks, round after round in raster order; None if the
             tree was made from a map of scores.
 

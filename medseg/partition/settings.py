@@ -1,4 +1,4 @@
-"""What a partition shall be: rounds, budgets or thresholds, and how blocks are scored."""
+"""Settings of a partition: rounds, budgets or thresholds, and how blocks are scored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORES = (*METRICS, RANDOM)
 
 
 def default_budget(rounds: int) -> tuple[float, ...]:
-    """A half, a quarter, an eighth ...: half as many in every round.
+    """The shares 0.5, 0.25, 0.125, ...: every round keeps half the share of the round before.
 
     Example:
         >>> from medseg.partition import default_budget
@@ -32,14 +32,14 @@ class PlanSettings:
         rounds: number of rounds R, 1 to 8.
         root: root blocks along each axis, one number or one per axis; round 1 has twice as many. Default: as many as
             make the last round's blocks at least 8 voxels wide, at least 2. ``root=1`` starts from the whole image.
-        budget: share of a round's blocks that is kept at most, one per round, falling or equal; the number is
-            ``floor(share * blocks inside the image)``, at least 1, per sample. Default: 0.5, 0.25, 0.125, ... without
-            thresholds, no bound with them.
+        budget: largest share of a round's blocks that is kept, one number per round, none above the one before. The
+            number of blocks is ``floor(share * blocks inside the image)``, at least 1, per sample. Default: 0.5, 0.25,
+            0.125, ... without thresholds, no limit with thresholds.
         threshold: score above which a block is kept, one number or one per round. Together with a budget the budget
-            is an upper bound.
+            is an upper limit.
         metric: ``gradient``, ``variance``, ``range``, ``entropy`` (see `medseg.ops.quadtree_plan`) or ``random``.
         reduce: how a block's score comes from its cells (gradient) or from a map of given scores: ``max`` or ``mean``.
-        spacing: side of a voxel along each axis in mm. The gradient is per mm then, and in 3-D an axis is split only
+        spacing: side of a voxel along each axis in mm. The gradient is then per mm, and in 3-D an axis is split only
             while its blocks are among the longest in mm.
 
     Raises:
@@ -106,5 +106,7 @@ class PlanSettings:
         if any(not 0 < b <= 1 for b in values):
             raise ValueError(f"budget is {values}; expected shares above 0, up to 1")
         if any(b > a for a, b in itertools.pairwise(values)):
-            raise ValueError(f"budget is {values}: it grows, but every round lies inside the one before; let it fall")
+            raise ValueError(
+                f"budget is {values}: it grows; expected shares that stay equal or fall from round to round"
+            )
         return values

@@ -207,7 +207,7 @@ def test_registration_export_and_compile(compiled: None) -> None:
     ("change", "message"),
     [
         ({"image": torch.zeros(4, 5)}, "image has shape [4, 5]; expected [B, C, H, W] or [B, C, D, H, W], none empty"),
-        ({"seeds": torch.zeros(1, 1, 4, 6)}, "seeds have shape [1, 1, 4, 6]; expected [1, K, 4, 5] as the image's"),
+        ({"seeds": torch.zeros(1, 1, 4, 6)}, "seeds have shape [1, 1, 4, 6]; expected [1, K, 4, 5] like the image"),
         ({"spacing": [1, 0]}, "spacing is [1.0, 0.0]; expected 2 positive numbers"),
         ({"weight": 1.5}, "weight is 1.5; expected 0 to 1"),
         ({"cost": "sum"}, "cost is 'sum'; expected one of additive, harmonic"),
