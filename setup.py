@@ -106,7 +106,7 @@ def tell(what: str, error: Exception) -> None:
 
 
 class BuildOps(cpp_extension.BuildExtension):
-    """Compiles .cu files with the toolkit that was found, and lets an optional build fail without harm."""
+    """Compiles .cu files with the toolkit that was found. An optional build may fail: medseg is then installed without it."""
 
     def build_extensions(self) -> None:
         try:
@@ -128,7 +128,7 @@ class BuildOps(cpp_extension.BuildExtension):
             tell(f"{ext.name} is", error)
 
     def compile_cuda(self) -> list[str]:
-        """Object files of the launchers, compiled side by side."""
+        """Compiles the launchers in parallel and returns their object files."""
         root = toolkit_root()
         if root is None:
             raise RuntimeError("no CUDA toolkit with nvcc and cuda_runtime.h; set CUDA_HOME")

@@ -61,7 +61,7 @@ def emulate(
 
 
 def problem(case: WarpCase, dtype: torch.dtype, nearest: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, control points and gradient. Control points of ``nearest`` are constant: no float32 tie is near."""
+    """Image, control points and gradient. For ``nearest`` control points are constant: no position is near a tie."""
     generator = torch.Generator().manual_seed(sum(case.shape))
     x, grad = (torch.randn(case.shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
     control = 2 * torch.randn(1 if case.shared else case.shape[0], len(case.grid), *case.grid, generator=generator)

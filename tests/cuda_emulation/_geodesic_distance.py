@@ -35,7 +35,7 @@ LIMIT = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 def problem(case: GeodesicCase, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """An image with a voxel that is no number, and seeds."""
+    """An image with one NaN voxel, and seeds."""
     generator = torch.Generator().manual_seed(sum(case.shape))
     image = torch.randn(case.shape, generator=generator, dtype=torch.float64).to(dtype)
     image.flatten(2)[:, 0, 8] = torch.nan

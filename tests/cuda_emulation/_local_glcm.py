@@ -46,7 +46,7 @@ LIMIT = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 def problem(case: GlcmCase, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Grey levels, some beyond both ends and one that is no number; a mask; a gradient."""
+    """Grey levels, some beyond both ends and one of them NaN; a mask; a gradient."""
     generator = torch.Generator().manual_seed(sum(case.shape))
     x = torch.rand(case.shape, generator=generator, dtype=torch.float64) * (case.levels + 1) - 1
     x = (x.round() if case.whole else x).to(dtype)

@@ -35,7 +35,7 @@ RANGE = (0.0, 10.0)
 
 
 def problem(case: HistogramCase, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Values beyond both ends of the range, on edges of bins and no numbers; a mask; a gradient."""
+    """Values beyond both ends of the range, on edges of bins and NaN; a mask; a gradient."""
     generator = torch.Generator().manual_seed(sum(case.shape))
     x = (torch.rand(case.shape, generator=generator, dtype=torch.float64) * 13 - 1.5).to(dtype)
     x.flatten()[::5] = x.flatten()[::5].round()

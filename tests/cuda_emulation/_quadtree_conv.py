@@ -17,8 +17,8 @@ from tests.cuda_emulation._block_conv import SUFFIX
 from tests.cuda_emulation._emulation import Emulation, error, longs, pointer
 
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 1.5e-2}
-# In bfloat16 a norm moves values across the kink of an activation, where gradients are wholly different ones. The
-# same cases run without an activation too, where the narrow limit holds.
+# In bfloat16 a norm moves values across the kink of an activation, and the gradients there differ completely. The
+# same cases also run without an activation, where the narrow limit holds.
 KINKED_LIMIT = 1e-1
 
 
@@ -213,5 +213,5 @@ def compare(emulation: Emulation, case: Case, dtype: torch.dtype) -> dict[str, f
         if want is not None and found is not None:
             errors[name] = measure(found, want)
     if case.norm and dtype == torch.bfloat16:
-        errors.pop("dbias", None)  # 0 but for what rounding leaves: a norm takes a bias away
+        errors.pop("dbias", None)  # 0 except for rounding: a norm removes a bias
     return errors

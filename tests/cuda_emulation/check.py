@@ -60,7 +60,8 @@ def check_link(_: Path) -> str:
     path = toolchain.ROOT / "medseg" / "_C_cuda.abi3.so"
     if not path.exists():
         raise RuntimeError(f"{path.name} is not built; run pip install --no-build-isolation -e .")
-    sources = [p for p in (toolchain.ROOT / "medseg/csrc").rglob("*") if p.suffix in (".cu", ".cuh")]
+    folders = [toolchain.ROOT / "medseg/csrc/common", toolchain.CUDA_SOURCES]
+    sources = [p for folder in folders for p in folder.iterdir()]
     if path.stat().st_mtime < max(p.stat().st_mtime for p in sources):
         raise RuntimeError(f"{path.name} is older than its sources; rebuild it")
     try:

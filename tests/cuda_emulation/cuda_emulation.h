@@ -1,10 +1,10 @@
 // Test only: lets g++ compile the unchanged CUDA kernels and run them without a GPU.
 //
-// A block runs as fibers on one core, in forward, reversed or random order between barriers, so that a result that depends
-// on the order shows. ThreadSanitizer takes each fiber for a thread and reports missing barriers. With -DEMU_THREADS every CUDA
-// thread is a real thread: AddressSanitizer, which guards their stacks, then sees accesses out of bounds. Only what the kernels
-// use is here: indices, static and dynamic shared memory, barriers of blocks and warps; exchange within a warp, 16-bit types and
-// matrix fragments have headers of their own.
+// A block runs as fibers on one core, in forward, reversed or random order between barriers. A result that depends on the order
+// then differs between the orders. ThreadSanitizer treats each fiber as a thread and reports missing barriers. With
+// -DEMU_THREADS every CUDA thread is a real thread, so that AddressSanitizer, which guards the stacks of threads, finds
+// accesses out of bounds. Only what the kernels use is emulated: indices, static and dynamic shared memory, barriers of blocks
+// and warps. Exchange within a warp, 16-bit types and matrix fragments have their own headers.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -57,13 +57,13 @@ inline std::mt19937 generator{1};
   std::abort();
 }
 
-// What a vector load or a matrix fragment may point to.
+// Stops the program if a vector load or a matrix fragment is not aligned.
 inline void check_alignment(const void* pointer, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(pointer) % bytes != 0) fail("an address is not aligned as its access demands");
 }
 
-// Dynamic shared memory: an allocation of just the size asked for, so that a sanitizer guards its end. Every block finds
-// 0xff bytes in it, NaN as a float: what is read before it was written shows.
+// Dynamic shared memory: an allocation of exactly the requested size, so that a sanitizer guards its end. For every block it
+// starts with 0xff bytes (NaN as a float), so that a read before the first write changes the result.
 struct SharedMemory {
   static constexpr std::align_val_t kAlignment{128};
   char* bytes;

@@ -1,4 +1,4 @@
-// Test only: what the files emulated_*.cpp share. Each puts the kernel sequences of one op behind C functions; they are built
+// Test only: what the files emulated_*.cpp share. Each file gives the kernel sequences of one op C functions. The files are built
 // as one library for Python, or with -DEMULATION_MAIN as one program for the sanitizers.
 #pragma once
 #include <map>
@@ -10,7 +10,7 @@
 
 namespace medseg_emulation {
 
-// Fresh memory holds 0xff bytes: NaN as a float, -1 as an index. What is used before it is written shows.
+// Fresh memory holds 0xff bytes (NaN as a float, -1 as an index), so that a read before the first write changes the result.
 struct Memory {
   std::vector<std::unique_ptr<char[]>> held;
 

@@ -1,5 +1,5 @@
-// Test only, part of cuda_emulation.h: a block as fibers on one core, in an order of the test's choice; ThreadSanitizer takes
-// each for a thread.
+// Test only, part of cuda_emulation.h: a block as fibers on one core, in the order that a test chooses. ThreadSanitizer treats
+// each fiber as a thread.
 #pragma once
 #include <ucontext.h>
 
@@ -27,8 +27,8 @@ inline ucontext_t scheduler;
 inline Sequence scheduler_sequence;
 inline std::function<void()>* body = nullptr;
 
-// Places where an order begins: launch and end of a block; barriers of the block and of each warp, two of each in turn, as a
-// thread may come to the next barrier while others still leave this one.
+// Objects that define an order for ThreadSanitizer: launch and end of a block, barriers of the block and of each warp. There
+// are two of each barrier, used in turn, because a thread may reach the next barrier while others still leave this one.
 inline int64_t launched, ended, block_places[2], warp_places[32][2];
 
 inline void leave_to_scheduler(Wait kind, int line) {
@@ -65,7 +65,7 @@ inline void fiber_main() {
   }
 }
 
-// Lets fibers [first, last) go on if all that have not left the kernel stand at one barrier of this kind.
+// Lets fibers [first, last) continue if all that have not left the kernel wait at one barrier of this kind.
 inline bool release(std::vector<Fiber>& fibers, size_t first, size_t last, Wait kind) {
   int line = 0;
   for (size_t i = first; i < last; ++i) {
@@ -78,7 +78,7 @@ inline bool release(std::vector<Fiber>& fibers, size_t first, size_t last, Wait 
   return line != 0;
 }
 
-// True as long as a thread can go on. Warps are released first; a block that neither moves nor ends is divergent.
+// True as long as a thread can continue. Warps are released first; a block that can neither continue nor end is divergent.
 inline bool release_barriers(std::vector<Fiber>& fibers) {
   bool moved = false;
   for (size_t first = 0; first < fibers.size(); first += kWarp)
@@ -124,7 +124,7 @@ inline void run_block(std::vector<Fiber>& fibers) {
   comes_after(&ended);
 }
 
-// The same for all launches of a size: they shall not have to touch new stacks. A fiber never ends, so none is ever freed.
+// The same fibers for all launches of a size, so that launches do not touch new stacks. A fiber never ends, so none is freed.
 inline std::vector<Fiber>& fibers_of_block(unsigned size) {
   static auto& pools = *new std::map<unsigned, std::vector<Fiber>>;
   std::vector<Fiber>& fibers = pools[size];
@@ -137,7 +137,7 @@ void run_grid(dim3 grid, dim3 block, const Kernel& kernel) {
   std::function<void()> call = kernel;
   body = &call;
   {
-    const Unobserved unobserved;  // fibers read it on their way out, which no order keeps from the next launch
+    const Unobserved unobserved;  // fibers that end read it, and no order separates that from the next launch
     scheduler_sequence = own_sequence();
   }
   std::vector<Fiber>& fibers = fibers_of_block(block.x * block.y * block.z);

@@ -1,7 +1,8 @@
 // Test only: nvcuda::wmma with 16x16x16 fragments of 16-bit floats and float32 sums.
 //
-// Which lane holds what is hidden in CUDA too. Here lane l of a warp owns row l / 2 and the eight columns from 8 (l % 2) of a
-// sum, and keeps what these need of the factors. Nothing synchronises the lanes, so that a kernel's own barriers are tested.
+// CUDA does not define which lane holds which element. Here lane l of a warp owns row l / 2 and the eight columns from
+// 8 (l % 2) of a sum, and keeps the elements of the factors that these need. The lanes are not synchronised, so that the barriers of a
+// kernel itself are tested.
 #pragma once
 #include "cuda_emulation.h"
 

@@ -1,6 +1,6 @@
-// Test only, part of cuda_emulation.h: tells ThreadSanitizer that every fiber is a thread of its own, and what comes before
-// what: a block's launch before its threads, a barrier's arrivals before its departures, the threads before the block's end.
-// It then reports what only the order of the fibers kept apart. Without ThreadSanitizer all of this is empty.
+// Test only, part of cuda_emulation.h: tells ThreadSanitizer that every fiber is a separate thread, and the order of events: the
+// launch of a block comes before its threads, the arrivals at a barrier before the departures, the threads before the end of the
+// block. ThreadSanitizer then reports accesses that only the order of the fibers kept apart. Without it all of this is empty.
 #pragma once
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
@@ -22,7 +22,7 @@ inline void switch_to(Sequence sequence) { __tsan_switch_to_fiber(sequence, __ts
 inline void comes_before(void* place) { __tsan_release(place); }
 inline void comes_after(void* place) { __tsan_acquire(place); }
 
-// The scheduler's own accesses are none of the kernel's.
+// Hides accesses of the scheduler, which are not part of the kernel.
 struct Unobserved {
   Unobserved() {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);

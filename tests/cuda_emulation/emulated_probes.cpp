@@ -24,7 +24,7 @@ __global__ void positive_lanes_kernel(const float* x, unsigned* votes) {
   if (threadIdx.x % 32 == 0) votes[i / 32] = lanes;
 }
 
-// Each block turns its piece round through dynamic shared memory.
+// Each block reverses its piece by way of dynamic shared memory.
 __global__ void reverse_kernel(const float* x, float* out) {
   MS_DYNAMIC_SHARED(memory);
   float* held = reinterpret_cast<float*>(memory);

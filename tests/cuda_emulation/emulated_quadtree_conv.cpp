@@ -7,8 +7,8 @@ namespace {
 using namespace medseg;
 using medseg_emulation::Memory;
 
-// What one call is told, as Python lays it out. numbers: batch, size 3, tile 3, grid 3, kernel 3, channels, rounds, width,
-// explore width, mode, activation, norm, signs. Null pointers for what is not there.
+// The arguments of one call, in the layout of Python. numbers: batch, size 3, tile 3, grid 3, kernel 3, channels, rounds, width,
+// explore width, mode, activation, norm, signs. Absent tensors are null.
 template <class T>
 struct Call {
   const int64_t *numbers, *rows, *x_strides;

@@ -10,7 +10,7 @@ struct alignas(16) float4 {
 
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 
-// Never contracted: the emulation is compiled without instructions that round once for two operations.
+// Not contracted: the emulation is compiled without instructions that round once for two operations.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }

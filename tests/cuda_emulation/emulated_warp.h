@@ -1,5 +1,5 @@
-// Test only, part of cuda_emulation.h: exchange between the lanes of a warp. A lane that has left the kernel, or that the
-// mask leaves out, has nothing to give: reading it stops the program.
+// Test only, part of cuda_emulation.h: exchange between the lanes of a warp. Reading a lane that has left the kernel, or that
+// is not in the mask, stops the program.
 #pragma once
 
 namespace medseg_emulation {
@@ -11,7 +11,7 @@ struct Slot {
 
 inline Slot exchange[1024];  // one for every thread of a block
 
-// What every lane of this thread's warp gave; the lanes come together before and after.
+// Reads the values of the lanes of this thread's warp; the lanes wait for each other before and after.
 template <class T, class Read>
 auto exchanged(unsigned mask, T value, int line, const Read& read) {
   static_assert(sizeof(T) <= 8);

@@ -1,4 +1,4 @@
-// A block sum that lacks its first barrier: the emulation must notice.
+// A block sum without its first barrier: the emulation must notice this.
 #pragma once
 
 __global__ void __launch_bounds__(256) planted_bug_kernel(const float* x, float* out) {

@@ -1,4 +1,4 @@
-"""The CUDA kernels without a GPU: emulated in three orders, under sanitizers, and held to register ceilings."""
+"""The CUDA kernels without a GPU: emulated in three orders, under sanitizers, and compared with register ceilings."""
 
 from __future__ import annotations
 

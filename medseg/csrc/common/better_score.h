@@ -1,5 +1,5 @@
-// The order of scores: larger wins, a tie goes to the lower index, and NaN stands above every number (as in torch.argmax),
-// so that a broken score shows in the result instead of being passed over.
+// The order of scores: the larger one wins, a tie goes to the lower index, and NaN counts as larger than every number (as in
+// torch.argmax), so that a broken score is seen in the result and not ignored.
 #pragma once
 #include "host_device.h"
 

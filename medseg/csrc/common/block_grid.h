@@ -47,7 +47,7 @@ MS_HD int64_t tile_neighbour(const BlockGrid& g, int64_t number, int64_t dz, int
 }
 
 // Tiles that write a halo of `halo` voxels around themselves do not meet when they have the same colour: along each axis
-// they are `colour_period` tiles apart (2 where the halo is at most half a tile, 1 without a halo).
+// they are `colour_period` tiles apart (2 if the halo is at most half a tile, 1 without a halo).
 MS_HD int64_t colour_period(int64_t tile, int64_t halo) { return (tile + 2 * halo + tile - 1) / tile; }
 
 MS_HD int64_t colour_count(const BlockGrid& g, const int64_t halo[3]) {

@@ -12,7 +12,7 @@ struct BlockProblem {
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
-// The raster of tiles over a map of x's size. An empty `grid` means as few tiles as cover the map.
+// The raster of tiles over a map of x's size. An empty `grid` means the smallest number of tiles that covers the map.
 inline BlockGrid block_grid(const char* op, const Tensor& x, const std::vector<int64_t>& tile,
                             const std::vector<int64_t>& grid) {
   require_map(op, x);
@@ -70,7 +70,7 @@ inline void check_block_gradient(const char* op, const Tensor& grad, const Tenso
   require(full_shape(grad) == block_shape(p, tiles, packed), op, "grad must have the shape of the output");
 }
 
-// Whether the channel is x's innermost axis: then maps and tiles made from x are channels-last too.
+// Whether the channel is the innermost axis of x. Maps and tiles made from such an x are channels-last too.
 inline bool is_channels_last(const Tensor& x) { return x.size(1) > 1 && x.stride(1) == 1; }
 
 inline Tensor empty_map(const Tensor& like, const std::vector<int64_t>& shape, ScalarType type, bool channels_last) {

@@ -23,7 +23,8 @@ struct GeodesicGrid {
   int64_t axis[3];                      // of planes, rows and voxels, for their spacing
 };
 
-// Lengths of the nine steps from the plane before, over (row, voxel) offsets; with the additive cost times 1 - weight.
+// Lengths of the nine steps from the plane before, by (row, voxel) offset. For the additive cost they include the factor
+// 1 - weight.
 template <class T>
 void geodesic_steps(const GeodesicChoice& c, const GeodesicGrid& g, T* step) {
   for (int64_t row = 0; row < 3; ++row)

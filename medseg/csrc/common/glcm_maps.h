@@ -1,5 +1,5 @@
-// One call of local_glcm: its windows, offsets and features, and the layout of the maps that it returns. Plain C++, for the CPU op
-// and the CUDA kernels.
+// One call of local_glcm: its windows, offsets and features, and the layout of the maps that it returns. Plain C++, for the CPU
+// op and the CUDA kernels.
 #pragma once
 #include <cstdint>
 #include <initializer_list>

@@ -4,7 +4,7 @@
 
 namespace medseg {
 
-// With d = a - b and t = a + b of a pair (a, b): how many, |d|, d^2, 1 / (1 + d^2), and the powers of t.
+// With d = a - b and t = a + b of a pair (a, b): the number of pairs, |d|, d^2, 1 / (1 + d^2), and the powers of t.
 enum PairSum { kPairs, kAbsolute, kSquare, kInverse, kT1, kT2, kT3, kT4, kPairSums };
 
 enum LinearFeature { kContrast, kDissimilarity, kHomogeneity, kCorrelation, kShade, kProminence, kLinearFeatures };

@@ -1,5 +1,5 @@
-// A record of what ran last, per op, so that a test can prove that compiled code ran. Header only: each shared object
-// (CPU, CUDA) keeps its own record with a time stamp, and Python takes the newer one.
+// A record of what ran last for each op, so that a test can prove that compiled code ran. Each shared object (CPU, CUDA) keeps
+// its own record with a time stamp, and Python takes the newer one.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -46,7 +46,7 @@ inline BackendRecord* backend_record(const char* op) {
   return nullptr;
 }
 
-// `backend` must live for ever (a literal).
+// `backend` must stay valid until the process ends (a literal).
 inline void note_backend(const char* op, const char* backend) {
   BackendRecord* r = backend_record(op);
   r->backend = backend;

@@ -1,4 +1,4 @@
-// What a block keeps of its voxels so that the variation of larger blocks follows from it, and how two blocks are merged.
+// The summary of a block from which the variation of larger blocks follows, and how the summaries of two blocks are merged.
 #pragma once
 #include "codes.h"
 #include "host_device.h"

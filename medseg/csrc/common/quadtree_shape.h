@@ -67,7 +67,7 @@ MS_HD void cell_range(const QuadtreeShape& s, int axis, int64_t t, int64_t k, in
   *end = last;
 }
 
-// For metrics that look at whole tiles.
+// The same shape for metrics that use whole tiles instead of cells.
 MS_HD QuadtreeShape without_cells(QuadtreeShape s) {
   for (int a = 0; a < 3; ++a) {
     s.cell[a] = s.tile[a];

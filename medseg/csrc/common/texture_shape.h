@@ -37,7 +37,7 @@ struct Bins {
 // Shares of soft bins are rounded to this, so that their sums are exact and a bin that empties is exactly empty.
 constexpr double kShareUnit = 1099511627776.0;  // 2^40
 
-// c ln c is summed in this unit: sums of whole numbers come back exactly when pairs leave.
+// c ln c is summed as whole numbers in this unit, so that adding a pair and removing it again gives exactly the same sum.
 constexpr double kEntropyUnit = 1099511627776.0;  // 2^40
 
 }  // namespace medseg

@@ -19,8 +19,8 @@ struct AxisPlace {
   int32_t low;      // voxel at or before the position
   int32_t step;     // to the next voxel: 1, or 0 at an axis of one voxel
   T fraction;       // of the way to the next voxel
-  T inside;         // 1 where the position moves the value, 0 where it is clamped to the border
-  T mask, dmask;    // share of the image against the fill value outside, and its derivative
+  T inside;         // 1 where the value depends on the position, 0 where the position is clamped to the border
+  T mask, dmask;    // share of the image in the mix with the fill value, and its derivative
 };
 
 // `position` in voxels on an axis of `size`; NaN counts as 0.
@@ -42,7 +42,7 @@ MS_HD AxisPlace<T> place_on_axis(T position, int32_t size, bool border) {
   return a;
 }
 
-// Nearest voxel, halves upwards; -1 outside of the image unless the border continues.
+// Nearest voxel, halves go up; -1 outside of the image unless the border is repeated.
 template <class T>
 MS_HD int32_t nearest_on_axis(T position, int32_t size, bool border) {
   const T shifted = position + (T)0.5, last = (T)(size - 1);

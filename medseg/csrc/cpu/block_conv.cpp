@@ -1,4 +1,4 @@
-// medseg::block_conv on the CPU, forward: one tile after the other, results packed or written into a map of zeros.
+// medseg::block_conv on the CPU, forward: each tile on its own, with packed results or results in a map of zeros.
 #include "block_conv.h"
 
 #include "../common/last_backend.h"

@@ -1,4 +1,4 @@
-// What forward and backward of medseg::block_conv share on the CPU.
+// What the forward and the backward pass of medseg::block_conv share on the CPU.
 #pragma once
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
@@ -14,8 +14,8 @@
 
 namespace medseg::cpu {
 
-// Entries of the list that name a tile (not -1), with their positions in it. Throws for a number that is out of range or
-// named twice: both would write where another tile writes.
+// Entries of the list that name a tile (not -1), with their positions in the list. Throws for a number that is out of range or
+// named twice.
 struct TileList {
   std::vector<int64_t> position, number;
 };
@@ -51,7 +51,7 @@ inline Window tile_window(const BlockProblem& p, int64_t number, bool with_halo)
 
 inline bool outside(const TileBox& box) { return box.extent[0] == 0 || box.extent[1] == 0 || box.extent[2] == 0; }
 
-// The input of one tile: read in place where the pixels lie as the kernels need them, else copied with its halo.
+// The input of one tile: read in place if its pixels lie in memory as the kernels need them, otherwise copied with its halo.
 template <class S, class T>
 Pixels<const T> tile_input(const ConvTable<T>& table, const BlockProblem& p, const MapView<const S>& x, int64_t number,
                            bool zero_halo, std::vector<T>& scratch, std::vector<T>& spare) {

@@ -1,9 +1,9 @@
 // medseg::block_conv on the CPU, backward.
 //
 // Data gradient: every tile spreads its gradient into a padded scratch window, which is added to the map. Tiles of one
-// colour do not meet, colours follow each other: no atomics, and every sum is made in the same order for any number of
-// threads. Weight and bias gradient: the list is cut into chunks that depend on the problem alone; every chunk sums on its
-// own and the chunks are added in order.
+// colour do not overlap, and one colour follows the other. So there are no atomics, and every sum has the same order for any
+// number of threads. Weight and bias gradient: the list is cut into chunks that depend only on the problem; every chunk has its
+// own sums, and the chunks are added in order.
 #include <memory>
 #include <optional>
 
@@ -18,10 +18,10 @@ struct Backward {
   const BlockProblem& problem;
   const TileList& list;
   bool zero_halo, packed;
-  bool fresh = false;  // the pages of dx are still to be faulted in
+  bool fresh = false;  // no page of dx has been touched yet
 };
 
-// The gradient of a tile's voxels inside the map, `line` values a pixel; read in place where they lie like that.
+// The gradient of a tile's voxels inside the map, `line` values a pixel; read in place if it lies in memory like that.
 template <class S, class T>
 Pixels<const T> tile_gradient(const ConvTable<T>& table, const Backward& b, const MapView<const S>& grad, int64_t i,
                               int64_t line, std::vector<T>& scratch, std::vector<T>& spare) {
@@ -57,7 +57,7 @@ void spread_tile(const Backward& b, const ConvTable<T>& table, const PanelMatrix
   const Pixels<T> spread = dense_pixels(scratch[1].data(), w.extent, weights.width);
   spread_window(table, weights, p.kernel, p.out, g, box.extent, spread);
   Pixels<const T> part{spread.data, spread.plane, spread.row, spread.line};
-  if (b.zero_halo) {  // the halo was no input
+  if (b.zero_halo) {  // the forward pass did not read the halo
     part.data += p.halo[0] * spread.plane + p.halo[1] * spread.row + p.halo[2] * spread.line;
     for (int axis = 0; axis < 3; ++axis) {
       w.start[axis] = box.start[axis];

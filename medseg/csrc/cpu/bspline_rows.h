@@ -1,12 +1,13 @@
-// Displacements of one output row after another: control points are contracted along z per plane, along y per row, and along
-// x by the vector kernels.
+// Displacements, one output row after the other: control points are contracted along z for each plane, along y for each row,
+// and along x by the vector kernels.
 #pragma once
 #include "../common/warp_inputs.h"
 #include "kernel_tables.h"
 
 namespace medseg::cpu {
 
-// First of the four control points of a voxel, before the edge repeats, and the weights: w[j * size + voxel].
+// The first of the four control points of a voxel (it may lie outside of the grid, where the edge is repeated), and the weights:
+// w[j * size + voxel].
 struct AxisWeights {
   std::vector<int32_t> first;
   std::vector<double> weight;

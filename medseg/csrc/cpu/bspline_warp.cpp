@@ -8,7 +8,7 @@ namespace {
 
 using Floats = std::vector<double>;
 
-// Calls row(displacement of the row, b, z, y) for every output row, each thread with one walker of its own.
+// Calls row(walker, begin, end, rows of a sample) for stretches of output rows; every thread has its own walker.
 template <class T, class Row>
 void for_rows(const WarpPlan<T>& plan, const T* control, const Row& row) {
   const WarpShape& s = plan.s;

@@ -1,5 +1,5 @@
-// Gradient of medseg::bspline_warp on the CPU: of the image per channel, of the control points per plane. Both are summed in
-// an order that does not depend on the number of threads.
+// Gradient of medseg::bspline_warp on the CPU: that of the image channel by channel, that of the control points plane by plane.
+// The order of the sums does not depend on the number of threads.
 #include "../common/last_backend.h"
 #include "bspline_rows.h"
 #include "op_helpers.h"

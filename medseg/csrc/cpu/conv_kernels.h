@@ -1,6 +1,6 @@
-// The convolution kernels behind the CPU ops, one table per instruction set. Plain functions and plain data, for the
-// reason given in kernel_table.h. Pixels are channels-last: a run of kx taps in a row of pixels is one "tap" of
-// K = kx * channels contiguous values, so a kernel of kz * ky * kx needs kz * ky tap pointers and no gather.
+// The convolution kernels of block_conv and quadtree_conv, one table for each instruction set (see isa.h). Pixels are
+// channels-last: a run of kx taps in a row of pixels is one "tap" of K = kx * channels contiguous values, so a kernel of kz *
+// ky * kx needs kz * ky tap pointers and no gather.
 #pragma once
 #include <cstdint>
 

@@ -7,7 +7,7 @@
 namespace medseg::cpu {
 namespace {
 
-// Below this many voxels in a plane the threads share out the volumes, above it the rows of every plane.
+// Below this number of voxels in a plane the threads work on different volumes, above it on different rows of each plane.
 constexpr int64_t kSmallPlane = 16384;
 
 template <class T>

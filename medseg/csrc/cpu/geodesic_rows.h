@@ -1,5 +1,4 @@
-// The loop over one image row behind geodesic_distance, one table per instruction set. Plain functions and plain data,
-// for the reason given in kernel_table.h.
+// The loop over one image row of geodesic_distance, one table for each instruction set (see isa.h).
 #pragma once
 #include <cstdint>
 
@@ -21,7 +20,7 @@ struct GeodesicRow {
 
 template <class T>
 struct GeodesicTable {
-  bool (*relax)(const GeodesicRow<T>& row);  // whether any distance fell
+  bool (*relax)(const GeodesicRow<T>& row);  // returns whether any distance became smaller
   const char* name;
 };
 

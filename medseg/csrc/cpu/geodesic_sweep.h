@@ -12,7 +12,7 @@ namespace medseg::cpu {
 // A row of `n` voxels is followed by one voxel that is never written.
 inline int64_t padded_voxels(int64_t lines, int64_t n) { return 1 + lines * (n + 1); }
 
-// Rows per thread at least.
+// Smallest number of rows for one thread.
 inline int64_t row_grain(int64_t n) { return std::max<int64_t>(1, 8192 / n); }
 
 template <class T>
@@ -53,7 +53,7 @@ class GeodesicSweep {
       turn(distance_, turned_distance_, false);
       const bool last = sweep(along_x, turned_image_, turned_, turned_distance_);
       if (last) turn(distance_, turned_distance_, true);
-      if (!changed && !last) break;  // nothing will ever change again
+      if (!changed && !last) break;  // later sweeps would not change anything
     }
     over_lines([&](int64_t line) { std::copy_n(distance_ + 1 + line * (x_ + 1), x_, out + line * x_); });
   }
@@ -97,7 +97,7 @@ class GeodesicSweep {
     });
   }
 
-  // Forwards, then backwards, over the planes; whether any distance fell.
+  // Forwards, then backwards, over the planes. Returns whether any distance became smaller.
   bool sweep(const GeodesicGrid& g, const T* image, int64_t channel, T* distance) {
     T step[9];
     geodesic_steps(c_, g, step);

@@ -91,7 +91,7 @@ class PairCounter {
   int64_t square_ = 0, entropy_ = 0, pairs_ = 0, largest_ = 0;
 };
 
-// Codes of all pairs that the windows of a strip see, one column after the other, so that a column of a window is one run.
+// Codes of all pairs in the windows of a strip, column by column, so that a column of a window is one stretch of memory.
 struct PairCodes {
   int64_t top, rows, front, slices;
   std::vector<int32_t> code;

@@ -6,8 +6,8 @@
 
 namespace medseg::cpu {
 
-// One map in float64: grey levels less a middle one (0 where a voxel does not count), 1 where a voxel counts, else 0, and whole
-// levels (-1: does not count).
+// One map in float64: `value` is the grey level minus a middle one (0 for voxels that do not count), `valid` is 1 for voxels that
+// count and 0 for others, `level` is the whole level (-1 for voxels that do not count).
 struct LevelMap {
   std::vector<double> value, valid;
   std::vector<int16_t> level;

@@ -9,8 +9,8 @@
 
 namespace medseg::cpu {
 
-// Asks for large pages where the memory is large. A fault for every 4 KiB of a fresh map takes longer than a sparse round
-// computes; the advice changes nothing but time, so a refusal does not matter.
+// Asks the system for large pages if the memory is large. A page fault for every 4 KiB of a fresh map would take longer than the
+// computation of a sparse round. The request only changes the time, so it does not matter if the system refuses.
 inline void prefer_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
 #if defined(__linux__)
   constexpr uintptr_t kHuge = 2 << 20, kPage = 4096;

@@ -1,4 +1,4 @@
-// Zeroing by page where the system can.
+// Memory that reads as zero, without writing it if the system supplies zero pages.
 #include "lazy_zeros.h"
 
 #include <torch/csrc/stable/ops.h>
@@ -14,7 +14,7 @@
 namespace medseg::cpu {
 namespace {
 
-// One core alone does not fill the memory's bandwidth, so the threads clear pieces side by side.
+// One core does not use the whole memory bandwidth, so the threads clear pieces in parallel.
 void clear(char* data, size_t bytes) {
   constexpr int64_t kPiece = 1 << 20;
   const int64_t size = (int64_t)bytes;
@@ -25,7 +25,7 @@ void clear(char* data, size_t bytes) {
 
 #if defined(__linux__)
 
-// Whether most of a sample of the pages is in memory, which fresh pages are not.
+// Whether most of a sample of the pages is in memory. Fresh pages are not.
 bool mostly_resident(char* first, size_t bytes, size_t page) {
   constexpr size_t kSamples = 8;
   int resident = 0;
@@ -42,7 +42,7 @@ bool mostly_resident(char* first, size_t bytes, size_t page) {
 
 bool lazy_zeros(void* data, size_t bytes, [[maybe_unused]] double touched) {
 #if defined(__linux__)
-  constexpr size_t kLeast = 1 << 20;         // below this a pass is cheaper than asking
+  constexpr size_t kLeast = 1 << 20;         // for less memory, clearing it is faster than asking about it
   constexpr double kHugePagesFrom = 0.2;     // a huge page costs about a quarter of the small ones in it
   static const size_t page = (size_t)sysconf(_SC_PAGESIZE);
   if (bytes >= kLeast) {

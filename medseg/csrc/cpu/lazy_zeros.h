@@ -1,4 +1,4 @@
-// Large outputs of which few pages are written: zeros without a pass over the whole map.
+// Zeros for large outputs of which few pages are written, without writing the whole map.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,10 +7,10 @@ namespace medseg::cpu {
 
 // Makes freshly allocated private memory read as zero; `touched` is the share of its pages that will be written.
 //
-// Fresh pages of the system read as zero already, and clearing them would cost a fault a page: they are handed back to the
-// system, which supplies zeros when a page is first touched, in huge pages where most are touched. Memory that the allocator
-// has used before is cleared by hand: giving its pages back and faulting them in again is slower than writing them.
-// Returns whether the pages are still to be faulted in.
+// Fresh pages of the system read as zero already, and clearing them would cost a page fault each. They are returned to the
+// system, which supplies zeros when a page is first touched, in huge pages if most of them will be touched. Memory that the
+// allocator has used before is cleared directly: returning its pages and faulting them in again is slower than writing them.
+// Returns whether the pages have not been touched yet.
 bool lazy_zeros(void* data, size_t bytes, double touched);
 
 constexpr uintptr_t kPage = 4096;

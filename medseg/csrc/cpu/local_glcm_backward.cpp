@@ -1,5 +1,5 @@
 // medseg::local_glcm_backward on the CPU: the gradient of the features that are functions of sums over a window's pairs. A sum
-// over windows that hold a pair is a sum over a box again, that of the offset the other way round.
+// over the windows that contain a pair is again a sum over a box, that of the opposite offset.
 #include "../common/glcm_inputs.h"
 #include "../common/last_backend.h"
 #include "glcm_sums.h"

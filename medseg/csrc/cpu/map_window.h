@@ -167,8 +167,8 @@ void clear_window(const MapView<S>& map, const Window& w) {
     }
 }
 
-// `above`: the row before lies in the same window, so that the pages it shares with this one are in memory. Rows of maps
-// whose pages are `fresh` are touched before they are read.
+// `above`: the row before lies in the same window, so that the pages which both rows share are in memory already. Rows of maps
+// whose pages are `fresh` (not touched yet) are touched before they are read.
 template <class T>
 void add_row(const ConvTable<T>& table, const MapView<T>& map, T* row, int64_t n, const T* pixels, int64_t line, bool above,
              bool fresh, std::vector<T>& spare) {

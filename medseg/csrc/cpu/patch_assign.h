@@ -1,4 +1,4 @@
-// Which query gets which patch when no patch may be given twice, and the order in which the slots show them.
+// Assignment of patches to queries so that no patch is given twice, and the order in which the slots hold the patches.
 #pragma once
 #include <algorithm>
 #include <queue>
@@ -54,8 +54,8 @@ void find_candidates(const T* keys, const T* queries, int64_t n, int64_t r, int6
   });
 }
 
-// Greedy by score over all (query, candidate) pairs, ties to the lower query; queries that lose all their candidates take the
-// patches that are left, both ascending.
+// Greedy by score over all (query, candidate) pairs, ties to the lower query. Queries that lose all their candidates take the
+// remaining patches, both in ascending order.
 template <class T>
 void assign_greedily(const int32_t* best, const T* score, int64_t n, int64_t m, int32_t* patch_of) {
   std::vector<int32_t> next(m, 0);
@@ -88,7 +88,7 @@ void assign_greedily(const int32_t* best, const T* score, int64_t n, int64_t m, 
   }
 }
 
-// Queries in the order of their patches, ties (repeats) to the lower query: slot i shows the patch of query slot_query[i].
+// Queries in the order of their patches, ties (repeats) to the lower query: slot i holds the patch of query slot_query[i].
 inline void raster_order(const int32_t* patch_of, int64_t m, int32_t* slot_query) {
   for (int64_t q = 0; q < m; ++q) slot_query[q] = (int32_t)q;
   std::stable_sort(slot_query, slot_query + m, [&](int32_t a, int32_t b) { return patch_of[a] < patch_of[b]; });

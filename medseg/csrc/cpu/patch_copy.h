@@ -5,8 +5,8 @@
 
 namespace medseg::cpu {
 
-// out takes patch index[b, m] of x at its place m. U is an unsigned integer of the element's size: values are moved, never
-// computed with.
+// out takes patch index[b, m] of x at its place m. U is an unsigned integer of the element's size: the values are only
+// moved.
 template <class U>
 void gather_patches(const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
   const PatchGrid from = patch_grid(x, patch), to = patch_grid(out, patch);

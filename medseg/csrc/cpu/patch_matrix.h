@@ -1,5 +1,5 @@
-// A map [C, *S] read as the matrix of its patches, rows = patches, columns = patch entries, without copying it: row i and
-// column e are found by adding two offsets. Both tables are padded to the register tile by repeating their last entry.
+// A map [C, *S] read as the matrix of its patches (rows: patches, columns: entries of a patch) without a copy: the place of row i
+// and column e is the sum of two offsets. Both tables are padded to the register tile by repeating their last entry.
 #pragma once
 #include <vector>
 

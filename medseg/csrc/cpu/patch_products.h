@@ -1,4 +1,4 @@
-// Products with the matrix of patches P of a map, on the vector tables. Every sum is made by one thread in a fixed order.
+// Products with the matrix of patches P of a map, by the vector kernels. Every sum is computed by one thread in a fixed order.
 #pragma once
 #include <algorithm>
 
@@ -44,7 +44,7 @@ void patch_products(const ScoreTable<T>& table, const T* data, int64_t batch_str
   });
 }
 
-// <g_m, P_k*(m)>: what replaces <g_m, sum of all patches> when the maximum counts as a constant.
+// <g_m, P_k*(m)>: it replaces <g_m, sum of all patches> if the maximum is treated as a constant.
 template <class T>
 T winner_product(const T* g, const T* x, const PatchMatrix& gm, const PatchMatrix& xm, int64_t m, int64_t k) {
   T part[4] = {0, 0, 0, 0};

@@ -2,7 +2,8 @@
 //
 // Two independent parts: dx is a scatter-add of the gradient patches, in ascending slot order; dkeys and dqueries come from
 // the gradient of the scores, which has N * M entries but low rank (formulas: medseg/ops/patch_select.py). Another surrogate
-// replaces literal_score_gradient alone. Every sum is made by one thread in a fixed order: the thread count changes nothing.
+// would replace only literal_score_gradient. Every sum is computed by one thread in a fixed order, so that the number of threads
+// does not change the result.
 #include "../common/last_backend.h"
 #include "patch_copy.h"
 #include "patch_products.h"

@@ -47,7 +47,7 @@ TensorPair patch_select_shared(const Tensor& x, const Tensor& scores_in, int64_t
   return {out, index};
 }
 
-// A map with the sum of its patches, kept in column 0 of `width` columns as the tables want it.
+// A map with the sum of its patches, which is stored in column 0 of `width` columns, as the kernels need it.
 template <class T>
 struct SummedMap {
   const T* data;

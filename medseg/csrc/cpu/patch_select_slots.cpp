@@ -23,7 +23,7 @@ void assign_unique(const ScoreShape& s, const Tensor& keys, const Tensor& querie
   });
 }
 
-// query[b, i] and index[b, i]: whose patch slot i shows, and which it is.
+// Slot i holds the patch index[b, i] of query query[b, i].
 void order_slots(const Tensor& patch_of, bool raster, Tensor& index, Tensor& query) {
   const int64_t m = index.size(1);
   const int32_t* from = patch_of.const_data_ptr<int32_t>();
@@ -55,7 +55,7 @@ TensorTriple patch_select_slots(const Tensor& x, const Tensor& keys_in, const Te
   return {out, index, query};
 }
 
-// Slots back in the order of the queries: the patch of each query, and the slot that shows it.
+// Slots back in the order of the queries: the patch of each query, and the slot that holds it.
 void order_queries(const Tensor& index, const Tensor& query, Tensor& patch_of, Tensor& slot_of) {
   const int64_t m = index.size(1);
   const int32_t *at = index.const_data_ptr<int32_t>(), *who = query.const_data_ptr<int32_t>();

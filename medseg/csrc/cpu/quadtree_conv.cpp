@@ -1,5 +1,5 @@
-// medseg::quadtree_conv on the CPU, forward. No round passes over the whole map: active tiles are appended to the store,
-// the others stay where they are, and one pass at the end writes the output.
+// medseg::quadtree_conv on the CPU, forward. A round does not touch the whole map: it appends its active tiles to the store. One
+// pass at the end writes the output from the input and the store.
 #include "quadtree_conv.h"
 
 #include "../common/last_backend.h"
@@ -61,7 +61,7 @@ class Forward {
     });
   }
 
-  // Whether a row of the store serves as the room for the convolution.
+  // Whether the convolution can write into a row of the store directly.
   bool in_place(int64_t width) const { return std::is_same_v<E, T> && width == c_ && p_.settings.norm == kNoNorm; }
   T* own_row(int64_t row) const { return reinterpret_cast<T*>(store_ + row * row_size_); }
 
@@ -71,7 +71,7 @@ class Forward {
     if (p_.settings.keeps_signs()) std::memset((void*)(signs() + row * p_.sign_bytes()), 0, p_.sign_bytes());
   }
 
-  // Activation, sum with what was there, and the store's row.
+  // Activation, sum with the values before the round, and the row of the store.
   void finish_tile(int32_t tile, int64_t row, const TileBox& box, const Pixels<T>& u, TileScratch<T>& scratch) {
     const T slope = (T)p_.settings.negative_slope();
     const bool linear = p_.settings.activation == kNoActivation, adds = p_.settings.mode != kReplace;

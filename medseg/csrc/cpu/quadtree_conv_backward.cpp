@@ -1,5 +1,5 @@
-// medseg::quadtree_conv on the CPU, backward. The gradient map starts as a copy of the gradient of the output, the one
-// pass over the whole map; the rounds are undone in reverse order on it, each on its own tiles.
+// medseg::quadtree_conv on the CPU, backward. The gradient map starts as a copy of the gradient of the output, which is the only
+// pass over the whole map. Then the rounds follow in reverse order, and each changes the map at its own tiles.
 #include <memory>
 
 #include "../common/last_backend.h"
@@ -55,7 +55,7 @@ class Backward {
                        spare);
   }
 
-  // Gate gradients of tiles that round r rejected: what they would have become is computed here.
+  // Gate gradients of tiles that round r rejected. Their values after the round are computed here for the first time.
   void explore(int64_t r, const RoundMaps<T>& maps) {
     if (p_.explored[r].empty()) return;
     const PanelMatrix<T> w = forward_weights(table_, parameters_.weight.data() + r * c_ * c_ * p_.taps(), c_, c_, p_.taps());
@@ -114,7 +114,7 @@ class Backward {
         const Pixels<T> g = tile_pixels(p_, values_.get() + i * tile_size_, width_);
         read_gradient(box, g, scratch.spare);
         if (to_.gate != nullptr) to_.gate[r * p_.tiles + tile] = change(before, row, tile, box, g, scratch);
-        // What the round replaced passes no gradient on.
+        // The values that the round replaced receive no gradient.
         if (p_.settings.mode == kReplace) clear_window(to_.map, tile_window(box));
         if (norm) through_affine(maps.of(tile), row, box, g, partial_.data() + i * 2 * c_);
         else if (!linear()) through_activation(row, box, g);
@@ -180,7 +180,7 @@ class Backward {
     });
   }
 
-  // Sums over fixed stretches of the list, added in their order: the same for every number of threads.
+  // Sums over fixed chunks of the list, added in order, so that the result is the same for every number of threads.
   void weight_gradient(int64_t r) {
     const int64_t n = (int64_t)p_.active[r].size(), depth = p_.taps() * c_, size = (depth + 1) * width_;
     const int64_t chunks = n < kChunks ? n : kChunks;
@@ -205,7 +205,7 @@ class Backward {
       add_chunks(sums.data(), chunks, p_.taps(), c_, c_, width_, to_.weight + r * c_ * depth, to_.bias ? to_.bias + r * c_ : nullptr);
   }
 
-  // Tiles of a colour do not meet, so their halo boxes are added to the map side by side.
+  // Tiles of one colour do not overlap, so their boxes with haloes are added to the map in parallel.
   void map_gradient(int64_t r) {
     const PanelMatrix<T> w =
         data_gradient_weights(table_, parameters_.weight.data() + r * c_ * c_ * p_.taps(), c_, c_, p_.kernel);

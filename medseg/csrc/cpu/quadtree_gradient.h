@@ -4,7 +4,7 @@
 
 namespace medseg::cpu {
 
-// Weight gradients are summed over this many stretches of a list, or one a tile if there are fewer.
+// Weight gradients are summed over this number of chunks of a list, or one a tile if there are fewer tiles.
 constexpr int64_t kChunks = 16;
 
 template <class E, class T>
@@ -17,7 +17,7 @@ struct QuadtreeSaved {
   const uint8_t* signs() const { return static_cast<const uint8_t*>(pre); }
 };
 
-// What is not wanted is null. The map serves as the gradient of y_r on its way back, so it is there in any case.
+// Gradients that are not needed are null. The map holds the gradient of y_r during the backward pass, so it always exists.
 template <class T>
 struct QuadtreeGradients {
   MapView<const T> grad;  // of the output

@@ -1,5 +1,5 @@
-// The map that the rounds of quadtree_conv read: the input where nothing was computed yet, the latest row of the store
-// where something was.
+// The map that the rounds of quadtree_conv read: the latest row of the store for tiles that were computed already, the input for
+// all others.
 #pragma once
 #include "window_conv.h"
 
@@ -38,7 +38,7 @@ struct Overlay {
     return n;
   }
 
-  // The tile with its halo, read in place where that is possible, else collected into `room` (patch_size values).
+  // The tile with its halo, read in place if possible, otherwise collected into `room` (patch_size values).
   template <class T>
   Pixels<const T> patch(const ConvTable<T>& table, const TileBox& box, T* room, std::vector<T>& spare) const {
     if constexpr (std::is_same_v<E, T>)
@@ -55,7 +55,7 @@ struct Overlay {
   }
 
  private:
-  // Whether the tile and its halo lie inside the map and nothing of them has been computed.
+  // Whether the tile and its halo lie inside the map and no part of them has been computed yet.
   bool base_around(const TileBox& box) const {
     int64_t first[3], last[3];
     for (int i = 0; i < 3; ++i) {

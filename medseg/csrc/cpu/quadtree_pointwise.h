@@ -1,5 +1,4 @@
-// What follows the convolution of a tile in quadtree_conv, and its way back: activation, sign bits, normalisation.
-// A "run" is a stretch of pixels whose values lie side by side.
+// What follows the convolution of a tile in quadtree_conv, and its gradient: activation, sign bits, normalisation.
 #pragma once
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -9,8 +8,8 @@
 
 namespace medseg::cpu {
 
-// (Leaky) ReLU of n values, NaN stays NaN. Written so that the compiler makes vectors of it: a branch on the sign of every
-// value would take longer than the convolution.
+// (Leaky) ReLU of n values; NaN stays NaN. Written so that the compiler can vectorise it: a branch on the sign of every value
+// would take longer than the convolution.
 template <class T>
 void activate(T* v, int64_t n, T slope) {
   const T zero(0);
@@ -94,7 +93,7 @@ struct Moments {
   }
 };
 
-// v = (u - mean) * factor + shift, what normalisation, scale and shift make of a channel.
+// v = (u - mean) * factor + shift: normalisation, scale and shift of a channel in one step.
 template <class T>
 struct Affine {
   std::vector<T> mean, rstd, factor, shift;

@@ -1,5 +1,4 @@
-// The loops over image rows behind quadtree_plan, one table per instruction set. Plain functions and plain data, for the
-// reason given in kernel_table.h.
+// The loops over image rows of quadtree_plan, one table for each instruction set (see isa.h).
 #pragma once
 #include <cstdint>
 

@@ -73,7 +73,7 @@ inline std::vector<int64_t> voxel_counts(const QuadtreeShape& s) {
   return counts;
 }
 
-// Three scratch rows: what a row of cells collects per column.
+// Three scratch rows: the values that a row of cells collects in each column of voxels.
 template <class T>
 struct Columns {
   std::vector<T> memory;
@@ -120,7 +120,7 @@ Summary<T> run_summary(const Columns<T>& c, const CellRun& run) {
   return cell;
 }
 
-// Per column of cells: its width, its sum in the row of cells at hand, its best mean so far.
+// For each column of cells: its width, its sum in the current row of cells, its largest mean so far.
 template <class T>
 struct CellColumns {
   std::vector<T> width, sum, best;

@@ -23,7 +23,7 @@ void select_blocks(const QuadtreeChoice& choice, const T* score, uint8_t* kept) 
     const uint8_t* above = r > 0 ? kept + s.start[r - 1] : nullptr;
     each_child(s, r, r > 0 ? r - 1 : 0, [&](int64_t block, int64_t parent) {
       if (above != nullptr && !above[parent]) return;
-      if (choice.limited && value[block] <= limit) return;  // NaN stays: a broken score shows
+      if (choice.limited && value[block] <= limit) return;  // NaN stays, so that a broken score is noticed
       candidates.push_back((int32_t)block);
     });
     const int64_t keep = std::min<int64_t>(choice.keep[r], (int64_t)candidates.size());

@@ -1,4 +1,4 @@
-// medseg::score_argmax on the CPU: panels of queries against all keys, the scores live in registers only.
+// medseg::score_argmax on the CPU: panels of queries against all keys; scores exist in registers only.
 #include "score_argmax.h"
 
 #include "../common/last_backend.h"

@@ -1,5 +1,4 @@
-// The vector kernels behind the CPU ops, one table per instruction set. Plain functions and plain data: the files that
-// fill a table are compiled for instructions the machine may lack, so nothing in them may be shared with other files.
+// The kernels of score_argmax and of the ops that select patches, one table for each instruction set (see isa.h).
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,5 @@
-// Gradient of per-slot scores under the softmax surrogate, streamed over slots: memory is N * kSlotBlock, never N * M.
+// Gradient of the scores of every slot under the softmax surrogate, block after block of slots: the memory is N * kSlotBlock
+// values instead of N * M.
 //
 // With a_mk = <G_m, P_k> and pi_m = softmax(S_m / tau): dS_mk = slope / tau * pi_mk (a_mk - sum_l pi_ml a_ml).
 #pragma once

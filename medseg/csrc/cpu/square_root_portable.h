@@ -1,4 +1,5 @@
-// Square root of the portable vectors, one lane after the other or by SSE2, which every x86-64 has. Both round to nearest.
+// Square root of the portable vectors: one lane after the other, or by SSE2, which every x86-64 processor has. Both round to
+// nearest.
 #pragma once
 #include "vector_portable.h"
 #if defined(__SSE2__)

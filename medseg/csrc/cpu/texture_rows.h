@@ -1,5 +1,5 @@
-// The loops over image rows behind local_histogram and local_glcm, one table per instruction set, in float64 or whole
-// numbers throughout. Plain functions and plain data, for the reason given in kernel_table.h.
+// The loops over image rows of local_histogram and local_glcm, one table for each instruction set (see isa.h). They compute in
+// float64 or in whole numbers.
 #pragma once
 #include <cstdint>
 

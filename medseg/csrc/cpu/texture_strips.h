@@ -6,7 +6,7 @@
 
 namespace medseg::cpu {
 
-// Rows per strip. Fixed, so that sums that slide over them round alike for any number of threads.
+// Rows of a strip. The number is fixed, so that the sliding sums round in the same way for any number of threads.
 constexpr int64_t kStripRows = 64;
 
 // Rows [first, last) of slice z.

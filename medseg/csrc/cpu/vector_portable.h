@@ -1,4 +1,4 @@
-// Vector type and comparison for the portable kernels: GCC / Clang vector extensions, no instruction set named.
+// Vector type and comparison for the portable kernels: vector extensions of GCC and Clang, for any instruction set.
 #pragma once
 #include <cstdint>
 

@@ -1,12 +1,12 @@
-// The row loops behind bspline_warp, one table per instruction set. Plain functions and plain data, for the reason given in
-// kernel_table.h. Products and sums are not contracted: every instruction set gives the same bits.
+// The row loops of bspline_warp, one table for each instruction set (see isa.h). Products and sums are not contracted, so that
+// every instruction set gives the same bits.
 #pragma once
 #include <cstdint>
 
 namespace medseg {
 
 // Where the voxels of one output row read: raster offsets of the lower corners inside one channel, and how far towards the
-// upper ones. `mask` is null where the border continues.
+// upper ones. `mask` is null if the border is repeated.
 template <class T>
 struct WarpRow {
   int32_t* offset;

@@ -1,4 +1,4 @@
-// Convolution of channels-last windows and its two gradients, by the kernels of conv_table.h. Weights are packed once per
+// Convolution of channels-last windows and its two gradients, by the kernels of conv_kernels.h. Weights are packed once a
 // call, in panels as wide as a register tile, so that the innermost loop reads them without a gap.
 #pragma once
 #include <algorithm>
@@ -120,9 +120,9 @@ void correlate_window(const ConvTable<T>& table, const int64_t kernel[3], int64_
   }
 }
 
-// Adds the weight gradients of several chunks of tiles, in the order of the chunks. A chunk has taps * in rows (tap, in) of `width`
-// values, as correlate_window writes them, and then one row for the bias. dweight [out][in][taps] and dbias [out]; a null pointer
-// is not written.
+// Adds the weight gradients of several chunks of tiles, in the order of the chunks. A chunk has taps * in rows (tap, in) of
+// `width` values, as correlate_window writes them, and then one row for the bias. dweight [out][in][taps] and dbias [out]; a
+// null pointer is not written.
 template <class T>
 void add_chunks(const T* sums, int64_t chunks, int64_t taps, int64_t in, int64_t out, int64_t width, T* dweight, T* dbias) {
   const int64_t rows = taps * in, size = (rows + 1) * width;

@@ -1,14 +1,14 @@
-// Which query gets which patch when no patch may be given twice (rule: medseg/ops/patch_select_slots.py), and slot order.
+// Assignment of patches to queries so that no patch is given twice (rule: medseg/ops/patch_select_slots.py), and slot order.
 //
-// Greedy by score is the stable matching of queries and patches that both prefer the higher score: queries propose to their
-// candidates in turn, a patch keeps the best, and whatever the order of proposals the result is the same.
+// The greedy assignment by score is the stable matching of queries and patches that both prefer the higher score: queries propose
+// to their candidates in turn, and a patch keeps the best proposal. The result does not depend on the order of the proposals.
 #pragma once
 #include "../common/codes.h"
 #include "launch.cuh"
 
 namespace medseg {
 
-// candidate and score [batch, m, 32]: the best keys of a query, descending, -1 beyond n. One block per query.
+// candidate and score [batch, m, kCandidates]: the best keys of a query, descending, -1 beyond n. One block per query.
 template <class T>
 __global__ void __launch_bounds__(128) candidates_kernel(const T* keys, const T* queries, int64_t batch, int64_t n, int64_t m,
                                                          int64_t r, int32_t* candidate, T* score) {
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(256) assign_patches_kernel(const int32_t* cand
       again = moved[0];
       __syncthreads();
     }
-    if (tid == 0) {  // what is left, both ascending
+    if (tid == 0) {  // the remaining queries take the remaining patches, both in ascending order
       int64_t free = 0;
       for (int64_t q = 0; q < m; ++q) {
         const bool matched = at[q] < kCandidates && wish[q * kCandidates + at[q]] >= 0;
@@ -126,7 +126,7 @@ static __global__ void __launch_bounds__(256) order_slots_kernel(const int32_t* 
   }
 }
 
-// The patch of every query and the slot that shows it.
+// The patch of every query and the slot that holds it.
 static __global__ void __launch_bounds__(256) order_queries_kernel(const int32_t* index, const int32_t* query, int64_t batch,
                                                                    int64_t m, int32_t* patch_of, int32_t* slot_of) {
   for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < batch * m; i += (int64_t)gridDim.x * blockDim.x) {

@@ -1,11 +1,13 @@
-// The best m of n scores, ascending by patch number, and the gradient of such scores. No atomics: sums have one order.
+// The best m of n scores, ascending by patch number, and the gradient of such scores. There are no atomics, so sums have one
+// order.
 #pragma once
 #include "block_reduce.cuh"
 #include "score_bits.cuh"
 
 namespace medseg {
 
-// One block per item: the m-th largest score bit by bit, then a scan that writes what lies above it and its first equals.
+// One block per item: finds the m-th largest score bit by bit, then writes the patches above it and the first of those equal to
+// it.
 template <class T>
 __global__ void __launch_bounds__(256) best_patches_kernel(const T* score, int64_t batch, int64_t n, int64_t m, int32_t* index) {
   using Bits = score_bits_t<T>;
@@ -87,7 +89,7 @@ __global__ void __launch_bounds__(256) softmax_gradient_kernel(const T* score, c
   }
 }
 
-// ds_k = slope (b_k - c of the slot that shows k); a patch is shown by one slot at most.
+// ds_k = slope (b_k - c of the slot that holds k); at most one slot holds a patch.
 template <class T>
 __global__ void __launch_bounds__(256) paper_gradient_kernel(const T* use, const T* correction, const int32_t* head, int64_t batch,
                                                              int64_t n, int64_t m, T slope, T* out) {

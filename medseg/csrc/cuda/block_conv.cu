@@ -6,7 +6,7 @@
 namespace medseg::cuda {
 namespace {
 
-// A call with its parameters held in the type of the arithmetic.
+// A call with its parameters in the type of the arithmetic.
 struct Held {
   BlockProblem problem;
   Tensor x, weight, index;
@@ -35,7 +35,7 @@ void clear(const Place& place, Tensor& t) {
   STD_CUDA_CHECK(cudaMemsetAsync(t.data_ptr(), 0, t.numel() * (size_t)t.element_size(), place.stream));
 }
 
-// Tile numbers are not checked here, that would wait for the device: kernels pass over those that no tile has.
+// Tile numbers are not checked here, because that would need a host synchronisation: the kernels skip numbers out of range.
 Tensor block_conv(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias_in, const Tensor& index,
                   const std::vector<int64_t>& tile, bool zero_halo, bool packed, const std::vector<int64_t>& grid) {
   const char* op = "block_conv";

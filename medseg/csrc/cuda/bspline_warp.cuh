@@ -5,7 +5,8 @@
 
 namespace medseg {
 
-// Of every axis: the first control point of a voxel before the edge repeats, and weight[j * size + voxel].
+// For every axis: the first control point of a voxel (it may lie outside of the grid, where the edge is repeated), and
+// weight[j * size + voxel].
 template <class T>
 struct WarpTables {
   int32_t* first[3];

@@ -1,5 +1,6 @@
-// Kernels of bspline_warp's gradient. Of the image: contributions are added as integers, in units of a power of two that the
-// largest gradient sets, so that their order does not matter. Of the control points: the transpose along one axis at a time.
+// Kernels of the gradient of bspline_warp. For the image, contributions are added as integers, in units of a power of two that
+// depends on the largest gradient, so that their order does not matter. For the control points, the transpose is applied along
+// one axis at a time.
 #pragma once
 #include "bspline_warp.cuh"
 

@@ -6,7 +6,7 @@
 
 namespace medseg::cuda {
 
-// A contiguous copy of the mask, and where it lies: null without one.
+// A contiguous mask and its address; null without a mask.
 class Mask {
  public:
   explicit Mask(const std::optional<Tensor>& mask)

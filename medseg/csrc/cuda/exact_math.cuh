@@ -1,4 +1,5 @@
-// Products and sums that nvcc does not contract to one rounding: results that shall have the bits of the CPU's.
+// Products and sums that nvcc does not contract to one operation with one rounding, for results that must equal those of the CPU
+// to the last bit.
 #pragma once
 #include "launch.cuh"
 

@@ -34,7 +34,7 @@ __device__ __forceinline__ T intensity_step(const T* image, const GeodesicWay<T>
   return kHarmonic ? (T)sqrt(total) : total;
 }
 
-// The length of a path on to the next voxel.
+// The length of a path that goes on to the next voxel.
 template <class T, bool kHarmonic>
 __device__ __forceinline__ T way_on(const GeodesicWay<T>& w, T way, T gap, T step) {
   if (!kHarmonic) return exact_sum(exact_sum(way, step), exact_product(w.weight, gap));
@@ -42,8 +42,8 @@ __device__ __forceinline__ T way_on(const GeodesicWay<T>& w, T way, T gap, T ste
   return exact_sum(way, exact_product(step, gap) / exact_sum(exact_product(1 - w.weight, gap), w.weight));
 }
 
-// Lowers voxel i of plane `at` by its neighbours in the plane before; whether it fell. A comparison with NaN is false: an
-// edge whose cost is NaN is never taken.
+// Shortens the path to voxel i of plane `at` by way of its neighbours in the plane before. Returns whether the distance became
+// smaller. A comparison with NaN is false: an edge whose cost is NaN is never used.
 template <class T, bool kHarmonic>
 __device__ __forceinline__ bool geodesic_lower(const T* image, T* distance, const GeodesicWay<T>& w, int64_t at, int64_t i) {
   const GeodesicGrid& g = w.grid;
@@ -65,9 +65,9 @@ __device__ __forceinline__ bool geodesic_lower(const T* image, T* distance, cons
   return true;
 }
 
-// Blocks along y share out the maps. Several planes take one block a map, which waits between them; several blocks a map
-// take one plane. Maps whose `active` is 0 did not change in the sweep before and are left out; `fell` is set to 1 for maps
-// that change. Both may be null.
+// Blocks along y work on different maps. A launch visits either several planes, with one block for a map and a barrier after each
+// plane, or one plane with several blocks for a map. Maps whose `active` is 0 did not change in the sweep before and are skipped;
+// `fell` is set to 1 for maps that change. Both may be null.
 template <class T, bool kHarmonic>
 __global__ void __launch_bounds__(256) geodesic_planes_kernel(const T* images, T* distances, GeodesicWay<T> w, const int* active,
                                                               int* fell) {

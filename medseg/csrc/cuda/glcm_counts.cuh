@@ -1,6 +1,6 @@
-// Kernels of local_glcm's counted features. A warp walks along a part of a row; pairs that enter and leave the window change
-// counters of pairs of levels, and each change, by the count that it found, the sum of squares and the entropy. Whole numbers
-// throughout: the sums do not depend on the order in which lanes reach a counter.
+// Kernels of the counted features of local_glcm. A warp moves along a part of a row. Pairs that enter and leave the window change
+// the counters of pairs of levels, and each change of a counter changes the sum of squares and the entropy. All sums are whole
+// numbers, so they do not depend on the order in which lanes reach a counter.
 #pragma once
 #include "local_glcm.cuh"
 
@@ -50,7 +50,7 @@ __device__ __forceinline__ V warp_total(V value) {
   return value;
 }
 
-// What a lane has seen of the counters; the warp's totals are those of the matrix.
+// The changes that a lane made to the counters; the totals of the warp are those of the matrix.
 struct PairTotals {
   int64_t square, entropy;  // sum of squared entries; sum of c ln c in units of 1 / kEntropyUnit
   int pairs, largest;
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(32) glcm_counts_kernel(const int32_t* codes, T
     const PairRun run{codes + map * plane, changes, pairs, box.size[1], width, front, back - front + 1, top, bottom - top + 1, counters};
     const int64_t low = box.across.low, high = box.across.high;
     PairTotals lane{0, 0, 0, 0}, kept{0, 0, 0, 0};
-    // Before the first voxel its window fills, after the last one it empties, and with it the counters.
+    // Before the first voxel its window is filled; after the last voxel it is emptied, so that all counters are 0 again.
     for (int64_t x = first + low - high; x < last + high - low; ++x) {
       if (x < last) run.column(x + high, true, lane);
       if (x >= first && x < last) {

@@ -1,4 +1,4 @@
-// How kernels are launched: by nvcc on a stream, or by the emulation (tests) in an order of its choice.
+// How kernels are launched: by CUDA on a stream, or by the emulation of the tests in the order of threads that a test chooses.
 #pragma once
 #ifdef MEDSEG_CUDA_EMULATION
 #include "cuda_emulation.h"
@@ -28,7 +28,7 @@ inline unsigned blocks_for(int64_t n) {
   return (unsigned)(blocks < 1 ? 1 : blocks > 65535 ? 65535 : blocks);
 }
 
-// Grid dimensions y and z end at 65535; kernels walk on from there.
+// Grid dimensions y and z are limited to 65535; kernels loop over the rest.
 inline unsigned clamp_grid(int64_t n) { return (unsigned)(n > 65535 ? 65535 : n); }
 
 // A pointer for accesses as wide as V; the emulation checks that it is aligned for them.

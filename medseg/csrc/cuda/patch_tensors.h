@@ -17,7 +17,7 @@ inline void check_voxels(const char* op, const std::vector<int64_t>& shape) {
   require(voxels <= std::numeric_limits<int32_t>::max(), op, "more than 2^31 - 1 voxels in one map");
 }
 
-// U is an unsigned integer of the element's size: values are moved, not computed with.
+// U is an unsigned integer of the element's size: the values are only moved.
 template <class U>
 void gather_patches(cudaStream_t stream, const Tensor& x, int64_t patch, const Tensor& index, Tensor& out) {
   run_copy_patches<U>(stream, x.size(0), static_cast<const U*>(x.data_ptr()), patch_map(x, patch), patch_grid(out, patch),

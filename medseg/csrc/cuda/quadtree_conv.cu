@@ -9,7 +9,7 @@ namespace {
 
 using MaybeTensor = std::optional<Tensor>;
 
-// Parameters and lists as the kernels want them: contiguous, in the type of the arithmetic.
+// Parameters and lists as the kernels need them: contiguous, parameters in the type of the arithmetic.
 struct Held {
   QuadtreeInputs given;
   BlockGrid grid;
@@ -67,7 +67,7 @@ Held held(const char* op, const QuadtreeInputs& a) {
           torch::stable::contiguous(a.explore)};
 }
 
-// Channels-last if x is and cannot be taken for contiguous, else contiguous.
+// Whether results are channels-last: if x is channels-last and not contiguous as well.
 bool answers_channels_last(const Tensor& x) {
   int64_t dense = 1, last = x.size(1);
   bool contiguous = true, channels_last = x.stride(1) == 1 || x.size(1) == 1;
@@ -122,7 +122,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> quadtree_conv(const Tensor& x, const 
   return {out, store, pre, stats};
 }
 
-// A parameter's gradient in its own dtype; empty, in the dtype of weight, if there is no such parameter or no need.
+// The gradient of a parameter in its own dtype; empty, in the dtype of weight, if the parameter is absent or the gradient is not
+// wanted.
 Tensor parameter_gradient(const Tensor& d, const MaybeTensor& parameter, const Tensor& weight, bool wanted) {
   if (!parameter || !wanted) return nothing(weight, weight.scalar_type());
   return torch::stable::contiguous(as_type(d, parameter->scalar_type()));

@@ -1,5 +1,5 @@
 // What a round of quadtree_conv does besides its convolution, on rows [row, position, channel] of its active tiles: norm,
-// activation, residual, and their way back; and the tables that say which row holds a tile.
+// activation, residual, and their gradients; and the tables of the row that holds each tile.
 #pragma once
 #include "block_reduce.cuh"
 #include "tile_conv.cuh"
@@ -57,8 +57,8 @@ __device__ T* map_place(const TileView<T>& map, const Piece& piece, const int32_
          (piece.start[1] + at[1]) * map.stride[3] + (piece.start[2] + at[2]) * map.stride[4];
 }
 
-// out = rows of the round from the convolution `raw` (which may be out); one block a row. signs [row][bytes] or null: a bit for
-// every entry whose activation lets it pass.
+// out = rows of the round from the convolution `raw` (which may be out); one block a row. signs [row][bytes] or null: a bit is
+// set for every entry whose value before the activation is above 0.
 template <class T>
 __global__ void __launch_bounds__(256) finish_rows_kernel(RoundTiles r, RoundRule<T> rule, TileSource<T> before, const T* raw,
                                                           T* out, uint8_t* signs) {
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(256) finish_rows_kernel(RoundTiles r, RoundRul
 }
 
 // g = gradient of the convolution's result, or of the norm's where there is one, from the map of gradients at the round's
-// output; `clear` takes it out of the map. The sign of what entered the activation comes from raw (a norm's input), signs or,
+// output; `clear` sets it to 0 in the map. The sign of what entered the activation comes from raw (a norm's input), signs or,
 // where both are null, from values (the round's own rows). One block a row.
 template <class T>
 __global__ void __launch_bounds__(256) gather_rows_kernel(RoundTiles r, RoundRule<T> rule, TileView<computed_t<T>> map, const T* raw,

@@ -174,7 +174,8 @@ MS_HD int64_t round_of(const QuadtreeShape& s, int64_t block) {
   return r;
 }
 
-// score [batch, blocks] of the most varying channel: value(map, block, voxels) for every channel of a sample; -inf without a voxel.
+// score [batch, blocks] of the most varying channel: value(map, block, voxels) for every channel of a sample; -inf without a
+// voxel.
 template <class T, class Value>
 __device__ void score_blocks(const QuadtreeShape& s, T* score, const Value& value) {
   const int64_t blocks = s.start[s.rounds];

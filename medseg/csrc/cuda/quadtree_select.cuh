@@ -1,5 +1,5 @@
-// Selection of blocks by score, and the lists of active tiles. Nothing is read back by the host: lists are padded, counts stay
-// on the device. Results do not depend on the order of threads.
+// Selection of blocks by score, and the lists of active tiles. There is no host synchronisation: lists are padded, counts stay on
+// the device. Results do not depend on the order of threads.
 #pragma once
 #include "../common/quadtree_shape.h"
 #include "block_reduce.cuh"
@@ -13,8 +13,9 @@ struct SelectLimits {
   bool limited;
 };
 
-// kept [batch, blocks] of all rounds, zero before; keys [batch, blocks]: bits of the scores, 0 for no candidate. One block of threads per sample; every round finds the
-// key of the last block kept bit by bit, and among equal ones keeps the lowest indices.
+// kept [batch, blocks] of all rounds, zero before; keys [batch, blocks]: bits of the scores, 0 for no candidate. One block of
+// threads per sample; every round finds the key of the last block kept bit by bit, and among equal ones keeps the lowest
+// indices.
 template <class T>
 __global__ void __launch_bounds__(256) select_blocks_kernel(const T* score, QuadtreeShape s, SelectLimits choice,
                                                             score_bits_t<T>* keys, uint8_t* kept) {

@@ -6,7 +6,7 @@
 
 namespace medseg {
 
-// Planes of at most so many voxels are visited by one block a map with a barrier after each, larger ones by a launch each.
+// Smaller planes are visited by one block a map, with a barrier after each plane; larger planes by one launch each.
 constexpr int64_t kOneBlockPlane = 2048;
 
 template <class T, class Stream>
@@ -47,8 +47,8 @@ class GeodesicRun {
   int64_t batch_, sets_;
 };
 
-// image [B, C, *S], seeds and out [B, K, *S], all contiguous. Without a number of sweeps the host reads after each which maps
-// have changed, and stops when none has: the maps then are a fixed point, which no later sweep would change.
+// image [B, C, *S], seeds and out [B, K, *S], all contiguous. Without a number of sweeps the host reads after each sweep
+// which maps have changed, and stops when none has: later sweeps would not change the maps either.
 template <class T, class Workspace, class Stream>
 void run_geodesic_distance(Workspace& memory, Stream stream, const GeodesicChoice& c, int64_t batch, int64_t sets, const T* image,
                            const bool* seeds, T* out) {

@@ -1,4 +1,4 @@
-// Sequences of kernels behind local_glcm and its gradient: some maps at once, one offset after the other.
+// Sequences of kernels behind local_glcm and its gradient: several maps at once, one offset after the other.
 #pragma once
 #include "../common/glcm_maps.h"
 #include "glcm_counts.cuh"
@@ -16,8 +16,8 @@ inline CountedPlaces counted_places(const GlcmProblem& g, size_t offset) {
   return {at[kFSecondMoment], at[kFEnergy], at[kFEntropy], at[kFLargest], g.first(offset), g.stride()};
 }
 
-// Counters of up to 48 KiB (221 levels) lie in shared memory, which needs no leave of the driver; larger ones in scratch, which
-// bounds the number of warps.
+// Counters of up to 48 KiB (221 levels) lie in shared memory: that much is available without a request to the driver. Larger
+// counters lie in scratch memory, which limits the number of warps.
 constexpr int64_t kSharedCounters = 48 << 10;
 constexpr int64_t kCountedWarps = 4096;
 

@@ -1,5 +1,5 @@
-// Sequence of kernels behind patch_select: the copy, the scatter-add, and the gradient of the scores (formulas:
-// medseg/ops/patch_select.py). Another surrogate replaces run_literal_score_gradient alone.
+// Sequences of kernels behind patch_select: the copy, the scatter-add, and the gradient of the scores (formulas:
+// medseg/ops/patch_select.py). Another surrogate would replace only run_literal_score_gradient.
 #pragma once
 #include "patch_copy.cuh"
 #include "patch_product.cuh"
@@ -7,7 +7,7 @@
 
 namespace medseg {
 
-// A map as the kernels read it: its patches, and elements from one batch item to the next.
+// A map as the kernels read it: its patches, and the distance between batch items in elements.
 struct PatchMap {
   PatchGrid grid;
   int64_t batch_stride;
@@ -69,7 +69,7 @@ T* run_patch_product(Workspace& memory, Stream stream, int64_t batch, const T* d
   return out;
 }
 
-// <gradient patch of a slot, the patch that it shows> [batch, m].
+// <gradient patch of a slot, the patch that the slot holds> [batch, m].
 template <class T, class Workspace, class Stream>
 T* run_winner_products(Workspace& memory, Stream stream, const ScoreSizes& s, const T* grad, const PatchMap& gm, const T* x,
                        const PatchMap& xm, const int32_t* index) {

@@ -20,7 +20,7 @@ struct QuadtreeConv {
   const computed_t<T>*weight, *bias, *scale, *shift;
 };
 
-// What forward leaves for backward. pre: rows before the norm, or null; signs: or null; stats: or null.
+// What the forward pass saves for the backward pass. pre: rows before the norm, or null; signs: or null; stats: or null.
 template <class T>
 struct QuadtreeState {
   T *store, *pre;
@@ -156,7 +156,7 @@ void run_quadtree_conv(Workspace& memory, Stream stream, const QuadtreeConv<T>& 
       run_round_sums<T>(scratch, stream, round, kDeviations, raw, raw, q.settings.eps, stats, nullptr);
     }
     if (!at_once) run_finish_rows<T>(stream, round, round.tiles, raw, rows, signs);
-    const int64_t used = round.tiles.rows, spare = q.rows[r] - used;  // rows that no list reaches
+    const int64_t used = round.tiles.rows, spare = q.rows[r] - used;  // rows beyond the end of the list
     if (spare > 0) memory.fill(rows + used * entries, 0, spare * entries * (int64_t)sizeof(T));
     if (spare > 0 && s.pre != nullptr) memory.fill(raw + used * entries, 0, spare * entries * (int64_t)sizeof(T));
     if (spare > 0 && signs != nullptr) memory.fill(signs + used * bytes, 0, spare * bytes);
@@ -168,7 +168,7 @@ void run_quadtree_conv(Workspace& memory, Stream stream, const QuadtreeConv<T>& 
   MS_LAUNCH((compose_map_kernel<T>), dim3((unsigned)tile_total(q)), dim3(256), stream, g, result, channels, to);
 }
 
-// Gradients that backward fills; null: not wanted. dnorm [rounds][dshift, dscale][channels].
+// Gradients that the backward pass writes; null: not wanted. dnorm [rounds][dshift, dscale][channels].
 template <class T>
 struct QuadtreeGradients {
   bool x;

@@ -1,5 +1,5 @@
 // Sequence of kernels behind score_argmax and its backward pass. Workspace gives device memory: get<T>(count) and
-// fill(pointer, byte, bytes); the launchers hand out tensors, the emulation plain memory.
+// fill(pointer, byte, bytes). The launchers use tensors for it, the emulation uses plain memory.
 #pragma once
 #include "score_argmax.cuh"
 #include "slot_lists.cuh"

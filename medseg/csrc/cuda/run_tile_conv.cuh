@@ -18,10 +18,11 @@ inline int64_t tap_count(const ConvSizes& s) { return s.kernel[0] * s.kernel[1] 
 template <class T>
 constexpr bool on_tensor_cores = !std::is_same_v<T, computed_t<T>>;
 
-// Shared memory that every device grants without being asked is 48 KB, pieces and other static arrays included.
+// A kernel may use 48 KB of shared memory without a request to the driver. This budget leaves room for pieces and other static
+// arrays.
 constexpr int64_t kSharedBudget = 44 * 1024;
 
-// haloed: what a tile computes reaches half a kernel beyond it.
+// haloed: the results of a tile reach half a kernel beyond it.
 inline Pieces uncut(const ConvSizes& s, bool haloed) {
   Pieces p{};
   for (int axis = 0; axis < 3; ++axis) {

@@ -1,5 +1,5 @@
-// For every key the ascending list of the queries that chose it, as a linked list: head[b, n], next[b, m], -1 ends.
-// Sums along a list have one order, so no atomics are needed and results repeat to the bit.
+// For every key the ascending list of the queries that chose it, as a linked list: head[b, n], next[b, m], -1 at the end.
+// Sums along a list have one order, so no atomics are needed and repeated runs give the same bits.
 #pragma once
 #include "launch.cuh"
 

@@ -1,7 +1,7 @@
 // What the tensor-core kernels share: haloes of 16-bit floats in shared memory, and fragments along a raster of pixels.
 //
-// A fragment takes 16 positions of a plane of the halo one after the other, over the end of a row. Then the positions that a tap
-// reads are 16 successive ones too, for every width of a tile; the few that lie between two rows are computed and passed over.
+// A fragment takes 16 successive positions of a plane of the halo, across the end of a row. Then a tap also reads 16 successive
+// positions, for every width of a tile. The few positions that lie between two rows are computed and not used.
 #pragma once
 #include "tile_conv.cuh"
 

@@ -6,10 +6,10 @@
 
 namespace medseg {
 
-// Rows per strip. Fixed, so that sums that slide over them round alike on every device.
+// Rows of a strip. The number is fixed, so that the sliding sums round in the same way on every device.
 constexpr int64_t kStripRows = 32;
 
-// Scratch of one call at most, unless one map alone needs more.
+// Largest scratch memory of one call, unless a single map needs more.
 constexpr int64_t kTextureScratch = (int64_t)256 << 20;
 
 // Planes [planes, *size], and the window as spans of slices, rows and columns around its centre.
@@ -26,7 +26,7 @@ inline TextureBox texture_box(const TextureShape& s, int64_t planes) {
   return {planes, {s.size[0], s.size[1], s.size[2]}, whole_span(s.radius[0]), whole_span(s.radius[1]), whole_span(s.radius[2])};
 }
 
-// Maps that are worked on at once, if each takes so many bytes of scratch.
+// Number of maps that are computed at once if each needs `bytes` of scratch memory.
 inline int64_t maps_at_once(int64_t maps, int64_t bytes) {
   return std::clamp<int64_t>(kTextureScratch / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(maps, 1));
 }
@@ -51,10 +51,10 @@ __device__ __forceinline__ void slide_down(const TextureBox& b, const ColumnRun&
   Sum sums[kSums];
   for (int k = 0; k < kSums; ++k) sums[k] = 0;
   for (int64_t y = run.first; y < run.last; ++y) {
-    // The first row of a run takes in all rows of its window, a later one lets a row go and takes one in.
+    // The first row of a run adds all rows of its window, a later one removes a row and adds one.
     const bool fresh = y == run.first;
     const int64_t low = y + b.rows.low, high = y + b.rows.high, changes = fresh ? high - low + 1 : 2;
-#pragma unroll 1  // unrolled, the loops keep more loads and conditions back than there are registers
+#pragma unroll 1  // unrolled, the loops would need more registers than there are
     for (int64_t z = front; z <= back; ++z) {
 #pragma unroll 1
       for (int64_t c = 0; c < changes; ++c) {

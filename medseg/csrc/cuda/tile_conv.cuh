@@ -5,7 +5,7 @@
 
 namespace medseg {
 
-// What happens to a sum before it is written.
+// Bias and activation, which are applied to a sum before it is written.
 template <class T>
 struct ConvEnd {
   const computed_t<T>* bias;  // [out] or null
@@ -13,14 +13,14 @@ struct ConvEnd {
   computed_t<T> slope;
 };
 
-// NaN passes.
+// NaN stays NaN.
 template <class A>
 MS_HD A activated(A v, int32_t activation, A slope) {
   if (activation == kNoActivation || !(v < 0)) return v;
   return activation == kRelu ? (A)0 : v * slope;
 }
 
-// Everything a convolution kernel is told. index [rows]; weight as packed by pack_weight_kernel, one round of it.
+// The arguments of a convolution kernel. index [rows]; weight as packed by pack_weight_kernel, one round of it.
 template <class T>
 struct TileConv {
   BlockGrid grid;

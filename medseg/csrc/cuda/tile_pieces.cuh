@@ -1,5 +1,5 @@
-// How the tiles of a list are cut into pieces small enough for shared memory, several of which one block of threads works on
-// at once where tiles are small. Host side: the choice; device side: which piece and which pixel a thread has.
+// How the tiles of a list are cut into pieces that fit into shared memory. If tiles are small, one block of threads works on
+// several pieces at once. The host chooses the cut; the device finds the piece and the pixel of a thread.
 #pragma once
 #include "../common/block_grid.h"
 #include "launch.cuh"
@@ -33,7 +33,7 @@ MS_HD int32_t halo_volume(const Pieces& p) { return halo_side(p, 0) * halo_side(
 
 MS_HD int64_t piece_total(const Pieces& p, int64_t rows) { return rows * volume(p.count); }
 
-// Piece number `i` of a list of `rows` tiles; numbers that no tile of the grid has are passed over.
+// Piece number `i` of a list of `rows` tiles; numbers out of range are skipped.
 MS_HD Piece piece_at(const Pieces& p, const BlockGrid& g, const int32_t* index, int64_t rows, int64_t i) {
   Piece piece{};
   const int32_t pieces = volume(p.count);
@@ -63,7 +63,7 @@ MS_HD void pixel_position(const Pieces& p, int32_t i, int32_t at[3]) {
 
 inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The cut that leaves the fewest of `slots` pixels of a block idle. fits(pieces): one block can hold the group.
+// The cut that leaves the smallest number of the `slots` pixels of a block idle. fits(pieces): one block can hold the group.
 template <class Fits>
 Pieces cut_pieces(Pieces p, int64_t slots, const Fits& fits) {
   Pieces best{};

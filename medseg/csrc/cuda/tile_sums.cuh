@@ -1,4 +1,4 @@
-// Sums that accompany a convolution of tiles: haloed results added to the map, and sums over the positions of each channel.
+// Sums that belong to a convolution of tiles: results with haloes added to the map, and sums over the positions of each channel.
 #pragma once
 #include "sum_splits.cuh"
 #include "tile_view.cuh"

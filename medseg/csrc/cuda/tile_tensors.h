@@ -19,10 +19,10 @@ TileView<const T> const_tile_view(const Tensor& t, bool packed) {
   return {v.data, {v.stride[0], v.stride[1], v.stride[2], v.stride[3], v.stride[4]}, packed};
 }
 
-// 16-bit floats are computed in float32, and so are their parameters handed over.
+// The type of the arithmetic and of the parameters: 16-bit floats are computed in float32.
 inline ScalarType computed_type(ScalarType type) { return type == ScalarType::Double ? type : ScalarType::Float; }
 
-// A contiguous copy in the type of the arithmetic, if it is not that already.
+// The tensor, contiguous and in the type of the arithmetic; copied only if it is not so already.
 inline Tensor computed(const Tensor& t, ScalarType type) { return torch::stable::contiguous(as_type(t, computed_type(type))); }
 
 inline Tensor nothing(const Tensor& like, ScalarType type) { return torch::stable::new_empty(like, std::vector<int64_t>{0}, type); }

@@ -1,4 +1,4 @@
-// What kernels read and write tile by tile: a map, rows of packed tiles, or a map of which some tiles have newer rows.
+// What kernels read and write tile by tile: a map, rows of packed tiles, or a map in which newer rows replace some tiles.
 #pragma once
 #include "tile_pieces.cuh"
 

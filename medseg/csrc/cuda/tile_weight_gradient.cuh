@@ -1,5 +1,5 @@
-// Gradient of the weights: for every tap the product of the haloed input with the gradient over all pixels of the listed tiles.
-// The list is cut into chunks that depend on shapes alone; their sums are added in order.
+// Gradient of the weights: for every tap the product of the input (with its halo) and the gradient, over all pixels of the listed
+// tiles. The list is cut into chunks that depend only on shapes, and the sums of the chunks are added in order.
 #pragma once
 #include "tile_conv.cuh"
 

@@ -9,7 +9,7 @@
 
 namespace medseg::cuda {
 
-// Makes the device of a tensor current and knows its stream.
+// Makes the device of a tensor the current one, and holds its stream.
 struct Place {
   torch::stable::accelerator::DeviceGuard guard;
   cudaStream_t stream;
@@ -21,7 +21,7 @@ struct Place {
   }
 };
 
-// Scratch in torch's caching allocator: freed on return, reused in stream order.
+// Scratch memory of torch's caching allocator: freed on return, reused in stream order.
 class Workspace {
  public:
   Workspace(const Tensor& like, cudaStream_t stream) : like_(like), stream_(stream) {}
@@ -32,7 +32,7 @@ class Workspace {
     return static_cast<T*>(held_.back().data_ptr());
   }
 
-  // Another one; its memory goes back when it leaves its scope.
+  // Another workspace; its memory is returned at the end of its scope.
   Workspace fresh() const { return Workspace(like_, stream_); }
 
   void fill(void* pointer, int byte, int64_t bytes) { STD_CUDA_CHECK(cudaMemsetAsync(pointer, byte, bytes, stream_)); }
