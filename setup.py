@@ -106,7 +106,7 @@ def tell(what: str, error: Exception) -> None:
 
 
 class BuildOps(cpp_extension.BuildExtension):
-    """Compiles .cu files with the toolkit that was found. An optional build may fail: medseg is then installed without it."""
+    """Compiles .cu files with the toolkit that was found. An optional build may fail."""
 
     def build_extensions(self) -> None:
         try:
