@@ -12,6 +12,7 @@ from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from benchmarks._guided.cases import SPACING_MM
+from medseg.layers.guidance import Guidance
 from medseg.transforms.guidance import GuideMap, SimulatePrompts
 from medseg.transforms.texture import RegionGLCM, RegionHistogram
 
@@ -26,31 +27,18 @@ _of_region = RegionHistogram(BINS, HU_RANGE, soft=True)
 _glcm = RegionGLCM(GLCM_LEVELS, GLCM_HU)
 
 
-class Guidance(NamedTuple):
-    """Guidance of every slice of a case.
-
-    Attributes:
-        density: float32 ``[slices, 2, 1, BINS]``, liver and tumour; a slice without tumour has an empty tumour
-            histogram.
-        texture: float32 ``[slices, F + 1]``: the tumour's features, and 1; all 0 on a slice without tumour.
-    """
-
-    density: Tensor
-    texture: Tensor
-
-
 class Object(NamedTuple):
     """A connected tumour seen on its middle slice.
 
     Attributes:
         slices: the range that it reaches over.
-        density: float32 ``[1, BINS]``.
+        histogram: float32 ``[1, BINS]``.
         texture: float32 ``[F]``.
         pixels: on the middle slice.
     """
 
     slices: slice
-    density: Tensor
+    histogram: Tensor
     texture: Tensor
     pixels: int
 
@@ -62,12 +50,18 @@ def every_slice(image: NDArray[np.int16], organ: NDArray[np.bool_], tumour: NDAr
         image: HU, ``[i, j, k]``.
         organ: the liver with its tumours.
         tumour: the true tumours.
+
+    Returns:
+        ``appearance``: float32 ``[slices, 2, 1, BINS]``, histograms of liver and tumour; a slice without tumour has an
+        empty tumour histogram. ``texture``: float32 ``[slices, F + 1]``, the tumour's features, and 1; all 0 on a slice
+        without tumour.
     """
     hu = torch.from_numpy(image.astype(np.float32))
-    density = _of_slices(hu[None], torch.from_numpy(np.stack([organ, tumour])))
+    histograms = _of_slices(hu[None], torch.from_numpy(np.stack([organ, tumour])))
     rows = [_texture(hu[..., k], tumour[..., k]) for k in range(tumour.shape[2])]
     there = torch.from_numpy(tumour.any((0, 1)))[:, None].float()
-    return Guidance(torch.as_tensor(density), torch.cat([torch.stack(rows) * there, there], 1))
+    texture = torch.cat([torch.stack(rows) * there, there], 1)
+    return Guidance(appearance=torch.as_tensor(histograms), texture=texture)
 
 
 def middle_slices(image: NDArray[np.int16], organ: NDArray[np.bool_], tumour: NDArray[np.bool_]) -> Guidance:
@@ -80,19 +74,22 @@ def middle_slices(image: NDArray[np.int16], organ: NDArray[np.bool_], tumour: ND
         image: HU, ``[i, j, k]``.
         organ: the liver with its tumours, true or predicted.
         tumour: the true tumours.
+
+    Returns:
+        As of `every_slice`.
     """
     hu = torch.from_numpy(image.astype(np.float32))
-    density = torch.as_tensor(_of_slices(hu[None], torch.from_numpy(np.stack([organ, organ])))).clone()
-    density[:, 1] = 0
+    histograms = torch.as_tensor(_of_slices(hu[None], torch.from_numpy(np.stack([organ, organ])))).clone()
+    histograms[:, 1] = 0
     found = objects(image, tumour)
     texture = torch.zeros(tumour.shape[2], len(found[0].texture) + 1 if found else 1)
     for k in range(tumour.shape[2]):
         own = [item for item in found if item.slices.start <= k < item.slices.stop]
         if own:
             total = sum(item.pixels for item in own)
-            density[k, 1] = torch.stack([item.density * (item.pixels / total) for item in own]).sum(0)
+            histograms[k, 1] = torch.stack([item.histogram * (item.pixels / total) for item in own]).sum(0)
             texture[k] = torch.cat([torch.stack([item.texture for item in own]).mean(0), torch.ones(1)])
-    return Guidance(density, texture)
+    return Guidance(appearance=histograms, texture=texture)
 
 
 def objects(image: NDArray[np.int16], tumour: NDArray[np.bool_]) -> list[Object]:
@@ -102,8 +99,8 @@ def objects(image: NDArray[np.int16], tumour: NDArray[np.bool_]) -> list[Object]
     for number, box in enumerate(find_objects(parts), start=1):
         middle = (box[2].start + box[2].stop - 1) // 2
         hu, mask = torch.from_numpy(image[..., middle].astype(np.float32)), parts[..., middle] == number
-        density = torch.as_tensor(_of_region(hu[None], torch.from_numpy(mask[None])))[0]
-        found.append(Object(box[2], density, _texture(hu, mask), int(mask.sum())))
+        histogram = torch.as_tensor(_of_region(hu[None], torch.from_numpy(mask[None])))[0]
+        found.append(Object(box[2], histogram, _texture(hu, mask), int(mask.sum())))
     return found
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks._guided.cases import LIVER, TUMOUR, Case
-from benchmarks._guided.guidance import JITTER, STEADY, Guidance, every_slice, guide_map, middle_slices
+from benchmarks._guided.guidance import JITTER, STEADY, every_slice, guide_map, middle_slices
+from medseg.layers.guidance import Guidance
 
 VARIANTS = 3
 """Jittered guide maps made for every training case; each sample takes one of them."""
@@ -49,14 +50,14 @@ class Batch(NamedTuple):
     Attributes:
         image: ``[B, 3, H, W]``, the slice in the middle; 0 at 50 HU, 1 at 100 HU, from -150 to 250 HU.
         label: ``[B, H, W]``.
-        density: ``[B, 2, 1, BINS]``.
+        appearance: ``[B, 2, 1, BINS]``, histograms of liver and tumour.
         texture: ``[B, F + 1]``.
         spatial: ``[B, 1, H, W]``.
     """
 
     image: Tensor
     label: Tensor
-    density: Tensor
+    appearance: Tensor
     texture: Tensor
     spatial: Tensor
 
@@ -112,7 +113,7 @@ def slices_of(
     return Batch(
         (around.float().clamp(-150, 250) - 50) / 50,
         case.label[index][:, crop[0], crop[1]].long(),
-        given.density[index],
+        given.appearance[index],
         given.texture[index],
         guide,
     )

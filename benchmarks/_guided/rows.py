@@ -81,9 +81,9 @@ def row_name(net: Net, trial: Trial) -> str:
 
 def build(net: Net) -> nn.Module:
     """The net, untrained: the same trunk for all; branches start as the identity."""
-    density: Any = ("fc", {**HEAD, "texture": TEXTURE if net.texture else 0}) if net.density or net.texture else None
+    head: Any = ("fc", {**HEAD, "texture": TEXTURE if net.texture else 0}) if net.density or net.texture else None
     found: nn.Module = create(
-        "guided_unet", in_channels=3, out_channels=3, channels=CHANNELS, density=density,
+        "guided_unet", in_channels=3, out_channels=3, channels=CHANNELS, appearance=head,
         spatial="linear" if net.spatial else None,
     )  # fmt: skip
     return found

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmarks._guided.cases import LIVER, TUMOUR
 from benchmarks._guided.prepared import Batch, Prepared, Sampler, crop_around, slices_of
 from benchmarks._guided.rows import Net, build
+from medseg.layers.guidance import Guidance
 
 CLASS_WEIGHTS = (0.3, 0.5, 2.2)
 """Of the cross-entropy: tumour is rare, and an unweighted net long finds none."""
@@ -81,17 +82,13 @@ def run_net(module: nn.Module, net: Net, batch: Batch, scale: Scale, guided: Ten
         scale: of the texture.
         guided: bool ``[B]``, samples whose guidance it may read; None for all.
     """
-    arguments: dict[str, Tensor] = {}
-    if net.density:
-        arguments["density"] = batch.density
-    if net.texture:
-        flags = batch.texture[:, -1:]
-        arguments["texture"] = (batch.texture - scale.mean) / scale.deviation * flags
-    if net.spatial:
-        arguments["spatial"] = batch.spatial
-    if net.guided and guided is not None:
-        arguments["guided"] = guided
-    found: Tensor = module(batch.image, **arguments)
+    guidance = Guidance(
+        appearance=batch.appearance if net.density else None,
+        spatial=batch.spatial if net.spatial else None,
+        texture=(batch.texture - scale.mean) / scale.deviation * batch.texture[:, -1:] if net.texture else None,
+        guided=guided if net.guided else None,
+    )
+    found: Tensor = module(batch.image, guidance=guidance)
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from medseg.layers.guidance import Guidance
 from medseg.networks import create
 
 CLASSES, BINS = 2, 100
@@ -86,9 +87,9 @@ def predictor(case: Case, net: nn.Module) -> Predictor:
     if case.name != "guided_unet":
         return net
     weight = next(net.parameters())
-    density = torch.full((1, 2, 1, BINS), 1 / BINS, dtype=weight.dtype, device=weight.device)
+    histograms = torch.full((1, 2, 1, BINS), 1 / BINS, dtype=weight.dtype, device=weight.device)
     guide = torch.rand(1, 1, *case.window, dtype=weight.dtype, device=weight.device)
-    return lambda x: net(x, density=density, spatial=guide)
+    return lambda x: net(x, guidance=Guidance(appearance=histograms, spatial=guide))
 
 
 def parameters(net: nn.Module) -> int:

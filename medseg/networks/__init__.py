@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medseg.layers.guidance import Guidance
 from medseg.networks.adapt.apply import adapt
 from medseg.networks.adapt.report import AdaptReport, AdaptRow
 from medseg.networks.guided.concat_guided_net import ConcatGuidedNet
@@ -39,6 +40,7 @@ __all__ = [
     "AdaptiveUNet",
     "ConcatGuidedNet",
     "DANet",
+    "Guidance",
     "GuidedNet",
     "GuidedUNet",
     "LIDCNet",

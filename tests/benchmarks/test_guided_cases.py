@@ -100,11 +100,11 @@ def test_middle_slice_guidance_reads_no_other_slice_of_a_tumour() -> None:
     others = [k for k in range(3, 8) if k != 5]
     other[4:9, 4:9, others] += 40
     first, second = middle_slices(image, organ, tumour), middle_slices(other, organ, tumour)
-    assert torch.equal(first.density[:, 1], second.density[:, 1])
+    assert torch.equal(first.appearance[:, 1], second.appearance[:, 1])
     assert torch.equal(first.texture, second.texture)
     true = every_slice(other, organ, tumour)
-    assert not torch.equal(true.density[3, 1], first.density[3, 1])
-    assert torch.allclose(every_slice(image, organ, tumour).density[5], first.density[5])
+    assert not torch.equal(true.appearance[3, 1], first.appearance[3, 1])
+    assert torch.allclose(every_slice(image, organ, tumour).appearance[5], first.appearance[5])
 
 
 def test_pooled_histograms_are_those_of_the_pooled_pixels_in_the_tumours_ranges_alone() -> None:
@@ -115,11 +115,11 @@ def test_pooled_histograms_are_those_of_the_pooled_pixels_in_the_tumours_ranges_
     found = middle_slices(image, organ, tumour)
     pooled = np.concatenate([image[2:6, 2:6, 3].ravel(), image[20:29, 10:16, 7].ravel()]).astype(np.float32)
     whole = RegionHistogram(50, (-100.0, 250.0), soft=True)(pooled[None, None], np.ones((1, 1, pooled.size), bool))
-    assert torch.allclose(found.density[4, 1], torch.as_tensor(whole)[0], atol=1e-6)
-    there = found.density[:, 1, 0].sum(-1) > 0
+    assert torch.allclose(found.appearance[4, 1], torch.as_tensor(whole)[0], atol=1e-6)
+    there = found.appearance[:, 1, 0].sum(-1) > 0
     assert there.nonzero()[:, 0].tolist() == list(range(1, 11))
     assert torch.equal(found.texture[:, -1] > 0, there)
-    assert torch.allclose(found.density[:, 0].sum(-1), torch.ones(14, 1))
+    assert torch.allclose(found.appearance[:, 0].sum(-1), torch.ones(14, 1))
 
 
 def test_a_guide_map_peaks_in_the_tumour_and_a_careless_user_is_off() -> None:

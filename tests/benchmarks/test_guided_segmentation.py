@@ -20,6 +20,7 @@ from benchmarks._guided.testing import predict, score_case
 from benchmarks._guided.threshold import NAME as THRESHOLD
 from benchmarks._guided.threshold import best_half_width, threshold_dice
 from benchmarks._guided.training import Scale, Settings, Trained, fit, run_net, texture_scale
+from medseg.layers.guidance import Guidance
 
 FAST = Settings(most=3, steps=2, patience=2, batch=2, slices=4)
 
@@ -98,10 +99,10 @@ class Spy(nn.Module):
 
     def __init__(self, labels: Tensor | None = None) -> None:
         super().__init__()
-        self.labels, self.given = labels, {}
+        self.labels, self.given = labels, Guidance()
 
-    def forward(self, image: Tensor, **given: Tensor) -> Tensor:
-        self.given = given
+    def forward(self, image: Tensor, guidance: Guidance) -> Tensor:
+        self.given = guidance
         labels = torch.zeros(image.shape[0], *image.shape[2:], dtype=torch.long) if self.labels is None else self.labels
         return nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
 
@@ -117,14 +118,15 @@ def test_only_oracle_rows_see_the_true_tumour_of_every_slice(net: Net, seen: Pre
         spy = Spy()
         predict(_spied(spy), net, trial, seen)
         expected = seen.given["oracle" if "oracle" in row_name(net, trial) else "middle"]
-        assert ("density" in spy.given, "texture" in spy.given, "spatial" in spy.given) == net[1:4]
+        known = spy.given.tensors()
+        assert ("appearance" in known, "texture" in known, "spatial" in known) == net[1:4]
         if net.density:
-            assert torch.equal(spy.given["density"], expected.density[numbers])
+            assert torch.equal(known["appearance"], expected.appearance[numbers])
         if net.texture:
-            assert torch.equal(spy.given["texture"], expected.texture[numbers])
+            assert torch.equal(known["texture"], expected.texture[numbers])
         if net.guided:
-            assert bool(spy.given["guided"].all()) is ("without" not in row_name(net, trial))
-            assert bool(spy.given["guided"].any()) is ("without" not in row_name(net, trial))
+            assert bool(known["guided"].all()) is ("without" not in row_name(net, trial))
+            assert bool(known["guided"].any()) is ("without" not in row_name(net, trial))
 
 
 def test_the_truth_scores_one_and_tumour_outside_of_the_liver_or_the_range_is_dropped(seen: Prepared) -> None:

@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
     "ahnet": Case({"layers": (1, 1, 1, 1), "width": 4, "growth": 4}),
     "danet": Case({"layers": (1, 1, 1, 1), "width": 4}),
     # No spatial branch: it refuses sparse halvings, which the menu tries.
-    "guided_unet": Case({"channels": (4, 6, 8), "density": ("fc", {"bins": 10, "widths": (8, 8)}), "spatial": None}),
+    "guided_unet": Case({"channels": (4, 6, 8), "appearance": ("fc", {"bins": 10, "widths": (8, 8)}), "spatial": None}),
     "lidc_cnn": Case({"channels": (4, 4, 6, 6)}, kind="classify"),
     "lraspp": Case({"encoder": ("mobilenet_v3_small", SMALL_MOBILE), "inter_channels": 8}),
     "mcgcn": Case({"layers": (1, 1, 1, 1), "width": 4}, channels=3),

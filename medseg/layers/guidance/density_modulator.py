@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from medseg.layers.guidance.density_heads import ConvHead, FCHead, GatedScales
+from medseg.layers.guidance.guidance import Guidance, as_guidance, flags, guided_flags
 from medseg.layers.guidance.modulation import Scale
+from medseg.layers.keep_gradients import keep_gradients
 
 __all__ = ["DensityModulator"]
 
 HEADS = ("fc", "conv1d", "se")
+_NAME = "DensityModulator"
 
 
 class DensityModulator(nn.Module):
@@ -80,22 +82,13 @@ class DensityModulator(nn.Module):
         self.null_texture = nn.Parameter(0.02 * torch.randn(texture)) if texture else None
 
     def forward(
-        self,
-        density: Tensor | None,
-        texture: Tensor | None = None,
-        valid: Tensor | None = None,
-        guided: Tensor | None = None,
-        batch: int | None = None,
+        self, guidance: Guidance | Mapping[str, Tensor] | None = None, batch: int | None = None
     ) -> tuple[list[Scale], list[Tensor | None]]:
         """Scales and shifts.
 
         Args:
-            density: histograms that sum to 1, ``[B, regions, channels, bins]`` as of `RegionHistogram` or
-                ``[B, signals, bins]``. None: unknown.
-            texture: ``[B, texture]``, features of about unit size. None: unknown.
-            valid: bool, the shape of ``density`` without bins: histograms to read; the others count as unknown.
-            guided: bool ``[B]``: samples whose histograms and texture to read. None: all.
-            batch: B, where all else is None.
+            guidance: `Guidance` with histograms as ``appearance``; ``texture``, ``valid`` and ``guided`` are read too.
+            batch: B, where nothing is known.
 
         Returns:
             For every map its scale ``[B, C]``, or with ``"se"`` the function that makes it of the map; and its shift
@@ -104,11 +97,11 @@ class DensityModulator(nn.Module):
         Raises:
             ValueError: for shapes that do not fit.
         """
-        given = next((t for t in (density, texture, guided) if t is not None), None)
-        size = batch if batch is not None else (1 if given is None else given.shape[0])
-        keep = None if guided is None else _flags("guided", guided, (size,), self.null_density)
-        read = self._density(density, valid, keep, size)
-        values = self.head(read, self._texture(texture, keep, size))
+        guidance = as_guidance(_NAME, guidance)
+        size = guidance.samples(batch)
+        keep = guided_flags(_NAME, guidance, size, self.null_density.device)
+        read = self._histograms(guidance.appearance, guidance.valid, keep, size)
+        values = self.head(read, self._texture(guidance.texture, keep, size))
         count = len(self.channels)
         if self.gates is not None:
             return list(self.gates(values)), [None] * count
@@ -116,25 +109,26 @@ class DensityModulator(nn.Module):
         shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count
         return [1 + part for part in parts[:count]], shifts
 
-    def _density(self, density: Tensor | None, valid: Tensor | None, keep: Tensor | None, size: int) -> Tensor:
+    def _histograms(self, given: Tensor | None, valid: Tensor | None, keep: Tensor | None, size: int) -> Tensor:
         null = self.null_density.expand(size, -1, -1)
-        if density is None:
+        if given is None:
             if valid is not None:
-                raise ValueError("DensityModulator: valid is given without a density; pass both or neither")
+                raise ValueError("DensityModulator: valid is given without appearance; pass both or neither")
             return null
-        density = _plain(density)
-        shape = list(density.shape)
-        if density.ndim not in (3, 4) or shape[0] != size or shape[-1] != self.bins or not self._fits(shape[1:-1]):
+        shape = list(given.shape)
+        if given.ndim not in (3, 4) or shape[0] != size or shape[-1] != self.bins or not self._fits(shape[1:-1]):
             raise ValueError(
-                f"DensityModulator: density has shape {shape}; expected [{size}, regions, channels, {self.bins}] with "
-                f"regions * channels = {self.signals}, or [{size}, {self.signals}, {self.bins}]"
+                f"DensityModulator: appearance has shape {shape}; expected [{size}, regions, channels, {self.bins}] "
+                f"with regions * channels = {self.signals}, or [{size}, {self.signals}, {self.bins}]"
             )
-        read = torch.log1p(self.bins * density.reshape(size, self.signals, self.bins).to(null))
+        read = torch.log1p(self.bins * given.reshape(size, self.signals, self.bins).to(null))
         use = None if keep is None else keep[:, None]
         if valid is not None:
-            flags = _flags("valid", valid, tuple(shape[:-1]), null).reshape(size, self.signals)
-            use = flags if use is None else use & flags
-        return read if use is None else torch.where(use[..., None], read, null)
+            there = flags(_NAME, "valid", valid, tuple(shape[:-1]), null.device).reshape(size, self.signals)
+            use = there if use is None else use & there
+        if use is None:
+            return keep_gradients(read, [self.null_density])
+        return torch.where(use[..., None], read, null)
 
     def _fits(self, shape: list[int]) -> bool:
         return shape[0] * (shape[1] if len(shape) > 1 else 1) == self.signals
@@ -147,20 +141,8 @@ class DensityModulator(nn.Module):
         null = self.null_texture.expand(size, -1)
         if texture is None:
             return null
-        texture = _plain(texture)
         if tuple(texture.shape) != tuple(null.shape):
             raise ValueError(f"DensityModulator: texture has shape {list(texture.shape)}; expected {list(null.shape)}")
-        return texture.to(null) if keep is None else torch.where(keep[:, None], texture.to(null), null)
-
-
-def _flags(name: str, flags: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    flags = _plain(flags)
-    if flags.dtype != torch.bool or tuple(flags.shape) != shape:
-        raise ValueError(
-            f"DensityModulator: {name} is {flags.dtype} of shape {list(flags.shape)}; expected bool of {list(shape)}"
-        )
-    return flags.to(like.device)
-
-
-def _plain(x: Tensor) -> Tensor:
-    return x.as_tensor() if isinstance(x, MetaTensor) else x
+        if keep is None:
+            return keep_gradients(texture.to(null), [self.null_texture])
+        return torch.where(keep[:, None], texture.to(null), null)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from monai.data import MetaTensor
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from medseg.layers.guidance.density_heads import last_layer
+from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 from medseg.layers.guidance.modulation import Scale
+from medseg.layers.keep_gradients import keep_gradients
 from medseg.layers.start_weights import start_weights
 
 __all__ = ["PatchModulator"]
+
+_NAME = "PatchModulator"
 
 
 class PatchModulator(nn.Module):
@@ -63,21 +66,14 @@ class PatchModulator(nn.Module):
         self.null = nn.Parameter(0.02 * torch.randn(convs[-1]))
 
     def forward(
-        self,
-        density: Tensor | None,
-        texture: Tensor | None = None,
-        valid: Tensor | None = None,
-        guided: Tensor | None = None,
-        batch: int | None = None,
+        self, guidance: Guidance | Mapping[str, Tensor] | None = None, batch: int | None = None
     ) -> tuple[list[Scale], list[Tensor | None]]:
         """Scales and shifts.
 
         Args:
-            density: patches ``[B, signals, *size]``. None: no click.
-            texture: None, there is no such input.
-            valid: None, likewise; tell samples without a click by ``guided``.
-            guided: bool ``[B]``: samples whose patches to read. None: all.
-            batch: B, where all else is None.
+            guidance: `Guidance` with patches as ``appearance`` (None: no click); tell samples without a click by
+                ``guided``. ``texture`` and ``valid`` must be None.
+            batch: B, where nothing is known.
 
         Returns:
             For every map its scale ``[B, C]``, and its shift ``[B, C]`` or None.
@@ -85,31 +81,26 @@ class PatchModulator(nn.Module):
         Raises:
             ValueError: for shapes that do not fit, or a texture or ``valid``.
         """
-        if texture is not None or valid is not None:
-            raise ValueError("PatchModulator: texture or valid is given; expected patches and guided alone")
-        given = next((t for t in (density, guided) if t is not None), None)
-        size = batch if batch is not None else (1 if given is None else given.shape[0])
-        values = self.last(self.mix(self._features(density, guided, size)))
+        guidance = as_guidance(_NAME, guidance)
+        if guidance.texture is not None or guidance.valid is not None:
+            raise ValueError("PatchModulator: texture or valid is given; expected appearance and guided alone")
+        values = self.last(self.mix(self._features(guidance, guidance.samples(batch))))
         count, parts = len(self.channels), values.split(self.channels * (2 if self.shift else 1), 1)
         shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count
         return [1 + part for part in parts[:count]], shifts
 
-    def _features(self, patches: Tensor | None, guided: Tensor | None, size: int) -> Tensor:
-        null = self.null.expand(size, -1)
+    def _features(self, guidance: Guidance, size: int) -> Tensor:
+        null, patches = self.null.expand(size, -1), guidance.appearance
+        keep = guided_flags(_NAME, guidance, size, null.device)
         if patches is None:
-            return null
-        patches = patches.as_tensor() if isinstance(patches, MetaTensor) else patches
+            return keep_gradients(null, self.layers.parameters())
         if patches.ndim != self.spatial_dims + 2 or tuple(patches.shape[:2]) != (size, self.signals):
+            sides = ", ".join(["size"] * self.spatial_dims)
             raise ValueError(
-                f"PatchModulator: density has shape {list(patches.shape)}; expected patches [{size}, {self.signals}, "
-                f"{', '.join(['size'] * self.spatial_dims)}]"
+                f"PatchModulator: appearance has shape {list(patches.shape)}; expected patches "
+                f"[{size}, {self.signals}, {sides}]"
             )
         found = self.layers(patches.to(null)).flatten(2).mean(2)
-        if guided is None:
-            return found
-        guided = guided.as_tensor() if isinstance(guided, MetaTensor) else guided
-        if guided.dtype != torch.bool or tuple(guided.shape) != (size,):
-            raise ValueError(
-                f"PatchModulator: guided is {guided.dtype} of shape {list(guided.shape)}; expected bool of {[size]}"
-            )
-        return torch.where(guided.to(found.device)[:, None], found, null.to(found))
+        if keep is None:
+            return keep_gradients(found, [self.null])
+        return torch.where(keep[:, None], found, null.to(found))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from monai.data import MetaTensor
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 
 __all__ = ["SpatialGuide", "guide_pyramid", "inner"]
 
@@ -64,13 +65,13 @@ class SpatialGuide(nn.Module):
                 self.gains.append(nn.Parameter(torch.zeros(sum(split), *(1,) * spatial_dims)))
             self.convs.append(conv)
 
-    def forward(self, guide: Tensor | None, like: Tensor, guided: Tensor | None = None) -> list[Tensor]:
+    def forward(self, guidance: Guidance | Mapping[str, Tensor] | None, image: Tensor) -> list[Tensor]:
         """Biases.
 
         Args:
-            guide: map ``[B, guide_channels, *S]`` on the image's grid. None: none, the null value everywhere.
-            like: the image ``[B, any, *S]``.
-            guided: bool ``[B]``: samples whose map to read. None: all.
+            guidance: `Guidance` of which ``spatial`` and ``guided`` are read. Without a map the null value is
+                everywhere.
+            image: ``[B, any, *S]``; only its shape is read.
 
         Returns:
             For every map its bias ``[B, C, *S / 2^halvings]``, sizes rounded up.
@@ -79,27 +80,38 @@ class SpatialGuide(nn.Module):
             ValueError: for shapes that do not fit.
         """
         levels = []
-        for i, small in enumerate(guide_pyramid(self._filled(guide, like, guided), self.levels)):
+        for i, small in enumerate(guide_pyramid(self._filled(guidance, image), self.levels)):
             bias = self.convs[i](small)
             levels.append(self.gains[i] * self.norms[i](bias) if len(self.norms) else bias)
         parts = {level: iter(b.split(s, 1)) for level, b, s in zip(self.levels, levels, self.splits, strict=True)}
         return [next(parts[h]) for h in self.halvings]
 
-    def _filled(self, guide: Tensor | None, like: Tensor, guided: Tensor | None) -> Tensor:
-        shape, weight = (like.shape[0], self.guide_channels, *like.shape[2:]), self.convs[0].weight
-        if guide is None:
-            return torch.full(shape, self.null, dtype=weight.dtype, device=weight.device)
-        guide = guide.as_tensor() if isinstance(guide, MetaTensor) else guide
-        if tuple(guide.shape) != tuple(shape):
-            raise ValueError(f"SpatialGuide: guide has shape {list(guide.shape)}; expected {list(shape)}")
-        guide = guide.to(weight)
-        if guided is None:
-            return guide
-        if guided.dtype != torch.bool or tuple(guided.shape) != shape[:1]:
-            raise ValueError(
-                f"SpatialGuide: guided is {guided.dtype} of shape {list(guided.shape)}; expected bool of {[shape[0]]}"
-            )
-        return torch.where(guided.to(guide.device).reshape(-1, *(1,) * (guide.ndim - 1)), guide, self.null)
+    def _filled(self, given: Guidance | Mapping[str, Tensor] | None, image: Tensor) -> Tensor:
+        guidance, weight = as_guidance("SpatialGuide", given), self.convs[0].weight
+        shape = (image.shape[0], self.guide_channels, *image.shape[2:])
+        return spatial_map("SpatialGuide", guidance, shape, weight, self.null)
+
+
+def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Tensor, null: float) -> Tensor:
+    """The guide map, with the null value wherever no guide is known.
+
+    Args:
+        owner: name of the layer or network, for the message.
+        guidance: what is known.
+        shape: expected shape of the map, ``(B, channels, *S)``.
+        like: a tensor of the wanted type and device.
+        null: value of a map that says nothing.
+
+    Raises:
+        ValueError: for a map of another shape, or flags that are not bool ``[B]``.
+    """
+    guide, keep = guidance.spatial, guided_flags(owner, guidance, shape[0], like.device)
+    if guide is None:
+        return like.new_full(shape, null)
+    if tuple(guide.shape) != tuple(shape):
+        raise ValueError(f"{owner}: spatial has shape {list(guide.shape)}; expected {list(shape)}")
+    guide = guide.to(like)
+    return guide if keep is None else torch.where(keep.reshape(-1, *(1,) * (guide.ndim - 1)), guide, null)
 
 
 def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:

@@ -1,18 +1,19 @@
-"""Any encoder-decoder, guided: a density vector scales its channels, a guide map biases its voxels."""
+"""Any encoder-decoder, guided: histograms or patches scale its channels, a guide map biases its voxels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from medseg.layers.guidance import DensityModulator, Modulation, PatchModulator, SpatialGuide
+from medseg.layers.guidance import DensityModulator, Guidance, Modulation, PatchModulator, SpatialGuide
+from medseg.layers.guidance.guidance import as_guidance
 from medseg.layers.guidance.modulation import Scale
 from medseg.layers.named import Named, split_named
 from medseg.networks.guided.sites import (
-    Site,
+    Sites,
     Taps,
     at_levels,
     check_unmoved,
@@ -29,12 +30,13 @@ class GuidedNet(nn.Module):
 
     Before each activation of the chosen encoder levels a map u becomes
 
-        u = scale * u (+ shift)     per channel, of the density vector (`DensityModulator`)
+        u = scale * u (+ shift)     per channel, of the appearance: histograms (`DensityModulator`), or patches
+                                    around clicks (`PatchModulator`)
         u = u + bias                per voxel and channel, of the guide map (`SpatialGuide`)
         u = gain * u + offset       per channel, learned, with ``after_affine``
 
     All of it starts as the identity: a new `GuidedNet` computes what its backbone computes, bit for bit. The same net
-    runs without guidance: what is not given has a learned form of its own (density) or the null value (guide map).
+    runs without guidance: what is not given has a learned form of its own (appearance) or the null value (guide map).
     Train it with `medseg.transforms.guidance.RandGuideDropoutd`, and pass its ``guided_key``.
 
     The backbone keeps its parameters and their names, and may be called by itself. It must not checkpoint activations:
@@ -42,9 +44,9 @@ class GuidedNet(nn.Module):
 
     Args:
         backbone: network of activation modules, ``[B, C, *S]`` to anything; it is part of the result, not copied.
-        density: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`; ``"patches"``, or
-            a pair of it and arguments of `PatchModulator`, reads patches around clicks instead of histograms; None for
-            no such branch.
+        appearance: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`, which reads
+            histograms; ``"patches"`` or a pair of it and arguments of `PatchModulator`, which reads patches around
+            clicks; None for no such branch.
         spatial: ``"linear"``, ``"normed"`` or a pair of it and arguments of `SpatialGuide`; None for no such branch.
         levels: of the encoder, 0 the image's own resolution. None: all but that, as low resolution decides what is
             what.
@@ -53,7 +55,9 @@ class GuidedNet(nn.Module):
             first convolution, 256 (3-D: 64) voxels along each axis.
 
     Attributes:
-        sites: the maps that are guided, in order.
+        sites: the maps that are guided, in order; ``print(net.sites)`` shows them as a table.
+        density: the appearance branch, or None. (Its name is part of the keys of state dicts.)
+        spatial: the branch of the guide map, or None.
 
     Raises:
         ValueError: for settings that do not exist or do not fit the backbone.
@@ -62,7 +66,7 @@ class GuidedNet(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        density: Named | None = "fc",
+        appearance: Named | None = "fc",
         spatial: Named | None = "linear",
         levels: Sequence[int] | None = None,
         after_affine: bool = False,
@@ -70,9 +74,9 @@ class GuidedNet(nn.Module):
     ) -> None:
         super().__init__()
         shape = image_shape(backbone, image)
-        self.sites: list[Site] = at_levels(find_sites(backbone, shape), levels)
+        self.sites: Sites = at_levels(find_sites(backbone, shape), levels)
         channels = [site.channels for site in self.sites]
-        self.density = None if density is None else _density_branch(len(shape) - 1, channels, density)
+        self.density = None if appearance is None else _appearance_branch(len(shape) - 1, channels, appearance)
         self.spatial = None
         if spatial is not None:
             check_unmoved(self.sites)
@@ -84,26 +88,13 @@ class GuidedNet(nn.Module):
         self.backbone, self._taps = backbone, Taps()
         hook_taps(backbone, self.sites, self._taps)
 
-    def forward(
-        self,
-        x: Tensor,
-        density: Tensor | None = None,
-        spatial: Tensor | None = None,
-        texture: Tensor | None = None,
-        valid: Tensor | None = None,
-        guided: Tensor | None = None,
-        **arguments: Any,
-    ) -> Any:
+    def forward(self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any) -> Any:
         """Runs the backbone under guidance.
 
         Args:
             x: image ``[B, C, *S]``.
-            density: histograms ``[B, regions, channels, bins]`` that sum to 1, the organ's first, or None; with
-                ``density="patches"`` patches ``[B, signals, *size]``.
-            spatial: guide map ``[B, guide_channels, *S]`` on the image's grid, or None.
-            texture: features ``[B, texture]``, or None.
-            valid: bool ``[B, regions, channels]``: histograms to read, see `region_valid`. None: all.
-            guided: bool ``[B]``: samples whose guidance to read; the others run as if it were not given. None: all.
+            guidance: what is known of the targets, a `Guidance` or a dictionary with the names of its fields. None:
+                nothing.
             arguments: of the backbone, such as ``plan``.
 
         Returns:
@@ -112,49 +103,49 @@ class GuidedNet(nn.Module):
         Raises:
             ValueError: for guidance that the net has no branch for, or shapes that do not fit.
         """
-        given = {"density": density, "spatial": spatial, "texture": texture, "valid": valid, "guided": guided}
-        return self._run(self.backbone, x, given, arguments)
+        return self._run(self.backbone, x, guidance, arguments)
 
     def encode(
-        self,
-        x: Tensor,
-        density: Tensor | None = None,
-        spatial: Tensor | None = None,
-        texture: Tensor | None = None,
-        valid: Tensor | None = None,
-        guided: Tensor | None = None,
-        **arguments: Any,
+        self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any
     ) -> list[Tensor]:
         """The backbone's ``encode`` under guidance: features, high to low resolution; arguments as of `forward`."""
-        given = {"density": density, "spatial": spatial, "texture": texture, "valid": valid, "guided": guided}
         encode: Callable[..., Any] | None = getattr(self.backbone, "encode", None)
         if encode is None:
             raise ValueError(f"GuidedNet: {type(self.backbone).__name__} has no encode(x) to run")
-        features: list[Tensor] = self._run(encode, x, given, arguments)
+        features: list[Tensor] = self._run(encode, x, guidance, arguments)
         return features
 
     def _run(
-        self, call: Callable[..., Any], x: Tensor, given: dict[str, Tensor | None], arguments: dict[str, Any]
+        self,
+        call: Callable[..., Any],
+        x: Tensor,
+        given: Guidance | Mapping[str, Tensor] | None,
+        arguments: dict[str, Any],
     ) -> Any:
-        for name, branch, what in (
-            ("density", self.density, "density branch"),
-            ("texture", self.density, "density branch"),
-            ("spatial", self.spatial, "spatial guide branch"),
+        guidance = as_guidance("GuidedNet", given)
+        for name, branch in (
+            ("appearance", self.density),
+            ("texture", self.density),
+            ("valid", self.density),
+            ("spatial", self.spatial),
         ):
-            if given[name] is not None and branch is None:
-                raise ValueError(f"GuidedNet: {name} is given, but the net has no {what}; build it with one")
-        with self._taps.during(self._modulations(x, given)):
+            if getattr(guidance, name) is not None and branch is None:
+                argument = "spatial" if name == "spatial" else "appearance"
+                raise ValueError(
+                    f"GuidedNet: {name} is given, but the net has no {argument} branch; build it with {argument}=..."
+                )
+        with self._taps.during(self._modulations(x, guidance)):
             return call(x, **arguments)
 
-    def _modulations(self, x: Tensor, given: dict[str, Tensor | None]) -> dict[tuple[str, int], Modulation]:
-        count, guided = len(self.sites), given["guided"]
+    def _modulations(self, x: Tensor, guidance: Guidance) -> dict[tuple[str, int], Modulation]:
+        count = len(self.sites)
         scales: Sequence[Scale | None] = [None] * count
         shifts: Sequence[Tensor | None] = [None] * count
         biases: Sequence[Tensor | None] = [None] * count
         if self.density is not None:
-            scales, shifts = self.density(given["density"], given["texture"], given["valid"], guided, x.shape[0])
+            scales, shifts = self.density(guidance, x.shape[0])
         if self.spatial is not None:
-            biases = self.spatial(given["spatial"], x, guided)
+            biases = self.spatial(guidance, x)
         found = {}
         for i, site in enumerate(self.sites):
             gain, offset = (
@@ -164,8 +155,8 @@ class GuidedNet(nn.Module):
         return found
 
 
-def _density_branch(spatial_dims: int, channels: Sequence[int], named: Named) -> DensityModulator | PatchModulator:
-    head, options = split_named("GuidedNet", "density", named)
+def _appearance_branch(spatial_dims: int, channels: Sequence[int], named: Named) -> DensityModulator | PatchModulator:
+    head, options = split_named("GuidedNet", "appearance", named)
     if head == "patches":
         return PatchModulator(spatial_dims, channels, **options)
     return DensityModulator(channels, head, **options)

@@ -17,7 +17,7 @@ __all__ = ["GuidedUNet"]
 class GuidedUNet(GuidedNet):
     """U-Net with padding and instance normalisation in a `GuidedNet`: both branches, all levels but the finest.
 
-    With channels of 64 to 1024 the density branch predicts 2 * (128 + 256 + 512 + 1024) = 3840 scales. Conditional
+    With channels of 64 to 1024 the appearance branch predicts 2 * (128 + 256 + 512 + 1024) = 3840 scales. Conditional
     scales per channel together with a spatial bias are those of Yang et al. (2018, https://arxiv.org/abs/1802.01218).
 
     Args:
@@ -25,7 +25,7 @@ class GuidedUNet(GuidedNet):
         in_channels: channels of the image, for instance three neighbouring slices.
         out_channels: classes.
         channels: of the levels, finest first.
-        density: see `GuidedNet`.
+        appearance: see `GuidedNet`.
         spatial: see `GuidedNet`.
         after_affine: see `GuidedNet`.
         act: activation after each convolution.
@@ -44,7 +44,7 @@ class GuidedUNet(GuidedNet):
         in_channels: int = 3,
         out_channels: int = 3,
         channels: Sequence[int] = (64, 128, 256, 512, 1024),
-        density: Named | None = "fc",
+        appearance: Named | None = "fc",
         spatial: Named | None = "linear",
         after_affine: bool = False,
         act: Named = "relu",
@@ -57,4 +57,4 @@ class GuidedUNet(GuidedNet):
             spatial_dims, in_channels, out_channels, channels, "same", act, norm, dropout, down=down, conv=conv
         )
         side = 2 << len(channels)  # 4 voxels at the lowest level
-        super().__init__(unet, density, spatial, None, after_affine, (in_channels, *(side,) * spatial_dims))
+        super().__init__(unet, appearance, spatial, None, after_affine, (in_channels, *(side,) * spatial_dims))

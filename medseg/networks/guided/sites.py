@@ -1,7 +1,33 @@
-"""Where guidance enters a network: before the activations of its encoder, found by following one image through it."""
+"""Where guidance enters a network: before the activations of its encoder, found by following one image through it.
+
+A U-Net of three levels with its activations r0, r1, ...:
+
+    level 0   image - conv - r0 - conv - r1 ---------------------------------------- join - conv - r8 - conv - r9
+                                         |                                            |
+    level 1                            halve - conv - r2 - conv - r3 ---- join - conv - r6 - conv - r7
+                                                                  |        |
+    level 2                                                     halve - conv - r4 - conv - r5
+
+              |<------------------- encoder: r0 to r5 ------------------->|<------ decoder: r6 to r9 ------>|
+                                                                      the map grows for the first time
+
+`find_sites` puts a hook before every activation module and runs the network once on an image of the given shape. The
+hooks write down, in the order of the run, which activation is called and the shape of the map that it is about to read.
+From this list:
+
+1. All activations before the map grows for the first time belong to the encoder: each of their calls is a `Site`.
+2. Between two calls, an axis was halved if it is now at most half as long (rounded up); halvings are counted per axis.
+   The level of a site is the largest of these counts.
+3. After a sparse halving (`medseg.layers.SparseDownsample`) patches are no longer where they were in the image: later
+   sites are marked as ``moved``.
+4. Maps of one voxel (pooled vectors) and gates (sigmoid, soft-max) are not sites.
+
+In every later call of the guided network a `Tap` before each of these activations modulates the map.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,7 +40,7 @@ from torch import nn
 from medseg.layers import SparseDownsample
 from medseg.layers.guidance import Modulation, inner
 
-__all__ = ["Site", "Tap", "Taps", "at_levels", "check_unmoved", "find_sites", "hook_taps", "image_shape"]
+__all__ = ["Site", "Sites", "Tap", "Taps", "at_levels", "check_unmoved", "find_sites", "hook_taps", "image_shape"]
 
 ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -45,12 +71,37 @@ class Site(NamedTuple):
         return max(self.halvings)
 
 
-class Taps:
-    """The modulations of the call that runs, by site; none between calls."""
+class Sites(tuple[Site, ...]):
+    """The sites of a network in the order in which the image meets them: a tuple that ``print`` shows as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("activation", "call", "level", "channels", "halvings", "moved")]
+        for site in self:
+            numbers = (site.call, site.level, site.channels, "x".join(map(str, site.halvings)))
+            rows.append((site.name, *map(str, numbers), "yes" if site.moved else "no"))
+        first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = [
+            "  ".join([name.ljust(first), *(text.rjust(width) for text, width in zip(texts, others, strict=True))])
+            for name, *texts in rows
+        ]
+        levels = sorted({site.level for site in self})
+        return "\n".join([*lines, f"{len(self)} sites on levels {', '.join(map(str, levels))}"])
+
+
+class Taps(threading.local):
+    """The modulations of the call that runs, by site; none between calls.
+
+    Every thread has its own: `torch.nn.DataParallel` runs copies of a network in threads, and the copies share hooks.
+    """
 
     def __init__(self) -> None:
         self.modulations: dict[tuple[str, int], Modulation] | None = None
         self.calls: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[type[Taps], tuple[()]]:
+        return Taps, ()  # a copy of the network starts between calls
 
     @contextmanager
     def during(self, modulations: dict[tuple[str, int], Modulation]) -> Iterator[None]:
@@ -60,6 +111,14 @@ class Taps:
             yield
         finally:
             self.modulations, self.calls = None, Counter()
+
+    def next_of(self, name: str) -> Modulation | None:
+        """The modulation of an activation that is about to run, or None."""
+        if self.modulations is None:
+            return None
+        call = self.calls[name]
+        self.calls[name] += 1
+        return self.modulations.get((name, call))
 
 
 class Tap:
@@ -75,11 +134,7 @@ class Tap:
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """The activation's inputs, with the map modulated; None to leave them."""
-        if self.taps.modulations is None:
-            return None
-        call = self.taps.calls[self.name]
-        self.taps.calls[self.name] += 1
-        modulation = self.taps.modulations.get((self.name, call))
+        modulation = self.taps.next_of(self.name)
         if modulation is None:
             return None
         if modulation.bias is not None:
@@ -107,7 +162,7 @@ def image_shape(backbone: nn.Module, image: Sequence[int] | None) -> tuple[int, 
     return (first.in_channels, *((256,) * 2 if isinstance(first, nn.Conv2d) else (64,) * 3))
 
 
-def find_sites(backbone: nn.Module, image: Sequence[int]) -> list[Site]:
+def find_sites(backbone: nn.Module, image: Sequence[int]) -> Sites:
     """The sites of the encoder, in the order in which the image meets them: all before maps grow for the first time.
 
     Shapes alone are followed wherever the backbone allows it, so that the size of the image costs nothing.
@@ -177,7 +232,7 @@ def _follow(backbone: nn.Module, image: tuple[int, ...], seen: list[tuple[str, t
     ) from error
 
 
-def _sites(seen: list[tuple[str, tuple[int, ...]] | None], size: tuple[int, ...]) -> list[Site]:
+def _sites(seen: list[tuple[str, tuple[int, ...]] | None], size: tuple[int, ...]) -> Sites:
     """Sites of the encoder from what was met; a map is halved where it is at most half the one before, rounded up."""
     sites, calls, moved, halvings = [], Counter[str](), False, [0] * len(size)
     for met in seen:
@@ -194,7 +249,7 @@ def _sites(seen: list[tuple[str, tuple[int, ...]] | None], size: tuple[int, ...]
         size = shape[2:]
         sites.append(Site(name, calls[name], shape[1], tuple(halvings), moved))
         calls[name] += 1
-    return sites
+    return Sites(sites)
 
 
 def hook_taps(backbone: nn.Module, sites: Iterable[Site], taps: Taps) -> None:
@@ -213,7 +268,7 @@ def check_unmoved(sites: Iterable[Site]) -> None:
         )
 
 
-def at_levels(sites: Sequence[Site], levels: Sequence[int] | None) -> list[Site]:
+def at_levels(sites: Sequence[Site], levels: Sequence[int] | None) -> Sites:
     """Those of the sites that lie on the levels.
 
     Args:
@@ -227,4 +282,4 @@ def at_levels(sites: Sequence[Site], levels: Sequence[int] | None) -> list[Site]
     wanted = [level for level in there if level] if levels is None else list(levels)
     if not wanted or not set(wanted) <= set(there):
         raise ValueError(f"GuidedNet: levels is {wanted}; the backbone's encoder has levels {there}: choose among them")
-    return [site for site in sites if site.level in wanted]
+    return Sites(site for site in sites if site.level in wanted)

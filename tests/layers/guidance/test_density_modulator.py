@@ -1,4 +1,4 @@
-"""The density branch: published sizes, identity at the start, what it reads and what it takes for unknown."""
+"""The branch of histograms: published sizes, identity at the start, what it reads and what it takes for unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medseg.layers.guidance import DensityModulator, Modulation
+from medseg.layers.guidance import DensityModulator, Guidance, Modulation
 from medseg.transforms.texture import RegionHistogram
 
 UNET_MAPS = [128, 128, 256, 256, 512, 512, 1024, 1024]
@@ -48,17 +48,17 @@ def test_gates_are_squeeze_and_excitation_with_the_density_beside_the_means() ->
         [(2, 11), (3, 2)],
         [(3, 13), (5, 3)],
     ]
-    density, u = histograms(2, 2, 10), torch.randn(2, 5, 4, 6, 3)
-    scales, shifts = layer(density)
+    known, u = Guidance(histograms(2, 2, 10)), torch.randn(2, 5, 4, 6, 3)
+    scales, shifts = layer(known)
     assert torch.equal(scales[1](u), torch.ones(2, 5)) and shifts == [None, None]
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    features = layer.head(torch.log1p(10 * density))
+    features = layer.head(torch.log1p(10 * known.appearance))
     first, _, last = layer.gates.gates[1]
     hidden = (torch.cat([u.mean((2, 3, 4)), features], 1) @ first.weight.T + first.bias).clamp(min=0)
     expected = 2 / (1 + torch.exp(-(hidden @ last.weight.T + last.bias)))
-    torch.testing.assert_close(layer(density)[0][1](u), expected)
-    torch.testing.assert_close(Modulation(layer(density)[0][1])(u), u * expected[..., None, None, None])
+    torch.testing.assert_close(layer(known)[0][1](u), expected)
+    torch.testing.assert_close(Modulation(layer(known)[0][1])(u), u * expected[..., None, None, None])
 
 
 def test_gates_have_no_shift() -> None:
@@ -69,7 +69,7 @@ def test_gates_have_no_shift() -> None:
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("shift", [False, True])
 def test_starts_with_scales_of_one_and_shifts_of_zero(head: str, shift: bool) -> None:
-    scales, shifts = make(head, trained=False, shift=shift)(histograms(2, 2, 10))
+    scales, shifts = make(head, trained=False, shift=shift)(Guidance(histograms(2, 2, 10)))
     assert [s.shape for s in scales] == [(2, 3), (2, 5)]
     assert all(torch.equal(s, torch.ones_like(s)) for s in scales)
     assert all(torch.equal(s, torch.zeros_like(s)) if shift and s is not None else s is None for s in shifts)
@@ -78,22 +78,23 @@ def test_starts_with_scales_of_one_and_shifts_of_zero(head: str, shift: bool) ->
 @pytest.mark.parametrize("head", HEADS)
 def test_learns_from_the_first_step(head: str) -> None:
     layer = make(head, trained=False, dropout=0.0).train()
-    sum(s.sum() for s in layer(histograms(2, 2, 10))[0]).backward()
+    sum(s.sum() for s in layer(Guidance(histograms(2, 2, 10)))[0]).backward()
     assert layer.head.last.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_regions_and_channels_may_stand_on_axes_of_their_own(head: str) -> None:
-    layer, density = make(head, signals=6), histograms(2, 2, 3, 10)
-    for a, b in zip(layer(density)[0], layer(density.reshape(2, 6, 10))[0], strict=True):
+    layer, given = make(head, signals=6), histograms(2, 2, 3, 10)
+    flat = Guidance(given.reshape(2, 6, 10))
+    for a, b in zip(layer(Guidance(given))[0], layer(flat)[0], strict=True):
         assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_samples_without_guidance_get_what_no_density_gives(head: str) -> None:
-    layer, density, texture = make(head, texture=4), histograms(3, 2, 10), torch.randn(3, 4)
-    mixed = layer(density, texture, guided=torch.tensor([True, False, True]))[0]
-    alone, null = layer(density, texture)[0], layer(None, batch=3)[0]
+def test_samples_without_guidance_get_what_no_histograms_give(head: str) -> None:
+    layer, known = make(head, texture=4), Guidance(histograms(3, 2, 10), texture=torch.randn(3, 4))
+    mixed = layer(known._replace(guided=torch.tensor([True, False, True])))[0]
+    alone, null = layer(known)[0], layer(batch=3)[0]
     for m, a, n in zip(mixed, alone, null, strict=True):
         assert torch.equal(m[[0, 2]], a[[0, 2]])
         assert torch.equal(m[1], n[1])
@@ -101,13 +102,13 @@ def test_samples_without_guidance_get_what_no_density_gives(head: str) -> None:
 
 
 def test_an_unknown_region_is_no_empty_region() -> None:
-    layer, density = make(), histograms(1, 2, 1, 10)
-    density[:, 1] = 0
-    empty = layer(density)[0][0]
-    unknown = layer(density, valid=torch.tensor([[[True], [False]]]))[0][0]
+    layer, given = make(), histograms(1, 2, 1, 10)
+    given[:, 1] = 0
+    known = Guidance(given, valid=torch.tensor([[[True], [False]]]))
+    empty, unknown = layer(Guidance(given))[0][0], layer(known)[0][0]
     assert not torch.allclose(empty, unknown)
-    density[:, 1] = histograms(10)
-    assert torch.equal(unknown, layer(density, valid=torch.tensor([[[True], [False]]]))[0][0])
+    given[:, 1] = histograms(10)
+    assert torch.equal(unknown, layer(known)[0][0])
 
 
 def test_reads_the_histogram_and_no_order_of_voxels() -> None:
@@ -118,16 +119,16 @@ def test_reads_the_histogram_and_no_order_of_voxels() -> None:
     shuffled[inside] = grey[inside][torch.randperm(100, generator=torch.Generator().manual_seed(1))]
     shuffled[~inside] = 0
     transform, layer = RegionHistogram(bins=10, value_range=(-250.0, 250.0)), make(signals=1)
-    before, after = layer(transform(grey, mask)[None])[0], layer(transform(shuffled, mask)[None])[0]
+    before, after = (layer(Guidance(transform(image, mask)[None]))[0] for image in (grey, shuffled))
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
 
 
 def test_sees_a_shift_of_the_grey_values() -> None:
     grey = torch.randn(1, 20, 20, generator=torch.Generator().manual_seed(0)) * 40
     mask, transform, layer = torch.ones(1, 20, 20), RegionHistogram(10, (-250.0, 250.0)), make(signals=1)
-    density, moved = transform(grey, mask)[None], transform(grey + 50, mask)[None]
-    torch.testing.assert_close(moved, density.roll(1, -1))
-    assert not torch.allclose(layer(density)[0][0], layer(moved)[0][0])
+    given, moved = transform(grey, mask)[None], transform(grey + 50, mask)[None]
+    torch.testing.assert_close(moved, given.roll(1, -1))
+    assert not torch.allclose(layer(Guidance(given))[0][0], layer(Guidance(moved))[0][0])
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -135,7 +136,8 @@ def test_gradients_reach_the_null_forms_of_unguided_samples_only(head: str) -> N
     layer = make(head, texture=3)
     for guided, reached in ((torch.tensor([True, True]), False), (torch.tensor([True, False]), True)):
         layer.zero_grad(set_to_none=False)
-        sum(s.sum() for s in layer(histograms(2, 2, 10), torch.randn(2, 3), guided=guided)[0]).backward()
+        known = Guidance(histograms(2, 2, 10), texture=torch.randn(2, 3), guided=guided)
+        sum(s.sum() for s in layer(known)[0]).backward()
         for null in (layer.null_density, layer.null_texture):
             assert bool(null.grad.any() if null.grad is not None else False) is reached
 
@@ -156,13 +158,16 @@ def test_says_what_settings_there_are(options: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"density": torch.zeros(2, 3, 10)}, r"density has shape \[2, 3, 10\]; expected \[2, regions, channels, 10\]"),
-        ({"density": torch.zeros(2, 2, 9)}, r"density has shape \[2, 2, 9\]"),
-        ({"density": torch.zeros(2, 2, 10), "texture": torch.zeros(2, 3)}, "texture is given, but none is expected"),
-        ({"density": torch.zeros(2, 2, 10), "guided": torch.ones(2)}, r"guided is torch.float32 of shape \[2\]"),
-        ({"density": None, "batch": 2, "valid": torch.ones(2, 2).bool()}, "valid is given without a density"),
+        (
+            {"appearance": torch.zeros(2, 3, 10)},
+            r"appearance has shape \[2, 3, 10\]; expected \[2, regions, channels, 10\]",
+        ),
+        ({"appearance": torch.zeros(2, 2, 9)}, r"appearance has shape \[2, 2, 9\]"),
+        ({"appearance": torch.zeros(2, 2, 10), "texture": torch.zeros(2, 3)}, "texture is given, but none is expected"),
+        ({"appearance": torch.zeros(2, 2, 10), "guided": torch.ones(2)}, r"guided is torch.float32 of shape \[2\]"),
+        ({"valid": torch.ones(2, 2).bool()}, "valid is given without appearance"),
     ],
 )
 def test_says_what_it_reads(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make()(**arguments)
+        make()(Guidance(**arguments))

@@ -1,4 +1,4 @@
-"""The density branch of clicks: identity at the start, its formula, samples without a click, and what it refuses."""
+"""The branch of patches around clicks: identity at the start, its formula, samples without a click, refusals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.layers.guidance import PatchModulator
+from medseg.layers.guidance import Guidance, PatchModulator
 from medseg.networks import GuidedNet, UNet2015
 from medseg.transforms import ClickPatches
 
@@ -27,7 +27,7 @@ def make(dims: int = 2, trained: bool = True, **options: Any) -> PatchModulator:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_starts_with_scales_of_one_and_learns_from_the_first_step(dims: int) -> None:
     layer = make(dims, trained=False, shift=True)
-    scales, shifts = layer(torch.randn(2, 3, *(8,) * dims))
+    scales, shifts = layer(Guidance(torch.randn(2, 3, *(8,) * dims)))
     assert all(torch.equal(s, torch.ones_like(s)) for s in scales) and [s.shape for s in scales] == [(2, 3), (2, 5)]
     assert all(s is not None and not s.any() for s in shifts)
     sum(s.sum() for s in scales).backward()
@@ -39,7 +39,7 @@ def test_computes_convolutions_their_mean_and_two_layers() -> None:
     y = F.conv2d(x, layer.layers[0].weight, padding=1).relu()
     y = F.conv2d(y, layer.layers[2].weight, padding=1).relu().mean((2, 3))
     y = (y @ layer.mix[0].weight.T + layer.mix[0].bias).relu() @ layer.last.weight.T
-    scales, shifts = layer(x)
+    scales, shifts = layer(Guidance(x))
     torch.testing.assert_close(torch.cat(scales, 1), 1 + y[:, :8])
     torch.testing.assert_close(torch.cat(shifts, 1), y[:, 8:])
 
@@ -54,8 +54,8 @@ def test_has_the_layers_of_its_source_at_full_size() -> None:
 
 def test_samples_without_a_click_get_what_no_patches_give() -> None:
     layer, x = make(), torch.randn(2, 3, 8, 8)
-    mixed = layer(x, guided=torch.tensor([True, False]))[0]
-    for m, a, n in zip(mixed, layer(x)[0], layer(None, batch=2)[0], strict=True):
+    mixed = layer(Guidance(x, guided=torch.tensor([True, False])))[0]
+    for m, a, n in zip(mixed, layer(Guidance(x))[0], layer(batch=2)[0], strict=True):
         assert torch.equal(m[0], a[0]) and torch.equal(m[1], n[1]) and not torch.equal(a[1], n[1])
 
 
@@ -67,24 +67,24 @@ def test_guides_a_network_by_clicks(dims: int) -> None:
     net = GuidedNet(base, ("patches", {"signals": 2, **SMALL}), None, image=shape).eval()
     image = torch.randn(2, *shape)
     clicks = torch.tensor([[1.0, *(8.0,) * dims, *(0.0,) * dims]])
-    patches = torch.stack([ClickPatches((4, 8), 4)(one, clicks).as_tensor() for one in image])
+    known = Guidance(torch.stack([ClickPatches((4, 8), 4)(one, clicks).as_tensor() for one in image]))
     with torch.no_grad():
-        assert torch.equal(net(image, patches), base(image)) and torch.equal(net(image), base(image))
+        assert torch.equal(net(image, guidance=known), base(image)) and torch.equal(net(image), base(image))
         torch.nn.init.normal_(net.density.last.weight)
-        both, none = net(image, patches), net(image)
-        mixed = net(image, patches, guided=torch.tensor([True, False]))
+        both, none = net(image, guidance=known), net(image)
+        mixed = net(image, guidance=known._replace(guided=torch.tensor([True, False])))
         assert not torch.allclose(both, none)
         torch.testing.assert_close(mixed, torch.stack([both[0], none[1]]))
-        program = torch.export.export(net, (image, patches), strict=False).module()
-        torch.testing.assert_close(program(0.5 * image, patches), net(0.5 * image, patches))
+        program = torch.export.export(net, (image, known), strict=False).module()
+        torch.testing.assert_close(program(0.5 * image, known), net(0.5 * image, guidance=known))
 
 
 def test_says_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"signals is 0, convs \[4, 6\], width 5; expected numbers from 1"):
         make(signals=0)
-    with pytest.raises(ValueError, match=r"density has shape \[2, 4, 8, 8\]; expected patches \[2, 3, size, size\]"):
-        make()(torch.zeros(2, 4, 8, 8))
+    with pytest.raises(ValueError, match=r"appearance has shape \[2, 4, 8, 8\]; expected patches \[2, 3, size, size\]"):
+        make()(Guidance(torch.zeros(2, 4, 8, 8)))
     with pytest.raises(ValueError, match=r"guided is torch.float32 of shape \[2\]; expected bool of \[2\]"):
-        make()(torch.zeros(2, 3, 8, 8), guided=torch.ones(2))
-    with pytest.raises(ValueError, match="texture or valid is given; expected patches and guided alone"):
-        make()(torch.zeros(2, 3, 8, 8), torch.zeros(2, 1))
+        make()(Guidance(torch.zeros(2, 3, 8, 8), guided=torch.ones(2)))
+    with pytest.raises(ValueError, match="texture or valid is given; expected appearance and guided alone"):
+        make()(Guidance(torch.zeros(2, 3, 8, 8), texture=torch.zeros(2, 1)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from medseg.layers.guidance import SpatialGuide, guide_pyramid, inner
+from medseg.layers.guidance import Guidance, SpatialGuide, guide_pyramid, inner
 
 
 def make(dims: int = 2, trained: bool = True, **options: Any) -> SpatialGuide:
@@ -36,7 +36,7 @@ def test_odd_sizes_are_rounded_up_and_averaged_over_what_is_there() -> None:
 @pytest.mark.parametrize("kind", ["linear", "normed"])
 def test_starts_with_biases_of_zero_and_learns_from_the_first_step(dims: int, kind: str) -> None:
     layer, image = make(dims, trained=False, kind=kind), torch.zeros(2, 1, *(16,) * dims)
-    biases = layer(torch.randn(2, 1, *(16,) * dims), image)
+    biases = layer(Guidance(spatial=torch.randn(2, 1, *(16,) * dims)), image)
     assert [tuple(b.shape) for b in biases] == [(2, c, *(s,) * dims) for c, s in ((3, 8), (5, 4), (4, 8))]
     assert not any(b.any() for b in biases)
     sum((b * torch.randn_like(b)).sum() for b in biases).backward()
@@ -45,7 +45,7 @@ def test_starts_with_biases_of_zero_and_learns_from_the_first_step(dims: int, ki
 
 def test_every_map_of_a_level_has_weights_of_its_own() -> None:
     layer, guide = make(), torch.randn(1, 1, 8, 8)
-    first, _, third = layer(guide, guide)
+    first, _, third = layer(Guidance(spatial=guide), guide)
     pooled = torch.nn.functional.avg_pool2d(guide, 2)
     conv = layer.convs[0]
     torch.testing.assert_close(first, torch.nn.functional.conv2d(pooled, conv.weight[:3], conv.bias[:3]))
@@ -55,10 +55,10 @@ def test_every_map_of_a_level_has_weights_of_its_own() -> None:
 @pytest.mark.parametrize("null", [0.0, 0.5])
 def test_samples_without_guidance_get_what_a_null_map_gives(null: float) -> None:
     layer, guide = make(null=null), torch.rand(2, 1, 8, 8)
-    mixed = layer(guide, guide, torch.tensor([True, False]))
-    for m, g, n, c in zip(
-        mixed, layer(guide, guide), layer(None, guide), layer(torch.full_like(guide, null), guide), strict=True
-    ):
+    known = Guidance(spatial=guide)
+    mixed = layer(known._replace(guided=torch.tensor([True, False])), guide)
+    filled = Guidance(spatial=torch.full_like(guide, null))
+    for m, g, n, c in zip(mixed, layer(known, guide), layer(None, guide), layer(filled, guide), strict=True):
         assert torch.equal(m[0], g[0])
         assert torch.equal(m[1], n[1])
         assert torch.equal(n, c)
@@ -85,7 +85,7 @@ def test_says_what_settings_there_are(options: dict[str, Any], message: str) -> 
 
 def test_says_what_it_reads() -> None:
     image = torch.zeros(2, 3, 8, 8)
-    with pytest.raises(ValueError, match=r"guide has shape \[2, 2, 8, 8\]; expected \[2, 1, 8, 8\]"):
-        make()(torch.zeros(2, 2, 8, 8), image)
+    with pytest.raises(ValueError, match=r"spatial has shape \[2, 2, 8, 8\]; expected \[2, 1, 8, 8\]"):
+        make()(Guidance(spatial=torch.zeros(2, 2, 8, 8)), image)
     with pytest.raises(ValueError, match=r"guided is torch.int64 of shape \[2\]; expected bool of \[2\]"):
-        make()(torch.zeros(2, 1, 8, 8), image, torch.tensor([1, 0]))
+        make()(Guidance(spatial=torch.zeros(2, 1, 8, 8), guided=torch.tensor([1, 0])), image)

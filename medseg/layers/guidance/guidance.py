@@ -1,0 +1,111 @@
+"""What is known of the target of each image: the one argument of every guided network and guidance layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+__all__ = ["Guidance", "as_guidance", "flags", "guided_flags"]
+
+
+class Guidance(NamedTuple):
+    """What is known of the target of each of B images; a field that is None is unknown.
+
+    A guided network is called as ``net(image, guidance=Guidance(...))``. In a batch where only some images come with
+    guidance, give the fields for all of them (any values) and say by ``guided`` which ones to read.
+
+    Attributes:
+        appearance: what the target looks like. Histograms ``[B, regions, channels, bins]`` or ``[B, signals, bins]``
+            that sum to 1 (`medseg.transforms.texture.RegionHistogram`, the organ's first), or for a network made with
+            ``appearance="patches"`` patches ``[B, signals, *size]`` around clicks
+            (`medseg.transforms.guidance.ClickPatches`).
+        spatial: where the target is: a guide map ``[B, guide_channels, *S]`` on the grid of the image
+            (`medseg.transforms.guidance.GuideMap`).
+        texture: further features ``[B, texture]`` of about unit size (`medseg.transforms.texture.RegionGLCM`).
+        valid: bool, the shape of ``appearance`` without bins: which histograms to read
+            (`medseg.transforms.texture.region_valid`). The others count as unknown. None: read all.
+        guided: bool ``[B]``: which samples have guidance. The others run as if nothing were known of them. None: all.
+    """
+
+    appearance: Tensor | None = None
+    spatial: Tensor | None = None
+    texture: Tensor | None = None
+    valid: Tensor | None = None
+    guided: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that are known, by name.
+
+        Guided networks take this dictionary in place of a `Guidance`: `torch.jit.trace` and `torch.export.save` accept
+        dictionaries of tensors as input, but no named tuples with None inside.
+        """
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def samples(self, batch: int | None = None) -> int:
+        """B: the given number, or else that of the fields, or else 1."""
+        return batch if batch is not None else next((value.shape[0] for value in self if value is not None), 1)
+
+
+def as_guidance(owner: str, given: Guidance | Mapping[str, Tensor | None] | None) -> Guidance:
+    """The guidance that a caller gave, as plain tensors.
+
+    Args:
+        owner: name of the layer or network, for the message.
+        given: a `Guidance`, a dictionary with the names of its fields, or None: nothing is known.
+
+    Raises:
+        ValueError: for anything else, and for names that `Guidance` does not have.
+    """
+    if given is None:
+        return Guidance()
+    if isinstance(given, Mapping):
+        unknown = sorted(set(given) - set(Guidance._fields))
+        if unknown:
+            raise ValueError(f"{owner}: guidance has {unknown[0]!r}; expected {', '.join(Guidance._fields)}")
+        given = Guidance(**given)
+    if not isinstance(given, Guidance):
+        found = f"of shape {list(given.shape)}" if isinstance(given, Tensor) else repr(given)
+        raise ValueError(
+            f"{owner}: guidance is a {type(given).__name__} {found}; expected Guidance(appearance=..., spatial=...) "
+            "of medseg.layers.guidance, or a dictionary with these names"
+        )
+    return Guidance(*(value.as_tensor() if isinstance(value, MetaTensor) else value for value in given))
+
+
+def guided_flags(owner: str, guidance: Guidance, batch: int, device: torch.device) -> Tensor | None:
+    """``guidance.guided`` on a device, checked; None if it is None.
+
+    Args:
+        owner: name of the layer, for the message.
+        guidance: what is known.
+        batch: number of samples.
+        device: where the flags are wanted.
+
+    Raises:
+        ValueError: unless the flags are bool ``[batch]``.
+    """
+    return None if guidance.guided is None else flags(owner, "guided", guidance.guided, (batch,), device)
+
+
+def flags(owner: str, name: str, values: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Flags on a device, checked.
+
+    Args:
+        owner: name of the layer, for the message.
+        name: of the field of `Guidance`, for the message.
+        values: the flags.
+        shape: their expected shape.
+        device: where they are wanted.
+
+    Raises:
+        ValueError: for another type or shape.
+    """
+    if values.dtype != torch.bool or tuple(values.shape) != shape:
+        raise ValueError(
+            f"{owner}: {name} is {values.dtype} of shape {list(values.shape)}; expected bool of {list(shape)}"
+        )
+    return values.to(device)
