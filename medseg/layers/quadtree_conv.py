@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
 from medseg.layers.conv_rounds import ConvRounds
+from medseg.layers.keep_gradients import keep_gradients
 from medseg.layers.named import Named, split_named
 from medseg.ops.quadtree_conv import quadtree_conv
 from medseg.partition import BlockPlan, PlanSettings, Quadtree, active_voxels, block_layout, make_plan
@@ -174,6 +175,8 @@ class QuadtreeConv(ConvRounds):
         norm, weight, bias = self.norm, self.kernels(), self.bias
         if norm.kind == "batch" and not norm.measures:
             weight, bias = norm.fold(weight, bias)
+        if self.evaluator is not None:  # a plan that was given may come from elsewhere
+            weight = keep_gradients(weight, self.evaluator.parameters())
         if rows is None and y.device.type != "cpu":
             rows = [plan.index.shape[1]] * self.rounds  # count stays on the device: nothing waits for it
         out, stats = quadtree_conv(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.layers.default_patch import default_patch
+from medseg.layers.keep_gradients import in_process_group, keep_gradients
 from medseg.layers.named import Named, split_named
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.ops import patch_select, patch_select_shared, score_argmax
@@ -182,7 +183,11 @@ class SparseDownsample(nn.Module):
         if self.evaluator is None or self._warm:
             with torch.no_grad():
                 norms = patch_l1(x if x.dtype == torch.float64 else x.float(), patch)
-            return *patch_select_shared(x, norms, patch, surrogate="none"), None
+            out, index = patch_select_shared(x, norms, patch, surrogate="none")
+            # A process alone leaves the evaluator without gradient: optimisers then do not touch it nor count steps.
+            if self.evaluator is not None and in_process_group():
+                out = keep_gradients(out, self.evaluator.parameters())
+            return out, index, None
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 scores would tie and choose by index
             found = self.evaluator(x.detach() if self.detach else x, patch)
         if self.kind == "shared":

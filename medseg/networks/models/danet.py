@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from medseg.layers.attention import ChannelAttention, PositionAttention
+from medseg.layers.keep_gradients import keep_gradients
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
@@ -70,6 +71,12 @@ class DualAttentionHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_channels, *S]`` to the scores ``[B, out_channels, *S]`` of the sum."""
         return self.scores(self.position(x) + self.channel(x))
+
+    def auxiliary_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of the branches' own scores."""
+        for module in (self.position_scores, self.channel_scores):
+            if module is not None:
+                yield from module.parameters()
 
     def branches(self, x: Tensor) -> list[Tensor]:
         """Scores of the sum, of the position branch and of the channel branch, for a loss on each.
@@ -177,5 +184,7 @@ class DANet(nn.Module):
         maps, places, _ = self.encoder.run_levels(x, plan)
         several = self.training and self.auxiliary
         scores = self.head.branches(maps[-1]) if several else [self.head(maps[-1])]
+        if not several:
+            scores[0] = keep_gradients(scores[0], self.head.auxiliary_parameters())
         results = [undo_halvings(y, places, x.shape[2:], self.encoder.plug.fill) for y in scores]
         return results if several else results[0]
