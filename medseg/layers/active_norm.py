@@ -31,6 +31,13 @@ class ActiveNorm(nn.Module):
 
     Raises:
         ValueError: for another name or option.
+
+    Example:
+        >>> norm = ActiveNorm("batch", rounds=2, channels=4)
+        >>> norm.running_mean.shape, norm.scale.shape
+        (torch.Size([2, 4]), torch.Size([2, 4]))
+        >>> norm.measures, norm.eval().measures
+        (True, False)
     """
 
     def __init__(self, name: Named | None, rounds: int, channels: int) -> None:

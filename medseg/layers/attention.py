@@ -91,6 +91,11 @@ class PositionAttention(nn.Module):
 
     Raises:
         ValueError: for fewer channels than the reduction.
+
+    Example:
+        >>> layer = PositionAttention(spatial_dims=2, channels=16)
+        >>> layer(torch.randn(1, 16, 12, 10)).shape
+        torch.Size([1, 16, 12, 10])
     """
 
     def __init__(self, spatial_dims: int, channels: int, reduction: int = 8) -> None:
@@ -126,6 +131,11 @@ class ChannelAttention(nn.Module):
 
     Raises:
         ValueError: for another energy.
+
+    Example:
+        >>> layer = ChannelAttention(channels=16)
+        >>> layer(torch.randn(1, 16, 8, 8, 4)).shape
+        torch.Size([1, 16, 8, 8, 4])
     """
 
     def __init__(self, channels: int | None = None, energy: str = "max_minus") -> None:

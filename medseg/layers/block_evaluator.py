@@ -37,6 +37,14 @@ class EvaluatedPlan(NamedTuple):
             ``sigmoid((v - t) / T)``; None where gradients are off.
         explore: int32 ``[R, E]``, rejected tiles whose gate gradient is wanted, -1 padded; E = 0 outside of training.
         kept: ``[R]``, share of the round's blocks that is kept, differentiable like the gates.
+
+    Example:
+        >>> layer = QuadtreeConv(2, 4, 4, rounds=1, root=2, budget=(0.25,), evaluator="learned")
+        >>> evaluated = layer.own_plan(torch.randn(1, 4, 32, 32))
+        >>> type(evaluated).__name__, evaluated.plan.grid
+        ('EvaluatedPlan', (4, 4))
+        >>> evaluated.kept.tolist()
+        [0.25]
     """
 
     plan: BlockPlan
@@ -95,6 +103,13 @@ class LearnedEvaluator(nn.Module):
 
     Raises:
         ValueError: for a value that is not allowed.
+
+    Example:
+        >>> from medseg.partition import PlanSettings
+        >>> evaluator = LearnedEvaluator(2, in_channels=4, settings=PlanSettings(rounds=2, root=2, budget=(0.5, 0.25)))
+        >>> evaluated = evaluator(torch.randn(1, 4, 32, 32))
+        >>> evaluated.plan.count.tolist()
+        [32, 16]
     """
 
     def __init__(

@@ -38,6 +38,13 @@ class ConvRounds(nn.Module):
 
     Raises:
         ValueError: for values outside of these.
+
+    Example:
+        >>> rounds = ConvRounds(2, in_channels=3, out_channels=8, rounds=2, root_kernel=1)
+        >>> rounds.kernels().shape
+        torch.Size([2, 8, 8, 3, 3])
+        >>> rounds.dense_macs((16, 16))
+        301056
     """
 
     def __init__(
@@ -122,6 +129,11 @@ class DenseConvRounds(ConvRounds):
 
     It is what a `QuadtreeConv` with budget 1 computes, by torch's own convolutions; baselines use it. The arguments are
     those of `ConvRounds`.
+
+    Example:
+        >>> layer = DenseConvRounds(2, in_channels=3, out_channels=8, rounds=2, root_kernel=1)
+        >>> layer(torch.randn(1, 3, 16, 16)).shape
+        torch.Size([1, 8, 16, 16])
     """
 
     def forward(self, x: Tensor) -> Tensor:

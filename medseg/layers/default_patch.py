@@ -20,6 +20,10 @@ def default_patch(size: Sequence[int]) -> int:
 
     Raises:
         ValueError: if a side is odd.
+
+    Example:
+        >>> default_patch((64, 64)), default_patch((16, 24)), default_patch((8, 8, 8))
+        (8, 4, 2)
     """
     if any(s < 2 or s % 2 for s in size):
         raise ValueError(f"default_patch: spatial size {list(size)}; expected even sides")

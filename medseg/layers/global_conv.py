@@ -24,6 +24,11 @@ class GlobalConv(nn.Module):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> layer = GlobalConv(spatial_dims=2, in_channels=8, out_channels=3, kernel_size=7)
+        >>> layer(torch.randn(1, 8, 16, 16)).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     def __init__(

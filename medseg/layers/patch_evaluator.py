@@ -25,6 +25,14 @@ def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
 
     Raises:
         ValueError: if there is no such reduction.
+
+    Example:
+        >>> x = torch.ones(1, 3, 8, 8)
+        >>> x[..., :4, :4] = -2
+        >>> patch_l1(x, patch=4)
+        tensor([[2., 1., 1., 1.]])
+        >>> patch_l1(x, patch=4, reduction="sum")
+        tensor([[96., 48., 48., 48.]])
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"patch_l1: reduction is {reduction!r}; expected 'mean' or 'sum'")
@@ -75,6 +83,11 @@ class SharedPatchEvaluator(nn.Module):
         channels: channels of the map.
         hidden: width of the hidden layer.
         rank: length of key and query.
+
+    Example:
+        >>> evaluator = SharedPatchEvaluator(spatial_dims=2, channels=3)
+        >>> evaluator(torch.randn(2, 3, 16, 16), patch=4).shape
+        torch.Size([2, 16])
     """
 
     def __init__(self, spatial_dims: int, channels: int, hidden: int = 32, rank: int = 8) -> None:
@@ -107,6 +120,12 @@ class SlotPatchEvaluator(nn.Module):
         position: weight of the positional part at the start; 0 lets the content alone decide.
         norm: weight of the mean descriptor at the start.
         query_std: standard deviation of the content queries at the start.
+
+    Example:
+        >>> evaluator = SlotPatchEvaluator(spatial_dims=2, channels=3)
+        >>> keys, queries = evaluator(torch.randn(2, 3, 16, 16), patch=4)
+        >>> keys.shape[:2], queries.shape[:1]
+        (torch.Size([2, 16]), torch.Size([4]))
     """
 
     def __init__(

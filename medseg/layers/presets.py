@@ -30,6 +30,10 @@ def parse_placement(placement: str) -> list[str]:
 
     Raises:
         ValueError: for any other part.
+
+    Example:
+        >>> parse_placement("max-2sd-max")
+        ['max', 'sd', 'sd', 'max']
     """
     stages: list[str] = []
     for part in placement.lower().split("-"):
@@ -65,6 +69,11 @@ def make_poolings(
 
     Raises:
         ValueError: if the numbers of stages differ, or a size cannot be halved as often.
+
+    Example:
+        >>> pools = make_poolings("max-sd", spatial_dims=2, channels=[4, 8], size=32)
+        >>> [type(pool).__name__ for pool in pools], pools[1].patch
+        (['MaxPool2d', 'SparseDownsample'], 4)
     """
     stages = parse_placement(placement)
     if len(channels) != len(stages) or (patch is not None and len(patch) != len(stages)):

@@ -72,6 +72,16 @@ class QuadtreeConv(ConvRounds):
 
     Raises:
         ValueError: for values outside of these.
+
+    Example:
+        >>> layer = QuadtreeConv(2, in_channels=3, out_channels=8, rounds=2, root=2, root_kernel=1)
+        >>> x = torch.randn(1, 3, 32, 32)
+        >>> layer(x).shape
+        torch.Size([1, 8, 32, 32])
+        >>> from medseg.partition import Quadtree
+        >>> tree = Quadtree.from_image(x, rounds=2, root=2)
+        >>> layer(x, tree).shape
+        torch.Size([1, 8, 32, 32])
     """
 
     def __init__(

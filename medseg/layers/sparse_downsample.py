@@ -25,7 +25,13 @@ EVALUATORS = ("shared", "slots", "norm")
 
 
 class PatchIndex(NamedTuple):
-    """Where the patches of a sparse downsampling came from; `medseg.layers.SparseUpsample` needs it."""
+    """Where the patches of a sparse downsampling came from; `medseg.layers.SparseUpsample` needs it.
+
+    Example:
+        >>> out, place = SparseDownsample(2, channels=3, patch=4, return_index=True)(torch.randn(2, 3, 16, 16))
+        >>> place.index.shape, place.patch, place.size
+        (torch.Size([2, 4]), 4, (16, 16))
+    """
 
     index: Tensor
     """int32 ``[B, M]``: patch number of every slot, raster order of the (padded) input's patches."""
@@ -36,7 +42,15 @@ class PatchIndex(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What a layer chose in its last call, detached; see `medseg.layers.selection_health`."""
+    """What a layer chose in its last call, detached; see `medseg.layers.selection_health`.
+
+    Example:
+        >>> layer = SparseDownsample(2, channels=3, patch=4)
+        >>> layer.record = True
+        >>> out = layer(torch.randn(2, 3, 16, 16))
+        >>> layer.selection.scores.shape, layer.selection.norms.shape
+        (torch.Size([2, 16]), torch.Size([2, 16]))
+    """
 
     place: PatchIndex
     scores: Tensor | None
@@ -88,6 +102,11 @@ class SparseDownsample(nn.Module):
 
     Raises:
         ValueError: for options that do not exist or do not go together.
+
+    Example:
+        >>> layer = SparseDownsample(spatial_dims=2, channels=3, patch=4)
+        >>> layer(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     warmup: Tensor

@@ -31,6 +31,13 @@ class SparseUpsample(nn.Module):
 
     Raises:
         ValueError: for other values.
+
+    Example:
+        >>> x = torch.randn(2, 3, 16, 16)
+        >>> out, place = SparseDownsample(2, channels=3, patch=4, return_index=True)(x)
+        >>> back = SparseUpsample(spatial_dims=2)(out, place)
+        >>> back.shape, bool(((back == x) | (back == 0)).all())
+        (torch.Size([2, 3, 16, 16]), True)
     """
 
     def __init__(self, spatial_dims: int, fill: str = "zeros") -> None:

@@ -33,6 +33,14 @@ def register(name: str, without: Mapping[str, str] | None = None) -> Callable[[F
 
     Raises:
         ValueError: if the name is taken or not of that form.
+
+    Example:
+        >>> register("unet2015")(UNet2015) is UNet2015  # a class may enter twice
+        True
+        >>> register("unet2015")(VNet)
+        Traceback (most recent call last):
+            ...
+        ValueError: register: 'unet2015' is UNet2015 already; choose another name
     """
     if not name.isidentifier() or name != name.lower():
         raise ValueError(f"register: name is {name!r}; expected lower case letters, digits and underscores")
@@ -54,6 +62,10 @@ def list_networks(pattern: str = "*") -> list[str]:
 
     Args:
         pattern: only names that match this glob, such as ``"mobilenet*"``.
+
+    Example:
+        >>> list_networks("unet*")
+        ['unet2015', 'unet3d2016']
     """
     return sorted(fnmatch.filter(_NETWORKS, pattern))
 
@@ -69,6 +81,11 @@ def create(name: str, **arguments: Any) -> nn.Module:
     Raises:
         ValueError: for an unknown name; for arguments that the network does not know or misses. The line names the
             nearest that exist.
+
+    Example:
+        >>> net = create("unet2015", spatial_dims=2, in_channels=1, out_channels=2, channels=(4, 8), padding="same")
+        >>> net(torch.randn(1, 1, 16, 16)).shape
+        torch.Size([1, 2, 16, 16])
     """
     factory = _NETWORKS.get(name)
     if factory is None:

@@ -44,6 +44,13 @@ class DensityModulator(nn.Module):
 
     Raises:
         ValueError: for an unknown head, numbers below 1, or a shift with ``"se"``.
+
+    Example:
+        >>> layer = DensityModulator(channels=[8, 16], bins=100)
+        >>> known = Guidance(appearance=torch.full((3, 2, 1, 100), 0.01))
+        >>> scales, shifts = layer(known)
+        >>> [scale.shape for scale in scales], shifts
+        ([torch.Size([3, 8]), torch.Size([3, 16])], [None, None])
     """
 
     def __init__(

@@ -29,6 +29,17 @@ class Guidance(NamedTuple):
         valid: bool, the shape of ``appearance`` without bins: which histograms to read
             (`medseg.transforms.texture.region_valid`). The others count as unknown. None: read all.
         guided: bool ``[B]``: which samples have guidance. The others run as if nothing were known of them. None: all.
+
+    Example:
+        >>> known = Guidance(appearance=torch.full((2, 2, 1, 100), 0.01), guided=torch.tensor([True, False]))
+        >>> known.spatial is None, known.samples()
+        (True, 2)
+        >>> list(known.tensors())
+        ['appearance', 'guided']
+        >>> from medseg.networks import create
+        >>> net = create("guided_unet", in_channels=1, out_channels=2, channels=(4, 6, 8))
+        >>> net(torch.randn(2, 1, 16, 16), guidance=known).shape
+        torch.Size([2, 2, 16, 16])
     """
 
     appearance: Tensor | None = None

@@ -22,6 +22,11 @@ class Modulation(NamedTuple):
         bias: of the guide map, ``[B, C, *S]``.
         gain: learned, ``[C]``.
         offset: learned, ``[C]``.
+
+    Example:
+        >>> u = torch.ones(1, 2, 1, 3)
+        >>> Modulation(scale=torch.tensor([[2.0, 3.0]]), gain=torch.tensor([1.0, 10.0]))(u)[0, :, 0, 0]
+        tensor([ 2., 30.])
     """
 
     scale: Scale | None = None

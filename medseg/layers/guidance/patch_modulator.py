@@ -37,6 +37,12 @@ class PatchModulator(nn.Module):
 
     Raises:
         ValueError: for numbers below 1.
+
+    Example:
+        >>> layer = PatchModulator(spatial_dims=2, channels=[8, 16], signals=3, shift=True)
+        >>> scales, shifts = layer(Guidance(appearance=torch.randn(2, 3, 16, 16)))
+        >>> [scale.shape for scale in scales], [shift.shape for shift in shifts]
+        ([torch.Size([2, 8]), torch.Size([2, 16])], [torch.Size([2, 8]), torch.Size([2, 16])])
     """
 
     def __init__(

@@ -33,6 +33,12 @@ class SpatialGuide(nn.Module):
 
     Raises:
         ValueError: for an unknown kind or numbers that do not fit.
+
+    Example:
+        >>> layer = SpatialGuide(spatial_dims=2, channels=[8, 16], halvings=[(1, 1), (2, 2)])
+        >>> image = torch.randn(2, 1, 32, 32)
+        >>> [bias.shape for bias in layer(Guidance(spatial=torch.rand(2, 1, 32, 32)), image)]
+        [torch.Size([2, 8, 16, 16]), torch.Size([2, 16, 8, 8])]
     """
 
     def __init__(
@@ -120,6 +126,10 @@ def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:
     Args:
         guide: ``[B, any, *S]``.
         levels: for each result, h of every axis.
+
+    Example:
+        >>> [level.shape for level in guide_pyramid(torch.rand(1, 1, 9, 8), [(1, 1), (2, 1)])]
+        [torch.Size([1, 1, 5, 4]), torch.Size([1, 1, 3, 4])]
     """
     pool = F.avg_pool2d if guide.ndim == 4 else F.avg_pool3d
     made = {(0,) * (guide.ndim - 2): guide}
@@ -140,6 +150,10 @@ def inner(bias: Tensor, size: Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: if the map is larger than the bias.
+
+    Example:
+        >>> inner(torch.arange(6.0).reshape(1, 1, 1, 6), (1, 4))
+        tensor([[[[1., 2., 3., 4.]]]])
     """
     for axis, side in enumerate(size, start=2):
         if side > bias.shape[axis]:

@@ -65,6 +65,15 @@ def adapt(
     Raises:
         ValueError: if nothing was asked for, nothing matches, nothing that matches can be swapped (not as a dry run),
             or a placement does not fit the network.
+
+    Example:
+        >>> from torch import nn
+        >>> plain = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1))
+        >>> net, report = adapt(plain, spatial_dims=2, down="sd", example=torch.zeros(1, 1, 32, 32))
+        >>> [row.after for row in report.changed]
+        ['SparseDownsample(patch 8)']
+        >>> net(torch.randn(1, 1, 32, 32)).shape
+        torch.Size([1, 4, 16, 16])
     """
     sparse = None if down is None else split_named("adapt", "down", down)
     quadtree = None if conv is None else split_named("adapt", "conv", conv)

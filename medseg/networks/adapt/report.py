@@ -16,6 +16,11 @@ class AdaptRow(NamedTuple):
         after: what stands there now; the same as ``before`` if it was left alone.
         kept: ``"yes"``, ``"no"`` or ``"-"`` (it had no weights, or was left alone).
         note: why; for a changed layer also whether the function is the same at the start.
+
+    Example:
+        >>> row = AdaptRow("pool", "MaxPool2d(2)", "SparseDownsample(patch 8)", "-", "not the same")
+        >>> row.changed
+        True
     """
 
     name: str
@@ -37,6 +42,12 @@ class AdaptReport(NamedTuple):
         rows: one for every layer that was swapped, or that matched and could not be swapped.
         warnings: what to know about the network as a whole.
         dry_run: True if nothing was changed.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.MaxPool2d(2))
+        >>> _, report = adapt(net, spatial_dims=2, conv="quadtree", dry_run=True)
+        >>> [row.name for row in report.changed], len(report.skipped)
+        (['0'], 0)
     """
 
     rows: tuple[AdaptRow, ...]

@@ -33,6 +33,12 @@ class ConcatGuidedNet(nn.Module):
 
     Raises:
         ValueError: if there is nothing to concatenate, or for settings that do not exist.
+
+    Example:
+        >>> backbone = UNet2015(2, in_channels=1 + 1 + 8, out_channels=2, channels=(4, 8), padding="same")
+        >>> net = ConcatGuidedNet(backbone, guide_channels=1, appearance="fc", appearance_channels=8)
+        >>> net(torch.randn(1, 1, 16, 16), guidance=Guidance(spatial=torch.rand(1, 1, 16, 16))).shape
+        torch.Size([1, 2, 16, 16])
     """
 
     def __init__(

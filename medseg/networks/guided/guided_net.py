@@ -61,6 +61,23 @@ class GuidedNet(nn.Module):
 
     Raises:
         ValueError: for settings that do not exist or do not fit the backbone.
+
+    Example:
+        >>> backbone = UNet2015(2, in_channels=1, out_channels=2, channels=(4, 6, 8), padding="same")
+        >>> net = GuidedNet(backbone, appearance=("fc", {"bins": 10}), image=(1, 32, 32))
+        >>> print(net.sites)
+        activation   call  level  channels  halvings  moved
+        encoder.1.1     0      1         6       1x1     no
+        encoder.1.3     0      1         6       1x1     no
+        encoder.2.1     0      2         8       2x2     no
+        encoder.2.3     0      2         8       2x2     no
+        4 sites on levels 1, 2
+        >>> x = torch.randn(2, 1, 32, 32)
+        >>> histograms, guide = torch.full((2, 2, 1, 10), 0.1), torch.rand(2, 1, 32, 32)
+        >>> net(x, guidance=Guidance(appearance=histograms, spatial=guide)).shape
+        torch.Size([2, 2, 32, 32])
+        >>> net(x).shape
+        torch.Size([2, 2, 32, 32])
     """
 
     def __init__(

@@ -36,6 +36,12 @@ class GuidedUNet(GuidedNet):
 
     Raises:
         ValueError: for values that do not exist or do not go together.
+
+    Example:
+        >>> net = GuidedUNet(2, in_channels=3, out_channels=2, channels=(4, 6, 8))
+        >>> guidance = Guidance(appearance=torch.full((1, 2, 1, 100), 0.01))
+        >>> net(torch.randn(1, 3, 32, 32), guidance=guidance).shape
+        torch.Size([1, 2, 32, 32])
     """
 
     def __init__(

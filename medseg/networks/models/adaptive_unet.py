@@ -60,6 +60,14 @@ class AdaptiveUNet(nn.Module):
 
     Raises:
         ValueError: for numbers that do not fit.
+
+    Example:
+        >>> net = AdaptiveUNet(2, in_channels=1, out_channels=2, channels=(4, 8, 16), rounds=2)
+        >>> x = torch.randn(1, 1, 64, 64)
+        >>> net(x).shape
+        torch.Size([1, 2, 64, 64])
+        >>> net.macs((64, 64), net.plan(x)) < net.macs((64, 64))
+        True
     """
 
     def __init__(

@@ -59,6 +59,11 @@ class AHNet(nn.Module):
 
     Raises:
         ValueError: for values that do not exist.
+
+    Example:
+        >>> net = AHNet(3, in_channels=1, out_channels=2, layers=(1, 1, 1, 1), width=4, growth=2).eval()
+        >>> net(torch.randn(1, 1, 32, 32, 5)).shape
+        torch.Size([1, 2, 32, 32, 5])
     """
 
     def __init__(

@@ -126,6 +126,11 @@ class DANet(nn.Module):
 
     Raises:
         ValueError: for values that do not exist or do not go together, and for a file of another network.
+
+    Example:
+        >>> net = DANet(2, in_channels=1, out_channels=3, layers=(1, 1, 1, 1), width=4).eval()
+        >>> net(torch.randn(1, 1, 40, 32)).shape
+        torch.Size([1, 3, 40, 32])
     """
 
     def __init__(

@@ -78,6 +78,11 @@ class PNet(nn.Module):
 
     Raises:
         ValueError: for values that do not fit.
+
+    Example:
+        >>> net = PNet(2, in_channels=1, out_channels=2, channels=8)
+        >>> net(torch.randn(1, 1, 17, 20)).shape
+        torch.Size([1, 2, 17, 20])
     """
 
     def __init__(
@@ -160,6 +165,12 @@ class RNet(PNet):
 
     Raises:
         ValueError: for values that do not fit.
+
+    Example:
+        >>> net = RNet(2, in_channels=1 + 3, out_channels=2, channels=8)
+        >>> image, mask, far = torch.randn(1, 1, 17, 20), torch.zeros(1, 1, 17, 20), torch.ones(1, 1, 17, 20)
+        >>> net(refinement_input(image, mask, foreground=far, background=far)).shape
+        torch.Size([1, 2, 17, 20])
     """
 
     def __init__(
@@ -198,6 +209,11 @@ def refinement_input(image: Tensor, initial: Tensor, foreground: Tensor, backgro
 
     Raises:
         ValueError: for a map of another shape.
+
+    Example:
+        >>> image, mask, far = torch.randn(1, 2, 8, 8), torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+        >>> refinement_input(image, mask, foreground=far, background=far).shape
+        torch.Size([1, 5, 8, 8])
     """
     expected = [image.shape[0], 1, *image.shape[2:]]
     guides = {"initial": initial, "foreground": foreground, "background": background}

@@ -41,6 +41,11 @@ class LIDCNet(nn.Module):
 
     Raises:
         ValueError: for arguments that do not fit.
+
+    Example:
+        >>> net = LIDCNet(2, channels=(4, 8, 8), down="max-sd-max").eval()
+        >>> net(torch.randn(2, 1, 32, 32)).shape
+        torch.Size([2, 2])
     """
 
     def __init__(

@@ -46,6 +46,11 @@ class LRASPP(nn.Module):
 
     Raises:
         ValueError: for arguments that do not fit.
+
+    Example:
+        >>> net = LRASPP(2, in_channels=1, out_channels=3, encoder="mobilenet_v3_small", alpha=0.25).eval()
+        >>> net(torch.randn(1, 1, 64, 48)).shape
+        torch.Size([1, 3, 64, 48])
     """
 
     def __init__(

@@ -84,6 +84,11 @@ class MCGCN(nn.Module):
 
     Raises:
         ValueError: for values that do not exist or do not go together, and for a file of another network.
+
+    Example:
+        >>> net = MCGCN(2, in_channels=3, out_channels=2, layers=(1, 1, 1, 1), width=4)
+        >>> net(slice_triplets(torch.randn(1, 1, 32, 32, 4))).shape
+        torch.Size([4, 2, 32, 32])
     """
 
     def __init__(

@@ -43,6 +43,11 @@ class MobileNetUNet(nn.Module):
 
     Raises:
         ValueError: for arguments that do not fit.
+
+    Example:
+        >>> net = MobileNetUNet(2, in_channels=1, out_channels=3, channels=(4, 4, 8, 8, 8), alpha=0.25).eval()
+        >>> net(torch.randn(1, 1, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
     """
 
     def __init__(

@@ -34,6 +34,11 @@ class MobileNetV1(MobileNet):
         output_stride: 32, 16 or 8, see `MobileNet`.
         down: see `MobileNet`.
         conv: the pointwise convolutions, see `PlugIn`.
+
+    Example:
+        >>> net = MobileNetV1(2, in_channels=1, out_channels=5, alpha=0.25).eval()
+        >>> net(torch.randn(2, 1, 64, 64)).shape
+        torch.Size([2, 5])
     """
 
     def __init__(

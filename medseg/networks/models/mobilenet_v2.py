@@ -42,6 +42,13 @@ class MobileNetV2(MobileNet):
         output_stride: 32, 16 or 8, see `MobileNet`.
         down: see `MobileNet`.
         conv: the projections, see `PlugIn`.
+
+    Example:
+        >>> net = MobileNetV2(2, in_channels=1, out_channels=5, alpha=0.25).eval()
+        >>> net(torch.randn(2, 1, 64, 64)).shape
+        torch.Size([2, 5])
+        >>> [maps.shape[1] for maps in net.encode(torch.randn(2, 1, 64, 64))]
+        [8, 8, 8, 24, 1280]
     """
 
     def __init__(

@@ -69,6 +69,11 @@ class MobileNetV3(MobileNet):
 
     Raises:
         ValueError: for another size, and for numbers that do not fit.
+
+    Example:
+        >>> net = MobileNetV3("small", 2, in_channels=1, out_channels=5, alpha=0.25).eval()
+        >>> net(torch.randn(2, 1, 64, 64)).shape
+        torch.Size([2, 5])
     """
 
     def __init__(

@@ -40,6 +40,13 @@ class UNet2015(UNetBody):
 
     Raises:
         ValueError: for values that do not exist or do not go together.
+
+    Example:
+        >>> net = UNet2015(2, in_channels=1, out_channels=2, channels=(4, 8, 16))
+        >>> net.output_size((60, 60))
+        (20, 20)
+        >>> net(torch.randn(1, 1, 60, 60)).shape
+        torch.Size([1, 2, 20, 20])
     """
 
     def __init__(

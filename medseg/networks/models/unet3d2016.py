@@ -42,6 +42,11 @@ class UNet3D2016(UNetBody):
 
     Raises:
         ValueError: for values that do not exist or do not go together.
+
+    Example:
+        >>> net = UNet3D2016(3, in_channels=1, out_channels=2, channels=(4, 8))
+        >>> net(torch.randn(1, 1, 16, 16, 8)).shape
+        torch.Size([1, 2, 16, 16, 8])
     """
 
     def __init__(

@@ -88,6 +88,11 @@ class VNet(nn.Module):
 
     Raises:
         ValueError: for values that do not exist or do not go together.
+
+    Example:
+        >>> net = VNet(3, in_channels=1, out_channels=2, channels=(4, 8))
+        >>> net(torch.randn(1, 1, 16, 16, 8)).shape
+        torch.Size([1, 2, 16, 16, 8])
     """
 
     def __init__(

@@ -32,6 +32,11 @@ class MonaiVNet(_VNet):
 
     Raises:
         ValueError: for values that MONAI's network cannot have.
+
+    Example:
+        >>> net = MonaiVNet(2, in_channels=1, out_channels=2).eval()
+        >>> net(torch.randn(1, 1, 32, 32)).shape
+        torch.Size([1, 2, 32, 32])
     """
 
     def __init__(

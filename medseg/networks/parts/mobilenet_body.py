@@ -41,6 +41,11 @@ class MobileNet(nn.Module):
 
     Raises:
         ValueError: for numbers that do not fit.
+
+    Example:
+        >>> net = MobileNetV1(2, in_channels=1, out_channels=None, alpha=0.25, output_stride=8).eval()
+        >>> isinstance(net, MobileNet), [list(maps.shape[2:]) for maps in net.encode(torch.randn(1, 1, 64, 64))]
+        (True, [[32, 32], [16, 16], [8, 8]])
     """
 
     def __init__(

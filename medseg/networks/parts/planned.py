@@ -21,7 +21,16 @@ def run(module: nn.Module, x: Tensor, plan: AnyPlan | None) -> Tensor:
 
 
 class PlannedSequential(nn.Sequential):
-    """`torch.nn.Sequential` that hands a plan to the modules which take one."""
+    """`torch.nn.Sequential` that hands a plan to the modules which take one.
+
+    Example:
+        >>> from medseg.layers import QuadtreeConv
+        >>> from medseg.partition import Quadtree
+        >>> block = PlannedSequential(QuadtreeConv(2, 4, 4, rounds=1, root=2), torch.nn.ReLU())
+        >>> x = torch.randn(1, 4, 16, 16)
+        >>> block(x, Quadtree.from_image(x, rounds=1, root=2)).shape
+        torch.Size([1, 4, 16, 16])
+    """
 
     takes_plan = True
 

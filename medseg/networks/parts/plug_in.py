@@ -26,22 +26,8 @@ class PlugIn:
     """Builds a backbone's halvings, doublings and convolutions, and the partition that its convolutions share.
 
     A network of levels 0, 1, ..., each half the size of the one before, makes all layers that may be exchanged by one
-    `PlugIn`. Level 0 is the image; halving i leads from level i to level i + 1:
-
-        @register("two_level_net")
-        class TwoLevelNet(nn.Module):
-            def __init__(self, spatial_dims, in_channels, out_channels, down="max", conv="plain"):
-                super().__init__()
-                plug = self.plug = PlugIn("TwoLevelNet", spatial_dims, 1, down, conv)
-                self.fine, self.down = plug.conv(0, in_channels, 16), plug.down(0, 16)
-                self.coarse, self.up = plug.conv(1, 16, 16), plug.up(0, 16, 16, nn.Upsample(scale_factor=2))
-                self.head = Conv["conv", spatial_dims](16, out_channels, 1)
-
-            def forward(self, x, plan=None):
-                plan = self.plug.plan(x, plan)
-                skip = run(self.fine, x, plan)
-                x, place = self.down(skip)
-                return self.head(skip + self.up(run(self.coarse, x, plan), place))
+    `PlugIn`. Level 0 is the image; halving i leads from level i to level i + 1. The example is a whole network, which
+    `medseg.networks.register` can put beside the others.
 
     Blocks of several layers are a `PlannedSequential`, or have ``forward(x, plan)`` and say ``takes_plan = True``.
 
@@ -66,6 +52,28 @@ class PlugIn:
 
     Raises:
         ValueError: for names that do not exist and for settings that do not go together.
+
+    Example:
+        >>> from monai.networks.layers.factories import Conv
+        >>> from torch import nn
+        >>> from medseg.networks.parts.planned import run
+        >>> class TwoLevelNet(nn.Module):
+        ...     def __init__(self, spatial_dims, in_channels, out_channels, down="max", conv="plain"):
+        ...         super().__init__()
+        ...         plug = self.plug = PlugIn("TwoLevelNet", spatial_dims, 1, down, conv)
+        ...         self.fine, self.down = plug.conv(0, in_channels, 16), plug.down(0, 16)
+        ...         self.coarse, self.up = plug.conv(1, 16, 16), plug.up(0, 16, 16, nn.Upsample(scale_factor=2))
+        ...         self.head = Conv["conv", spatial_dims](16, out_channels, 1)
+        ...
+        ...     def forward(self, x, plan=None):
+        ...         plan = self.plug.plan(x, plan)
+        ...         skip = run(self.fine, x, plan)
+        ...         x, place = self.down(skip)
+        ...         return self.head(skip + self.up(run(self.coarse, x, plan), place))
+        >>> TwoLevelNet(2, 1, 3)(torch.randn(1, 1, 32, 32)).shape
+        torch.Size([1, 3, 32, 32])
+        >>> TwoLevelNet(2, 1, 3, down="sparse", conv="quadtree")(torch.randn(1, 1, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
     """
 
     def __init__(self, owner: str, spatial_dims: int, halvings: int, down: Named = "max", conv: Named = PLAIN) -> None:
@@ -227,6 +235,13 @@ def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, mult
         spatial_dims: 2 or 3.
         in_channels: channels it expects.
         multiple: what every side must be a multiple of.
+
+    Example:
+        >>> check_image("MyNet", torch.zeros(1, 1, 32, 32), spatial_dims=2, in_channels=1, multiple=16)
+        >>> check_image("MyNet", torch.zeros(1, 3, 32, 32), spatial_dims=2, in_channels=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: MyNet: input has shape [1, 3, 32, 32]; expected [B, 1, H, W]
     """
     if x.ndim != spatial_dims + 2 or x.shape[1] != in_channels:
         axes = "H, W" if spatial_dims == 2 else "D, H, W"

@@ -133,6 +133,11 @@ class ResNet(nn.Module):
 
     Raises:
         ValueError: for values that do not exist or do not go together.
+
+    Example:
+        >>> net = ResNet("my network", 2, in_channels=3, layers=(1, 1, 1, 1), width=4)
+        >>> [list(maps.shape[1:]) for maps in net.encode(torch.randn(1, 3, 64, 64))]
+        [[4, 32, 32], [16, 16, 16], [32, 8, 8], [64, 4, 4], [128, 2, 2]]
     """
 
     def __init__(

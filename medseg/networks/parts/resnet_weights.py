@@ -22,6 +22,10 @@ class LoadedWeights(NamedTuple):
         used: keys that were loaded.
         unused: keys that the network has no place for, such as those of the classifying layer.
         fresh: parameters and statistics of the network that the file does not hold; they keep their random start.
+
+    Example:
+        >>> LoadedWeights(used=["conv1.weight"], unused=["fc.weight", "fc.bias"], fresh=[]).unused
+        ['fc.weight', 'fc.bias']
     """
 
     used: list[str]
@@ -44,6 +48,12 @@ def load_resnet(net: ResNet, path: str | Path) -> LoadedWeights:
     Raises:
         ValueError: one line naming the file if it cannot be read safely or belongs to another network. Only the stem
             may differ, when the network has another number of input channels than the file: it then stays random.
+
+    Example:
+        >>> net = ResNet("my network", 2, in_channels=3, layers=(1, 1, 1, 1), width=4)
+        >>> torch.save({**net.state_dict(), "fc.weight": torch.zeros(10, 128)}, "resnet.pt")
+        >>> load_resnet(net, "resnet.pt").unused
+        ['fc.weight']
     """
     state, own = read_state(path), net.state_dict()
     state = {key.removeprefix("module."): value for key, value in state.items()}

@@ -20,6 +20,10 @@ def slice_triplets(volume: Tensor) -> Tensor:
 
     Raises:
         ValueError: for another number of axes.
+
+    Example:
+        >>> slice_triplets(torch.randn(2, 1, 8, 8, 5)).shape
+        torch.Size([10, 3, 8, 8])
     """
     if volume.ndim != 5:
         raise ValueError(f"slice_triplets: volume has shape {list(volume.shape)}; expected [B, C, H, W, D]")
