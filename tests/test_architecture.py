@@ -31,6 +31,7 @@ DATA_PREP_ROOMS = {"io", "datasets", "geometry"}
 # The folders of a room in their order: each imports only those that stand before it, and never the room's own face.
 SUB_ROOMS = {
     "io": ("bounded", "privacy", "volumes", "ct", "results"),
+    "networks": ("parts", "models", "adapt", "guided"),
 }
 MAX_MODULES = 20
 MANY_MODULES = {"medseg/ops"}  # one module an op
@@ -150,6 +151,18 @@ def test_sub_rooms_import_only_those_before_them(room: str) -> None:
         for line, module in imported_modules(path)
         if module == prefix or module.startswith(f"{prefix}.")
         if not may_import_in_room(SUB_ROOMS[room], importer, module[len(prefix) + 1 :])
+    ]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("room", SUB_ROOMS)
+def test_plain_modules_of_a_room_import_none_of_its_folders(room: str) -> None:
+    plain = [path for path in (ROOT / "medseg" / room).glob("*.py") if path.name != "__init__.py"]
+    broken = [
+        f"{path.relative_to(ROOT)}:{line}: imports {module}"
+        for path in plain
+        for line, module in imported_modules(path)
+        if module.split(".")[:2] == ["medseg", room] and module.split(".")[2:3] in ([], *([s] for s in SUB_ROOMS[room]))
     ]
     assert not broken, "\n".join(broken)
 
