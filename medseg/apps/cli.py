@@ -76,6 +76,19 @@ def build_parser() -> argparse.ArgumentParser:
         help="also write seg.dcm or rtstruct.dcm for the series in CASE; these files repeat the patient's name and the "
         "study from it, because an archive files them by these",
     )  # fmt: skip
+    segment.add_argument(
+        "--on-nonfinite", choices=("refuse", "fill"), default="refuse",
+        help="voxels that are NaN or infinite: refuse the case, or fill them with --fill-value (default: refuse)",
+    )  # fmt: skip
+    segment.add_argument(
+        "--fill-value", type=float, metavar="HU", help="what --on-nonfinite fill puts there (default: -1024, air)"
+    )
+    segment.add_argument(
+        "--cropped", action="store_true", help="CASE is a crop inside the body: missing air raises no doubt about its unit"
+    )
+    segment.add_argument(
+        "--strict", action="store_true", help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)"
+    )
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     segment.set_defaults(run=_segment)

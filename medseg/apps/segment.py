@@ -13,6 +13,7 @@ from medseg.inference.bundle_runner import equivalent_command, find_weights, ove
 from medseg.inference.case import Case, read_case
 from medseg.inference.device import choose_device
 from medseg.inference.errors import ConfigurationError
+from medseg.inference.input_rules import InputRules
 from medseg.inference.memory import available_memory, bytes_for_case
 from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
@@ -21,6 +22,7 @@ from medseg.inference.outputs.run_log import RunLog
 from medseg.inference.outputs.write import write_result
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
+from medseg.io.volumes.finite import AIR_HU
 
 if TYPE_CHECKING:
     from medseg.inference.result import Result
@@ -42,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``.
+            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -56,17 +58,18 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
+    rules = _rules(args)
     lines = StageLines(total=6 if args.output_type else 5, quiet=args.quiet)
     with RunLog(exclusive=True) as log:
         device = choose_device(args.device, "--device")
         plan = _Plan(target, bundle, find_weights(bundle, args.weights), device)
         if args.dry_run:
-            case = read_case(args.input, args.series)
+            case = read_case(args.input, args.series, rules=rules)
             dicom_source(case, check_output_types(args.output_type))
             _print_plan(plan, case, args.overwrite)
             return 0
         try:
-            result = _segment(plan, args, lines, log)
+            result = _segment(plan, args, rules, lines, log)
         finally:
             if args.overwrite and not target.exists() and previous_of(target).is_dir():
                 lines.say(f"the earlier result is kept in {previous_of(target)}")
@@ -75,7 +78,15 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
     return 0
 
 
-def _segment(plan: _Plan, args: argparse.Namespace, lines: StageLines, log: RunLog) -> Result:
+def _rules(args: argparse.Namespace) -> InputRules:
+    """What the options say about voxel values."""
+    if args.fill_value is not None and args.on_nonfinite != "fill":
+        raise ConfigurationError("--fill-value is of use only with --on-nonfinite fill; add that option or leave it out")
+    fill_value = AIR_HU if args.fill_value is None else args.fill_value
+    return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict).checked()
+
+
+def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: StageLines, log: RunLog) -> Result:
     """Segment and publish. An earlier result is moved away first, so that it is never mistaken for the new one."""
     with staged_folder(plan.target, args.overwrite) as folder:
         # Scratch files lie on the disk that the user chose for the results.
@@ -87,6 +98,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, lines: StageLines, log: RunL
             device=plan.device,
             series_uid=args.series,
             output_types=args.output_type,
+            **rules._asdict(),
             monitor=monitor,
         )
         write_result(result, folder, result.run.output_types, monitor)
@@ -102,9 +114,9 @@ def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
     needed = f"about {bytes_for_case(plan.bundle, case) / 2**30:.2f} GiB for volumes"
     spacing = " x ".join(f"{s:g}" for s in facts["spacing_mm"])
     shape = " x ".join(str(n) for n in facts["shape"])
-    image = case.source if case.kind == "nifti" and case.source is not None else Path("CASE.nii.gz")
+    image = Path("CASE.nii.gz") if case.file is None else case.file
     values = overrides_for(plan.bundle, image, plan.target, plan.weights, plan.device)
-    if case.kind == "dicom":
+    if case.file is None:
         values["input_files"] = ["CASE.nii.gz"]
     state = "replaced (--overwrite)" if overwrite and plan.target.exists() else "new"
     lines = [

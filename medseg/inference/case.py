@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry import Affine, orientation_codes, spacing_of
 from medseg.inference.array_case import array_and_affine
 from medseg.inference.errors import ConfigurationError, IntegrityError
+from medseg.inference.input_rules import InputRules, check_values
+from medseg.io.volumes.hounsfield import HuVerdict
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -37,12 +40,14 @@ class Case:
         name: file or folder name without suffix, for titles; it is not written into machine-readable reports. Empty for
             an array.
         kind: ``"nifti"``, ``"dicom"`` or ``"array"``.
-        array: voxels ``[i, j, k]`` in the stored type, in Hounsfield units.
+        array: finite voxels ``[i, j, k]`` in the stored type, in Hounsfield units.
         affine_ras: 4 x 4, voxel to RAS mm.
         source: the NIfTI file, or the DICOM folder; None for an array.
         warnings: what is unusual about the data, one line each.
         header: the header of the NIfTI file, as it was read; None for other kinds.
         series: the DICOM series with the headers of its slices; None for other kinds.
+        filled: number, first index and new value of voxels that were not finite; None if all were.
+        verdict: whether the image can be a CT in Hounsfield units; None if nobody asked.
 
     >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.diag([0.8, 0.8, 2.5, 1.0]))
     >>> case.kind, case.facts()["spacing_mm"]
@@ -57,17 +62,24 @@ class Case:
     warnings: tuple[str, ...] = ()
     header: nib.Nifti1Header | None = field(default=None, repr=False)
     series: CtSeries | None = field(default=None, repr=False)
+    filled: Mapping[str, Any] | None = None
+    verdict: HuVerdict | None = field(default=None, repr=False)
+
+    @property
+    def file(self) -> Path | None:
+        """The NIfTI file with these voxels; None where only memory holds them."""
+        return self.source if self.kind == "nifti" and self.filled is None else None
 
     def as_nifti(self, scratch: Path) -> Path:
-        """Path of the case as NIfTI: the source itself, or a file written into ``scratch`` for the other kinds."""
-        if self.kind == "nifti" and self.source is not None:
-            return self.source
+        """Path of the case as NIfTI: the file itself, or one written into ``scratch`` where there is none."""
+        if self.file is not None:
+            return self.file
         from medseg.io.volumes.nifti import write_nifti
 
         return write_nifti(scratch / "image.nii", self.array, self.affine_ras)
 
     def facts(self) -> dict[str, Any]:
-        """Size, geometry and value range for a report; free of names, dates, identifiers and paths."""
+        """Size, geometry and values for a report; free of names, dates, identifiers and paths."""
         return {
             "kind": self.kind,
             "shape": list(self.array.shape),
@@ -75,12 +87,20 @@ class Case:
             "spacing_mm": [round(float(s), 6) for s in spacing_of(self.affine_ras)],
             "orientation": "".join(orientation_codes(self.affine_ras)),
             "affine_ras": np.asarray(self.affine_ras).tolist(),
-            "hu_min": float(np.nanmin(self.array)),
-            "hu_max": float(np.nanmax(self.array)),
+            "hu_min": float(self.array.min()),
+            "hu_max": float(self.array.max()),
+            "nonfinite": None if self.filled is None else dict(self.filled),
+            "hounsfield": None if self.verdict is None else self.verdict.record(),
         }
 
 
-def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: ArrayLike | None = None) -> Case:
+def read_case(
+    case: CaseSource,
+    series_uid: str | None = None,
+    *,
+    affine_ras: ArrayLike | None = None,
+    rules: InputRules | None = None,
+) -> Case:
     """Read a case. A DICOM folder is scanned once; a listing that was made before is not scanned again.
 
     Args:
@@ -89,11 +109,14 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
             ``[x, y, z]`` or ``[1, x, y, z]``.
         series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
+        rules: what is done with voxels that are not finite, and with an image that can hardly be a CT in Hounsfield
+            units; by default the former are refused, and the latter is a warning.
 
     Raises:
         ConfigurationError: if there is nothing at the path, its suffix is unknown, or an argument does not belong to
             this kind of case.
-        IntegrityError: in the words of the reader, if the data are unreadable, ambiguous or have no usable geometry.
+        IntegrityError: in the words of the reader, if the data are unreadable, ambiguous or have no usable geometry, or
+            if the rules refuse the values.
 
     >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.eye(4))
     >>> case.array.shape
@@ -113,7 +136,7 @@ def read_case(case: CaseSource, series_uid: str | None = None, *, affine_ras: Ar
             found = _read_listed(case, series_uid)
         else:
             found = Case("", "array", *array_and_affine(case, affine_ras), None)
-        return _checked(found)
+        return _checked(found, InputRules() if rules is None else rules)
     except ValueError as error:
         raise IntegrityError(str(error)) from error
 
@@ -165,25 +188,13 @@ def _listing_of(entry: SeriesEntry) -> SeriesListing:
     return SeriesListing(folder, (entry,), 0, 0, ())
 
 
-def _checked(case: Case) -> Case:
+def _checked(case: Case, rules: InputRules) -> Case:
     array, where = case.array, case.source or "array"
     if array.dtype.kind not in "iuf":
         raise IntegrityError(f"{where}: voxels have type {array.dtype}, expected one number per voxel")
     if min(array.shape) < 2:
         raise IntegrityError(f"{where}: image has shape {array.shape}, expected at least 2 voxels along each axis")
-    if array.dtype.kind == "f" and not np.isfinite(array).any():
-        raise IntegrityError(f"{where}: no voxel holds a finite value; expected Hounsfield units")
-    return replace(case, warnings=case.warnings + tuple(_value_warnings(array)))
-
-
-def _value_warnings(array: NDArray[Any]) -> list[str]:
-    found = []
-    if array.dtype.kind == "f" and (bad := int(array.size - np.isfinite(array).sum())):
-        found.append(f"{bad} voxels are NaN or infinite; they are left out of the HU statistics")
-    lowest, highest = float(np.nanmin(array)), float(np.nanmax(array))
-    if lowest > -200 or highest < 0:
-        found.append(
-            f"values run from {lowest:g} to {highest:g}: a CT in Hounsfield units holds air near -1000 and tissue near "
-            "40, so the image may not be in HU"
-        )
-    return found
+    values = check_values(array, where, rules)
+    filled = None if values.filled is None else values.filled.record(rules.fill_value)
+    warnings = (*case.warnings, *values.warnings)
+    return replace(case, array=values.array, warnings=warnings, filled=filled, verdict=values.verdict)

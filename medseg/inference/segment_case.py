@@ -19,6 +19,7 @@ from medseg.inference.bundle_runner import find_weights, overrides_for, public_c
 from medseg.inference.case import Case, CaseSource, read_case
 from medseg.inference.device import choose_device, describe_device
 from medseg.inference.errors import ResourceError
+from medseg.inference.input_rules import InputRules
 from medseg.inference.memory import available_memory, bytes_for_case
 from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
@@ -26,6 +27,7 @@ from medseg.inference.outputs.run_report import RUN_SCHEMA_VERSION, installed_ve
 from medseg.inference.result import Result, RunRecord
 from medseg.inference.statistics import class_statistics
 from medseg.io.bounded.checksum import sha256_of
+from medseg.io.volumes.finite import AIR_HU
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +49,10 @@ def segment(
     series_uid: str | None = None,
     affine_ras: ArrayLike | None = None,
     output_types: str | Sequence[str] = (),
+    on_nonfinite: str = "refuse",
+    fill_value: float = AIR_HU,
+    cropped: bool = False,
+    strict: bool = False,
     monitor: Monitor | None = None,
 ) -> Result:
     """Segment one CT with a bundle. Nothing is printed, and nothing stays on the disk before `Result.save`.
@@ -66,6 +72,12 @@ def segment(
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
         output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the
             series is then checked before the network runs.
+        on_nonfinite: what is done with voxels that are NaN or infinite: ``"refuse"`` raises an error; ``"fill"``
+            replaces them, and the result says so.
+        fill_value: the HU that fill them.
+        cropped: the image is a crop inside the body: missing air raises no doubt about its unit.
+        strict: refuse an image that can hardly be a CT in Hounsfield units (`medseg.io.volumes.hounsfield` has the
+            rules). Otherwise the doubt is a warning of the result.
         monitor: stages, log, progress bar and scratch folder; None: no stage is reported and no progress bar is shown.
 
     Returns:
@@ -74,7 +86,8 @@ def segment(
     Raises:
         ConfigurationError: for an argument that is wrong or does not belong to this kind of case, or a bundle that
             cannot be read or has no weights.
-        IntegrityError: for data that cannot be read, or have no usable geometry.
+        IntegrityError: for data that cannot be read or have no usable geometry, for voxels that are not finite, and with
+            ``strict`` for values that can hardly be Hounsfield units.
         ResourceError: if the volumes alone need more memory than is free.
         InferenceError: if the bundle writes no mask, or one that does not belong to the case.
 
@@ -90,6 +103,7 @@ def segment(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     monitor = Monitor() if monitor is None else monitor
     kinds = check_output_types(output_types)
+    rules = InputRules(on_nonfinite, fill_value, cropped, strict).checked()
     with ExitStack() as stack:
         stack.enter_context(monitor.log)
         bundle = bundle if isinstance(bundle, Bundle) else stack.enter_context(open_bundle(bundle))
@@ -99,7 +113,7 @@ def segment(
         checkpoint = find_weights(bundle, weights)
         with monitor.stages.stage("read case"):
             _hide_path(monitor, case)
-            read = read_case(case, series_uid, affine_ras=affine_ras)
+            read = read_case(case, series_uid, affine_ras=affine_ras, rules=rules)
             _hide(monitor, read)
             source = dicom_source(read, kinds)
         _refuse_without_memory(bundle, read)
