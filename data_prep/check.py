@@ -46,8 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Check every image and label of a data set: readable, whole label values, and whether the label "
         "lies on the image's grid; a difference is classified (rounding, re-ordered, other extent, header flipped, "
         "misregistered) with the largest displacement in mm at the corners. Also: two cases with the same voxels.",
-        epilog=f"Rules of --fix, tried in the order given: {rules}. A rule is not carried out where the intensities "
-        f"under the label clearly speak against it. {EXIT_CODES.replace('(nothing was written)', 'or problems left')}",
+        epilog=f"Rules of --fix, tried in the order given: {rules}. Several are carried out on a case that needs "
+        "several. A rule is not carried out where the intensities under the label clearly speak against it. "
+        f"{EXIT_CODES.replace('(nothing was written)', 'or problems left')}",
     )
     parser.add_argument("dataset", metavar="DATASET_JSON", type=Path, nargs="?", help="a Decathlon-style list")
     parser.add_argument("--images", type=Path, metavar="DIR", help="instead of a list: folder with the images")
@@ -98,7 +99,7 @@ def _check(args: argparse.Namespace) -> int:
         _find_twins(reports)
         if data_folder is not None:
             _mend(found, reports, args, data_folder)
-        lonely = Problem("unmatched", "has no partner")
+        lonely = Problem("unmatched", "no file of the other folder has its name; rename one, or use --pair IMAGE LABEL")
         reports += [CaseReport(names.label(path), (), problems=[lonely]) for path in found.unmatched]
         content = integrity(reports, settings)
         content["reports"] = names.hide_in(content["reports"])
@@ -179,17 +180,17 @@ def _find_twins(reports: Sequence[CaseReport]) -> None:
 def _mend(found: PairList, reports: Sequence[CaseReport], args: argparse.Namespace, folder: Path) -> None:
     """Write the mended data set; cases that no rule settles are not in it."""
     from data_prep._check.case import load
-    from data_prep._check.fix import choose_fix
+    from data_prep._check.fix import choose_fixes
     from data_prep._check.output import write_case, write_list
 
     items = []
     for pair, report in zip(found.pairs, reports, strict=True):
-        fix = choose_fix(report, args.fix)
-        if fix == "exclude":
-            report.fix = {"rule": fix, "meaning": FIXES[fix]}
-        elif fix is not None or not report.problems:
+        fixes = choose_fixes(report, args.fix)
+        if fixes == ("exclude",):
+            report.fix = {"rule": "exclude", "meaning": FIXES["exclude"]}
+        elif fixes or not report.problems:
             label = None if pair.label is None else load(pair.label)
-            item = write_case(folder, pair, report, load(pair.image), label, fix, args.link)
+            item = write_case(folder, pair, report, load(pair.image), label, fixes, args.link)
             items += [] if item is None else [(pair, item)]
     write_list(folder, items, reports, found.labels)
 

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_FIXES = {
-    "header_flipped": "find out which header is right (under it the labelled tissue has plausible values) and correct "
-    "the other",
-    "misregistered": "resample the label to the image's grid, or correct its header first",
-}
-
 
 @dataclass(frozen=True)
 class _Case:
@@ -197,15 +191,17 @@ def _label_on_grid(case: _Case, shape: tuple[int, ...], affine: NDArray[np.float
     from medseg.geometry import compare_grids
     from medseg.geometry.regrid import SAME_GRID_MM
     from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.mending import grid_fix
     from medseg.io.volumes.nifti import read_nifti
 
     label = _readable(read_nifti, case.label)
     found = compare_grids(label.affine_ras, label.array.shape, affine, shape)
-    if found.kind in _FIXES:
+    if found.kind in ("header_flipped", "misregistered"):
+        fix = grid_fix(found, label.affine_ras, label.array.shape, affine)
         shapes = "" if label.array.shape == tuple(shape) else f" (label {label.array.shape}, image {tuple(shape)})"
         raise DataError(
             f"{case.label} is {found.kind} with respect to {case.image}: {found.describe()}{shapes}, expected the same "
-            f"grid to {SAME_GRID_MM} mm; {_FIXES[found.kind]}"
+            f"grid to {SAME_GRID_MM} mm; {fix}"
         )
     order = found.reordering
     return order.apply(label.array), None if found.kind == "same" else order.describe()
@@ -220,11 +216,12 @@ def _remap(label: NDArray[Any], mapping: dict[int, int] | None, path: Path) -> N
     import numpy as np
 
     from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.mending import value_fix
 
     found = np.unique(label)
     if not np.all(np.isfinite(found)) or np.any(found != np.rint(found)) or found.min() < 0:
         odd = found[~np.isfinite(found) | (found < 0) | (found != np.rint(found))][:3].tolist()
-        raise DataError(f"{path}: label values must be whole numbers from 0, found {odd}; this looks like no label map")
+        raise DataError(f"{path}: label values must be whole numbers from 0, found {odd}; {value_fix(found)}")
     if mapping is None:
         if found.max() > 255:
             raise DataError(f"{path}: label values run to {int(found.max())}, expected at most 255; use --map OLD=NEW")

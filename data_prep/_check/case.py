@@ -21,6 +21,7 @@ FIXES = {
     "header-from-image": "the arrays belong together index by index: give the label the image's geometry",
     "reorder-label": "the headers are right: permute and flip the label's axes, no voxel is changed",
     "resample-label": "the headers are right: take the nearest label voxel at every image voxel, 0 outside",
+    "round-label": "label values within 0.001 of whole numbers are these numbers (they were interpolated or scaled)",
     "exclude": "leave the case out",
 }
 """What ``--fix`` can do, in words."""
@@ -127,7 +128,8 @@ def check_case(
     if label is not None:
         _check_values(label.array, labels, report)
     if pair.label is None and pair.lists != ("test",):
-        report.problems.append(Problem("missing_label", "the list names no label for this case"))
+        text = "the list names no label for this case; add it, or move the case to the list 'test'"
+        report.problems.append(Problem("missing_label", text))
     if image is not None and label is not None:
         _check_grid(image, label, prior_hu, tolerance_mm, report)
     return report, image, label
@@ -168,19 +170,32 @@ def _check_values(array: NDArray[Any], labels: Mapping[int, str] | None, report:
     values, counts = np.unique(array, return_counts=True)
     odd = values[~np.isfinite(values) | (values != np.rint(values)) | (values < 0)]
     if len(odd):
-        text = f"label: {len(odd)} values are no whole numbers from 0 (e.g. {', '.join(f'{v:g}' for v in odd[:3])})"
-        report.problems.append(Problem("label_values", f"{text}; was it interpolated?"))
-        return
-    report.label_voxels = {str(int(v)): int(n) for v, n in zip(values, counts, strict=True) if v != 0}
-    if array.dtype.kind == "f":
+        report.problems.append(_odd_values(values, odd))
+        if "round-label" not in report.problems[-1].fixes:
+            return
+    found = {int(v): int(counts[np.rint(values) == v].sum()) for v in np.unique(np.rint(values))}
+    report.label_voxels = {str(v): n for v, n in found.items() if v != 0}
+    if array.dtype.kind == "f" and not len(odd):
         report.notes.append(f"label: stored as {array.dtype}, though its values are whole")
     if not report.label_voxels:
         report.notes.append("label: empty")
-    unknown = [] if labels is None else sorted(int(v) for v in values if int(v) not in labels and v != 0)
+    unknown = [] if labels is None else sorted(v for v in found if v not in labels and v != 0)
     if unknown:
         allowed = ", ".join(map(str, sorted(labels or ())))
         shown = ", ".join(map(str, unknown[:8])) + (" ..." if len(unknown) > 8 else "")
-        report.problems.append(Problem("unknown_labels", f"label: values {shown} are not in the list ({allowed})"))
+        text = f"label: values {shown} are not in the list ({allowed}); name them there, or give new values with"
+        report.problems.append(Problem("unknown_labels", f"{text} data_prep.dataset --map OLD=NEW"))
+
+
+def _odd_values(values: NDArray[Any], odd: NDArray[Any]) -> Problem:
+    """Values that are no labels: nearly whole ones can be rounded, for others the label must be made again."""
+    from medseg.io.volumes.mending import LABEL_ROUNDING, is_nearly_whole
+
+    shown = ", ".join(f"{value:.6g}" for value in odd[:3])
+    text = f"label: {len(odd)} values are no whole numbers from 0 (e.g. {shown})"
+    if is_nearly_whole(values):
+        return Problem("label_values", f"{text}, all within {LABEL_ROUNDING:g} of one", ("round-label", "exclude"))
+    return Problem("label_values", f"{text}; was it interpolated? make it again with the nearest neighbour")
 
 
 def _check_grid(

@@ -12,57 +12,85 @@ if TYPE_CHECKING:
 
     from medseg.io.volumes.image import Image
 
-__all__ = ["choose_fix", "mended_label"]
+__all__ = ["choose_fixes", "mended_label"]
 
 
-def choose_fix(report: CaseReport, asked: Sequence[str]) -> str | None:
-    """The first fix asked for that settles every problem of a case; None if none does or nothing is wrong.
+def choose_fixes(report: CaseReport, asked: Sequence[str]) -> tuple[str, ...]:
+    """The fixes asked for that together settle every problem of a case, in their order; none if they do not.
 
-    A fix of the geometry settles a case whose only problem is the geometry and whose contents do not speak for the
-    other side; ``exclude`` settles everything.
+    A fix of the geometry settles a case whose contents do not speak for the other side; ``exclude`` settles everything
+    that the fixes before it leave.
     """
+    left = list(report.problems)
+    chosen: list[str] = []
     for fix in asked:
-        if not report.problems:
-            return None
+        if not left:
+            break
         if fix == "exclude":
-            return fix
-        if all(fix in problem.fixes for problem in report.problems) and not _contradicted(fix, report):
-            return fix
-    return None
+            return (fix,)
+        settled = [problem for problem in left if fix in problem.fixes and not _contradicted(fix, report)]
+        if settled:
+            chosen.append(fix)
+            left = [problem for problem in left if problem not in settled]
+    return () if left else tuple(chosen)
 
 
 def _contradicted(fix: str, report: CaseReport) -> bool:
+    if fix == "round-label":
+        return False
     speaks_for = (report.evidence or {}).get("speaks_for")
     return bool(speaks_for) and speaks_for != ("index" if fix == "header-from-image" else "header")
 
 
-def mended_label(fix: str, report: CaseReport, image: Image, label: Image) -> NDArray[Any] | None:
+def mended_label(fixes: Sequence[str], report: CaseReport, image: Image, label: Image) -> NDArray[Any] | None:
     """The label's array on the image's grid, and in ``report.fix`` what was done.
 
     Args:
-        fix: one of ``FIXES`` but ``exclude``.
+        fixes: some of ``FIXES`` but ``exclude``, from `choose_fixes`.
         report: the case; its ``fix`` is set.
         image: its image.
         label: its label.
 
     Returns:
-        The array, or None if the fix cannot be carried out (then a note says why and nothing is changed).
+        The array, or None if the fixes cannot be carried out (then a note says why and nothing is changed).
     """
+    facts: dict[str, Any] = {}
+    if "round-label" in fixes:
+        label, facts = _rounded(label)
+    geometry = next((fix for fix in fixes if fix != "round-label"), None)
+    array = label.array if geometry is None else _on_grid(geometry, report, image, label)
+    if array is None:
+        return None
+    before, after = int((label.array != 0).sum()), int((array != 0).sum())
+    if before and not after:
+        report.notes.append(f"{geometry} was not done: by its header the whole label lies outside the image")
+        return None
+    counts = {"label_voxels_before": before, "label_voxels_after": after}
+    meaning = "; ".join(FIXES[fix] for fix in fixes)
+    report.fix = {"rule": ", ".join(fixes), "meaning": meaning, **counts, **facts}
+    return array
+
+
+def _rounded(label: Image) -> tuple[Image, dict[str, Any]]:
+    """The label with whole values in the smallest type that holds them, and how much that changed."""
+    import numpy as np
+
+    whole = np.rint(label.array)
+    change = np.abs(label.array - whole)
+    array = whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
+    facts = {"voxels_rounded": int((change > 0).sum()), "largest_rounding": float(f"{change.max(initial=0):.3g}")}
+    return label._replace(array=array), facts
+
+
+def _on_grid(fix: str, report: CaseReport, image: Image, label: Image) -> NDArray[Any] | None:
     from medseg.geometry import compare_grids
 
     if fix == "header-from-image":
         if label.array.shape != image.array.shape:
             report.notes.append(f"{fix} was not done: image and label have different shapes")
             return None
-        array = label.array
-    elif fix == "reorder-label":
+        return label.array
+    if fix == "reorder-label":
         where = (label.affine_ras, label.array.shape, image.affine_ras, image.array.shape)
-        array = compare_grids(*where).reordering.apply(label.array)
-    else:
-        array = on_image_grid(label, image)
-    before, after = int((label.array != 0).sum()), int((array != 0).sum())
-    if before and not after:
-        report.notes.append(f"{fix} was not done: by its header the whole label lies outside the image")
-        return None
-    report.fix = {"rule": fix, "meaning": FIXES[fix], "label_voxels_before": before, "label_voxels_after": after}
-    return array
+        return compare_grids(*where).reordering.apply(label.array)
+    return on_image_grid(label, image)

@@ -61,7 +61,7 @@ def table(reports: Sequence[CaseReport], in_full: str) -> str:
 
 
 def write_case(
-    folder: Path, pair: Pair, report: CaseReport, image: Image, label: Image | None, fix: str | None, link: bool
+    folder: Path, pair: Pair, report: CaseReport, image: Image, label: Image | None, fixes: Sequence[str], link: bool
 ) -> dict[str, str] | None:
     """Put one case into the mended data set: what is sound as it is, the mended label as a new file.
 
@@ -71,16 +71,16 @@ def write_case(
         report: its report; gets ``fix``.
         image: its image.
         label: its label.
-        fix: the fix to carry out; None for a sound case.
+        fixes: what to carry out; nothing for a sound case.
         link: make symbolic links to files that are not changed, instead of copies.
 
     Returns:
-        The case's item for the list; None if the fix could not be carried out, so that the case is not there.
+        The case's item for the list; None if a fix could not be carried out, so that the case is not there.
     """
     from medseg.io.volumes.image import write_image
 
-    array = None if fix is None or label is None else mended_label(fix, report, image, label)
-    if fix is not None and array is None:
+    array = None if not fixes or label is None else mended_label(fixes, report, image, label)
+    if fixes and array is None:
         return None
     item = {"image": _place(pair.image, folder, f"images/{pair.name}", image, link)}
     if label is None or pair.label is None:

@@ -16,6 +16,7 @@ from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.bounded.atomic import write_json
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.volumes.image import Image, read_image
+from medseg.io.volumes.mending import grid_fix, value_fix
 from medseg.io.volumes.nifti import write_nifti
 
 __all__ = ["Export", "read_cases", "write_export"]
@@ -145,7 +146,9 @@ def _label_on_grid(path: Path, image: Image, labels: dict[str, int], ignore_labe
     odd = np.unique(label.array[~np.isin(label.array, sorted(allowed))]).tolist()
     if odd:
         more = "" if ignore_label is None else f" and {ignore_label} for unlabelled"
-        raise DataError(f"{path}: label values {odd[:3]} found, expected {sorted(known)}{more}; map or name them first")
+        whole = all(float(value).is_integer() and value >= 0 for value in odd)
+        fix = "name them in the list, or map them with data_prep.dataset --map OLD=NEW" if whole else value_fix(odd)
+        raise DataError(f"{path}: label values {odd[:3]} found, expected {sorted(known)}{more}; {fix}")
     result = np.zeros(label.array.shape, np.uint8)
     for value in known:
         result[label.array == value] = value
@@ -156,8 +159,12 @@ def _label_on_grid(path: Path, image: Image, labels: dict[str, int], ignore_labe
 
 def _refuse_other_grid(path: Path, found: Image, affine: Affine, shape: Iterable[int]) -> None:
     relation = compare_grids(found.affine_ras, found.array.shape, affine, tuple(shape))
-    if relation.kind != "same":
-        raise DataError(f"{path}: {relation.describe()}, expected the image's grid; resample or re-order it first")
+    if relation.kind == "same":
+        return
+    fix = "python -m data_prep.check --pair IMAGE LABEL --fix reorder-label --out-data DIR turns its axes"
+    if relation.kind != "reordered":
+        fix = grid_fix(relation, found.affine_ras, found.array.shape, affine)
+    raise DataError(f"{path}: {relation.describe()}, expected the image's grid; {fix}")
 
 
 def _dataset_json(export: Export, cases: CaseList, channels: dict[str, str], labels: dict[str, int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import orientation_codes
+from medseg.io.volumes.mending import value_fix
 
 __all__ = ["SliceRange", "SparseLabel", "array_axes", "choose_slices", "sparsify"]
 
@@ -127,7 +128,9 @@ def sparsify(label: NDArray[Any], slices: Mapping[int, Sequence[int]], unlabelle
     """
     values = np.unique(label)
     if not np.all(np.isfinite(values)) or np.any(values != np.rint(values)) or values[0] < 0 or values[-1] > 255:
-        raise ValueError(f"label values run from {values[0]} to {values[-1]}, expected whole numbers from 0 to 255")
+        wanted = "expected whole numbers from 0 to 255"
+        wanted += f"; {value_fix(values)}" if np.any(values != np.rint(values)) else ""
+        raise ValueError(f"label values run from {values[0]} to {values[-1]}, {wanted}")
     if not 0 <= unlabelled <= 255 or unlabelled in values:
         used = values.astype(int).tolist()[:8]
         raise ValueError(f"the unlabelled value is {unlabelled}, expected 0 to 255 and none of the labels {used}")

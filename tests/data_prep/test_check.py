@@ -166,6 +166,48 @@ def test_label_values_must_be_whole(tmp_path: Path, label: np.ndarray, kind: str
     assert (code, kinds(found["reports"][0])) == (3, [kind])
 
 
+def almost(label: np.ndarray) -> np.ndarray:
+    """The values that an interpolation in float32 leaves of whole ones."""
+    return (label.astype(np.float32) * np.float32(0.99999)).astype(np.float32)
+
+
+def test_nearly_whole_values_are_rounded_by_rule_and_recorded(tmp_path: Path) -> None:
+    words = make_pair(tmp_path, almost(mask() * 3))
+    code, found = check(tmp_path, *words)
+    assert (code, kinds(found["reports"][0])) == (3, ["label_values"])
+    assert found["reports"][0]["problems"][0]["fixes"] == ["round-label", "exclude"]
+    assert found["reports"][0]["label_voxels"] == {"3": 60}
+    code, found = check(tmp_path, *words, "--fix", "round-label", "--out-data", str(tmp_path / "data"))
+    fix = found["reports"][0]["fix"]
+    assert (code, fix["rule"], fix["voxels_rounded"]) == (0, "round-label", 60)
+    assert fix["largest_rounding"] == pytest.approx(3e-5, rel=0.05)
+    mended = read_nifti(tmp_path / "data" / "labels" / "image.nii.gz").array
+    assert mended.dtype == np.uint8
+    np.testing.assert_array_equal(mended, mask() * 3)
+
+
+def test_rounding_and_another_order_are_mended_together_and_only_if_both_are_asked_for(tmp_path: Path) -> None:
+    label, affine = flipped_storage()
+    words = make_pair(tmp_path, almost(label), affine)
+    data = ["--out-data", str(tmp_path / "data"), "--overwrite"]
+    for rule in ("round-label", "reorder-label"):
+        code, found = check(tmp_path, *words, "--fix", rule, *data)
+        assert (code, found["reports"][0]["fix"]) == (3, None)
+    code, found = check(tmp_path, *words, "--fix", "reorder-label", "--fix", "round-label", *data)
+    assert (code, found["reports"][0]["fix"]["rule"]) == (0, "reorder-label, round-label")
+    np.testing.assert_array_equal(read_nifti(tmp_path / "data" / "labels" / "image.nii.gz").array, mask())
+    code, found = check(tmp_path, *words, "--fix", "reorder-label", "--fix", "exclude", *data)
+    assert (code, found["reports"][0]["fix"]["rule"]) == (0, "exclude")
+
+
+def test_rounded_values_must_be_in_the_list_too(tmp_path: Path) -> None:
+    make_pair(tmp_path, almost(mask() * 7))
+    item = {"image": "image.nii.gz", "label": "label.nii.gz"}
+    _, found = check(tmp_path, dataset(tmp_path, {"0": "background", "1": "liver"}, training=[item]))
+    assert kinds(found["reports"][0]) == ["label_values", "unknown_labels"]
+    assert "data_prep.dataset --map OLD=NEW" in found["reports"][0]["problems"][1]["text"]
+
+
 def dataset(folder: Path, labels: dict[str, Any], **lists: list[dict[str, str]]) -> str:
     path = folder / "dataset.json"
     path.write_text(json.dumps({"labels": labels, **lists}))

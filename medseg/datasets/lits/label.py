@@ -12,6 +12,7 @@ from medseg.datasets.lits.geometry import change_record
 from medseg.datasets.lits.issues import KnownIssue
 from medseg.geometry import Alignment, compare_grids
 from medseg.io.bounded.errors import DataError
+from medseg.io.volumes.mending import grid_fix
 
 __all__ = ["PlacedLabel", "place_label"]
 
@@ -76,9 +77,12 @@ def place_label(
     if found.kind == "reordered" and (verdict == "world" or (verdict == "undecided" and issue is None)):
         line = f"{case}: label re-ordered by the headers ({found.reordering.describe()}); {evidence.describe()}"
         return PlacedLabel(found.reordering.apply(label), record | {"placed_by": "world"}, (), (line,))
+    fix = "if the arrays belong together index by index, give the label the image's header"
+    if found.kind != "reordered":
+        fix = grid_fix(found, label_affine_ras, label.shape, affine_ras)
     raise DataError(
         f"{case}: label and image lie differently: {found.describe()}; {evidence.describe()} (verdict: {verdict}), "
-        f"expected the same grid{_no_row(issue)}; correct the wrong header, or resample the label to the image's grid"
+        f"expected the same grid{_no_row(issue)}; {fix}"
     )
 
 

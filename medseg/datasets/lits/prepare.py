@@ -19,6 +19,7 @@ from medseg.geometry import Affine, orientation_codes, spacing_of, voxel_volume_
 from medseg.geometry.regrid import closest_ras
 from medseg.io.bounded.checksum import sha256_of
 from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.volumes.mending import value_fix
 from medseg.io.volumes.nifti import NiftiVolume, read_nifti
 
 __all__ = ["PreparedCase", "prepare_case"]
@@ -155,7 +156,8 @@ def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
 def _labels(array: NDArray[Any], path: Path | None) -> NDArray[np.uint8]:
     odd = np.unique(array[~np.isin(array, _VALUES)])  # without sorting all voxels
     if len(odd):
-        raise DataError(f"{path}: label values {odd[:3].tolist()} found, expected 0 background, 1 liver, 2 tumour")
+        fix = f"; {value_fix(odd)}" if np.any(odd != np.rint(odd)) else ""
+        raise DataError(f"{path}: label values {odd[:3].tolist()} found, expected 0 background, 1 liver, 2 tumour{fix}")
     return np.ascontiguousarray(array.astype(np.uint8))
 
 

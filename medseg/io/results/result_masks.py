@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.results.segment_info import SegmentInfo, describe_segments
 from medseg.io.results.source import SourceSeries, place_on_source
+from medseg.io.volumes.mending import value_fix
 
 __all__ = ["ResultMask", "prepare_mask"]
 
@@ -88,5 +89,7 @@ def _whole(mask: ArrayLike) -> NDArray[Any]:
         raise DataError(f"mask values run from {low:g} to {high:g}, expected 0 to {limit}")
     whole = array.astype(np.uint8 if high < 256 else np.uint16)
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
-        raise DataError("mask holds fractions, expected whole label values; apply a threshold or round it first")
+        odd = np.unique(array[array != whole])
+        shown = ", ".join(f"{value:.6g}" for value in odd[:3])
+        raise DataError(f"mask holds fractions ({shown}), expected whole label values; {value_fix(odd, 'SERIES MASK')}")
     return whole

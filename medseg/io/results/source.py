@@ -19,6 +19,7 @@ from medseg.io.ct.series import CtSeries
 from medseg.io.ct.stack import SliceStack, sort_stack
 from medseg.io.privacy.names import shown_uid
 from medseg.io.results.frames import FrameGeometry, damage_in_one_line, read_dicom
+from medseg.io.volumes.mending import grid_fix
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -219,7 +220,7 @@ def place_on_source(mask: NDArray[Any], affine_ras: ArrayLike, source: SourceSer
     raise DataError(
         f"the mask lies on another grid than the series: {found.describe()}; mask {_grid(affine_ras, shape)}, series "
         f"{_grid(source.affine_ras, source.shape)}, centres {_centre_shift(affine_ras, shape, source):.3f} mm apart; "
-        "resample the mask onto the series (nearest neighbour) first"
+        + grid_fix(found, affine_ras, shape, source.affine_ras, "SERIES MASK")
     )
 
 
