@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._check.case import FIXES, CaseReport, Problem, check_case
+from data_prep._check.case import FIXES, CaseReport, Problem, Stated, check_case
 from data_prep._check.pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
+from data_prep._options.assumptions import add_assumption_options, add_rescale_option, assumptions_from, rescale_from
 from data_prep._options.command_line import (
     EXIT_CODES,
     OneLineParser,
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tolerance", type=float, default=0.01, metavar="MM", help="rounding, default 0.01 mm")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print integrity.json instead of the table")
+    add_assumption_options(parser)
+    add_rescale_option(parser)
     return parser
 
 
@@ -86,19 +89,27 @@ def _priors_text() -> str:
 def _check(args: argparse.Namespace) -> int:
     """Check, write, print; returns the number of cases that are left with a problem."""
     found, names = _pairs(args), _names(args)
-    if bool(args.fix) != bool(args.out_data):
+    stated = Stated(assumptions_from(args), rescale_from(args))
+    if args.fix and not args.out_data:
         raise UsageError("--fix and --out-data belong together: nothing is mended in place")
+    if args.out_data and not args.fix and stated.is_empty():
+        raise UsageError("--out-data needs a rule (--fix) or a statement (such as --assume-space) to carry out")
     if not args.tolerance >= 0:
         raise UsageError(f"--tolerance is {args.tolerance}, expected a number of mm from 0")
     from data_prep._check.output import integrity, table
     from medseg.io.bounded.atomic import write_json
 
-    settings = {"tolerance_mm": args.tolerance, "prior_hu": _prior(args, found.labels), "fixes": args.fix}
+    settings = {
+        "tolerance_mm": args.tolerance,
+        "prior_hu": _prior(args, found.labels),
+        "fixes": args.fix,
+        "stated": stated.record(),
+    }
     with _folder(args.out, args) as report_folder, _folder(args.out_data, args) as data_folder:
-        reports = [_one(pair, found, settings, report_folder) for pair in found.pairs]
+        reports = [_one(pair, found, settings, stated, report_folder) for pair in found.pairs]
         _find_twins(reports)
         if data_folder is not None:
-            _mend(found, reports, args, data_folder)
+            _mend(found, reports, args, stated, data_folder)
         lonely = Problem("unmatched", "no file of the other folder has its name; rename one, or use --pair IMAGE LABEL")
         reports += [CaseReport(names.label(path), (), problems=[lonely]) for path in found.unmatched]
         content = integrity(reports, settings)
@@ -150,11 +161,11 @@ def _folder(out: Path | None, args: argparse.Namespace) -> AbstractContextManage
     return nullcontext(None) if out is None else new_folder(out, args.overwrite, marker="integrity.json")
 
 
-def _one(pair: Pair, found: PairList, settings: dict[str, Any], folder: Path | None) -> CaseReport:
+def _one(pair: Pair, found: PairList, settings: dict[str, Any], stated: Stated, folder: Path | None) -> CaseReport:
     """Check one case and, if its geometry is wrong, draw it; its voxels are let go afterwards."""
     from data_prep._check.overlay import write_overlay
 
-    report, image, label = check_case(pair, found.labels, settings["prior_hu"], settings["tolerance_mm"])
+    report, image, label = check_case(pair, found.labels, settings["prior_hu"], settings["tolerance_mm"], stated)
     if folder is not None and report.problems and image is not None and label is not None:
         kinds = ", ".join(problem.kind for problem in report.problems)
         write_overlay(folder / f"{pair.name}.png", f"{pair.name}: {kinds}", image, label)
@@ -177,7 +188,9 @@ def _find_twins(reports: Sequence[CaseReport]) -> None:
             report.problems.append(Problem(kind, f"the image has the same voxels as that of {first.name}{where}"))
 
 
-def _mend(found: PairList, reports: Sequence[CaseReport], args: argparse.Namespace, folder: Path) -> None:
+def _mend(
+    found: PairList, reports: Sequence[CaseReport], args: argparse.Namespace, stated: Stated, folder: Path
+) -> None:
     """Write the mended data set; cases that no rule settles are not in it."""
     from data_prep._check.case import load
     from data_prep._check.fix import choose_fixes
@@ -189,8 +202,8 @@ def _mend(found: PairList, reports: Sequence[CaseReport], args: argparse.Namespa
         if fixes == ("exclude",):
             report.fix = {"rule": "exclude", "meaning": FIXES["exclude"]}
         elif fixes or not report.problems:
-            label = None if pair.label is None else load(pair.label)
-            item = write_case(folder, pair, report, load(pair.image), label, fixes, args.link)
+            label = None if pair.label is None else load(pair.label, stated)
+            item = write_case(folder, pair, report, load(pair.image, stated), label, fixes, args.link)
             items += [] if item is None else [(pair, item)]
     write_list(folder, items, reports, found.labels)
 

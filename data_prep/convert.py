@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_rescale_option, rescale_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier image and sidecar")
     parser.add_argument("--json", action="store_true", help="print the sidecar (of a split: a list) for the summary")
     add_policy_options(parser)
+    add_rescale_option(parser)
     add_privacy_options(parser)
     return parser
 
@@ -68,7 +70,13 @@ def _convert(args: argparse.Namespace) -> None:
     pseudonyms = pseudonyms_from(args, [output_paths(args.output)[0].parent])
     from medseg.io.ct.series import read_parts
 
-    parts = read_parts(args.input, chosen, policy=policy, allow_burned_in=args.allow_burned_in)
+    parts = read_parts(
+        args.input,
+        chosen,
+        policy=policy,
+        allow_burned_in=args.allow_burned_in,
+        assume_rescale=rescale_from(args),
+    )
     targets = [part_path(args.output, part.part) for part in parts]
     _check_free(targets, args.overwrite)
     facts = [

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, add_rescale_option, assumptions_from, rescale_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from medseg.io.volumes.assumptions import ImageAssumptions
+    from medseg.io.volumes.nifti import NiftiVolume
 
 __all__ = ["main"]
 
@@ -51,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--names", nargs="+", default=[], metavar="VALUE=NAME", help="names of the new label values")
     parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    add_assumption_options(parser)
+    add_rescale_option(parser)
     return parser
 
 
@@ -63,7 +70,7 @@ def _make(args: argparse.Namespace) -> None:
     with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
         records, values = [], set()
         for case in cases:
-            record, found = _write_case(case, mapping, folder)
+            record, found = _write_case(case, mapping, folder, args)
             records.append(record)
             values |= found
         _warn_unused(mapping, {value for record in records for value in record["label_source_values"]})
@@ -71,6 +78,7 @@ def _make(args: argparse.Namespace) -> None:
         if unknown:
             raise UsageError(f"--names gives a name to {unknown[0]}, but the labels hold only {sorted(values)}")
         write_json(folder / "dataset.json", _dataset_json(args.out.name, cases, records, mapping, names, values))
+    print_warnings((f"{r['name']}: {line}" for r in records for line in r["warnings"]), args.out / "dataset.json")
     for record in records:
         note = f" ({record['label_reordered']})" if record["label_reordered"] else ""
         print(f"{record['name']}: label voxels {record['label_voxels']}{note}")
@@ -137,25 +145,28 @@ def _stem(path: Path) -> str:
     return path.name
 
 
-def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tuple[dict[str, Any], set[int]]:
+def _write_case(
+    case: _Case, mapping: dict[int, int] | None, folder: Path, args: argparse.Namespace
+) -> tuple[dict[str, Any], set[int]]:
     import numpy as np
 
     from data_prep.convert import write_series
     from medseg.io.ct.series import read_series
-    from medseg.io.volumes.nifti import read_nifti, write_nifti
+    from medseg.io.volumes.nifti import write_nifti
 
+    assume = assumptions_from(args)
     image_path = folder / "images" / f"{case.name}.nii.gz"
     if case.image.is_dir():
-        series = read_series(case.image)
-        shape, affine = series.array.shape, series.affine_ras
+        series = read_series(case.image, assume_rescale=rescale_from(args))
+        shape, affine, warnings = series.array.shape, series.affine_ras, list(series.warnings)
         write_series(series, image_path)
     else:
-        image = _readable(read_nifti, case.image)
-        shape, affine = image.array.shape, image.affine_ras
-        for line in image.warnings:
-            print(f"warning: {case.image}: {line}", file=sys.stderr)
+        image = _readable(case.image, assume)
+        shape, affine, warnings = image.array.shape, image.affine_ras, list(image.warnings)
         write_nifti(image_path, image.array, affine)
-    label, reordered = _label_on_grid(case, shape, affine)
+    source = _readable(case.label, assume)
+    warnings += [f"label: {line}" for line in source.warnings]
+    label, reordered = _label_on_grid(case, source, shape, affine)
     values = _remap(label, mapping, case.label)
     write_nifti(folder / "labels" / f"{case.name}.nii.gz", values, affine)
     counts = {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
@@ -166,6 +177,7 @@ def _write_case(case: _Case, mapping: dict[int, int] | None, folder: Path) -> tu
         "label_source_values": np.unique(label).astype(int).tolist(),
         "label_reordered": reordered,
         "label_voxels": {str(value): count for value, count in counts.items() if value},
+        "warnings": warnings,
     }
     return record, set(counts)
 
@@ -176,25 +188,26 @@ def _shown_name(path: Path) -> str:
     return path.name if is_plain_name(path.name) else "(hidden)"
 
 
-def _readable(read: Any, path: Path) -> Any:
+def _readable(path: Path, assume: ImageAssumptions) -> NiftiVolume:
     from medseg.io.bounded.errors import DataError
+    from medseg.io.volumes.nifti import read_nifti
 
     try:
-        return read(path)
+        return read_nifti(path, assume=assume)
     except DataError:
         raise
     except ValueError as error:
         raise DataError(str(error)) from error
 
 
-def _label_on_grid(case: _Case, shape: tuple[int, ...], affine: NDArray[np.float64]) -> tuple[NDArray[Any], str | None]:
+def _label_on_grid(
+    case: _Case, label: NiftiVolume, shape: tuple[int, ...], affine: NDArray[np.float64]
+) -> tuple[NDArray[Any], str | None]:
     from medseg.geometry import compare_grids
     from medseg.geometry.regrid import SAME_GRID_MM
     from medseg.io.bounded.errors import DataError
     from medseg.io.volumes.mending import grid_fix
-    from medseg.io.volumes.nifti import read_nifti
 
-    label = _readable(read_nifti, case.label)
     found = compare_grids(label.affine_ras, label.array.shape, affine, shape)
     if found.kind in ("header_flipped", "misregistered"):
         fix = grid_fix(found, label.affine_ras, label.array.shape, affine)

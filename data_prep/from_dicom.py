@@ -6,9 +6,11 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print segments.json instead of the summary")
+    add_assumption_options(parser)
     return parser
 
 
@@ -75,7 +78,9 @@ def _convert(args: argparse.Namespace) -> None:
     if not args.input.is_file():
         raise UsageError(f"{args.input}: no such file; FILE must be a DICOM SEG or RTSTRUCT")
     with new_folder(args.out, args.overwrite, _MARKER) as folder:
-        masks = _read(args, _target(args))
+        target, notes = _target(args)
+        masks = _read(args, target)
+        masks = replace(masks, warnings=(*notes, *masks.warnings))
         if args.threshold is not None:
             masks = masks.binary(args.threshold)
         facts = _write_folder(masks, folder, args.labelmap)
@@ -89,19 +94,20 @@ def _convert(args: argparse.Namespace) -> None:
         print(f"  {row['number']}: {row['name']}, {row['volume_ml']:.3f} ml")
 
 
-def _target(args: argparse.Namespace) -> SourceSeries | Grid | None:
+def _target(args: argparse.Namespace) -> tuple[SourceSeries | Grid | None, tuple[str, ...]]:
+    """Where the masks are put, and what is odd about it."""
     if args.series is not None:
         from medseg.io.results.source import read_source
 
-        return read_source(args.series, args.series_uid)
+        return read_source(args.series, args.series_uid), ()
     if args.like is not None:
         from medseg.geometry import Grid
         from medseg.io.volumes.image import read_image
 
-        image = read_image(args.like)
+        image = read_image(args.like, assume=assumptions_from(args))
         i, j, k = image.array.shape
-        return Grid(image.affine_ras, (i, j, k))
-    return None
+        return Grid(image.affine_ras, (i, j, k)), tuple(f"grid of the masks: {line}" for line in image.info.warnings)
+    return None, ()
 
 
 def _read(args: argparse.Namespace, target: SourceSeries | Grid | None) -> SegmentMasks:

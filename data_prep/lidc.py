@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
 from data_prep._options.archives import check_folder, run_unpacked
+from data_prep._options.assumptions import add_rescale_option
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, output_path
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "--crop-spacing", type=float, default=1.0, metavar="MM", help="voxel spacing of the cubes (default 1)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    add_rescale_option(parser)
     add_privacy_options(parser)
     return parser
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the table")
+    add_assumption_options(parser)
     return parser
 
 
@@ -119,7 +121,7 @@ def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Pa
     refused: list[dict[str, str]] = []
     for number, case in enumerate(cases, start=1):
         try:
-            writer.add(prepare_case(case, args.accept_unverified, args.min_tumour_ml))
+            writer.add(prepare_case(case, args.accept_unverified, args.min_tumour_ml, assumptions_from(args)))
         except DataError as error:
             refused.append({"case": case.name, "reason": " ".join(str(error).split())})
         if sys.stderr.isatty():

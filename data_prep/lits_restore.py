@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 
 __all__ = ["main"]
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", required=True, type=output_path, metavar="FILE", help="file to write, .nii or .nii.gz")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    add_assumption_options(parser)
     return parser
 
 
@@ -50,7 +52,7 @@ def _restore(args: argparse.Namespace) -> None:
 
     record = _read_record(args.record)
     try:
-        result = read_nifti(args.result)
+        result = read_nifti(args.result, assume=assumptions_from(args))
     except ValueError as error:
         raise UnreadableFileError(str(error)) from error
     found = compare_grids(result.affine_ras, result.array.shape, record["affine_ras"], record["shape"])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 from medseg.io.bounded.atomic import json_text
 
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--nodules", type=Path, metavar="FILE", help="nodules.json of data_prep.lidc, to be matched with the rows"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_assumption_options(parser)
     return parser
 
 
@@ -51,7 +53,7 @@ def _report(args: argparse.Namespace) -> None:
     from medseg.io.bounded.errors import DataError
     from medseg.io.volumes.image import image_suffix, read_image_info
 
-    info = read_image_info(args.image)
+    info = read_image_info(args.image, assume=assumptions_from(args))
     series = args.series or args.image.name[: -len(image_suffix(args.image))]
     findings = [item for item in read_findings(args.csv) if item.series_uid == series]
     if not findings:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 
 __all__ = ["main"]
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help="nnU-Net's folder for preprocessed data; splits_final.json is written there too, where training reads it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    add_assumption_options(parser)
     return parser
 
 
@@ -73,7 +75,7 @@ def _export(args: argparse.Namespace) -> None:
     if splits_copy is not None and splits_copy.exists() and not args.overwrite:
         raise UsageError(f"{splits_copy} exists already; add --overwrite to replace it")
     with new_folder(args.out / folder_name, args.overwrite, marker="dataset.json") as folder:
-        export = Export(folder, args.guide, args.ignore_label, args.folds, args.seed)
+        export = Export(folder, args.guide, args.ignore_label, args.folds, args.seed, assumptions_from(args))
         summary = write_export(export, content)
     if splits_copy is not None:
         write_json(splits_copy, summary["splits"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, output_path, run_command
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output and its record")
     parser.add_argument("--json", action="store_true", help="print the record instead of the summary")
+    add_assumption_options(parser)
     return parser
 
 
@@ -69,7 +71,7 @@ def _make_sparse(args: argparse.Namespace) -> None:
     from medseg.io.volumes.image import read_image
     from medseg.io.volumes.nifti import write_nifti
 
-    source = read_image(args.label)
+    source = read_image(args.label, assume=assumptions_from(args))
     axes = array_axes(args.axes, source.affine_ras)
     try:
         slices = {
@@ -129,7 +131,10 @@ def _record(args: argparse.Namespace, source: Image, sparse: SparseLabel, axes: 
         ],
         "labelled_share": round(sparse.labelled_share, 6),
         "voxels": {str(value): {"dense": dense[value], "sparse": left[value]} for value in dense},
-        "warnings": [f"label {value} has no annotated voxel left; keep more slices" for value in lost],
+        "warnings": [
+            *source.info.warnings,
+            *(f"label {value} has no annotated voxel left; keep more slices" for value in lost),
+        ],
     }
 
 

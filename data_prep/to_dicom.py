@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from medseg.io.results.identity import ObjectIdentity
     from medseg.io.results.segment_info import SegmentInfo
     from medseg.io.results.source import SourceSeries
+    from medseg.io.volumes.assumptions import ImageAssumptions
 
 __all__ = ["main"]
 
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--written-at", metavar="TIME", help="creation time in the file, e.g. 2026-01-31T12:00:00")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.add_argument("--json", action="store_true", help="print the segments as JSON")
+    add_assumption_options(parser)
     return parser
 
 
@@ -99,7 +102,7 @@ def _write(args: argparse.Namespace) -> None:
     from medseg.io.results.source import read_source
 
     source = read_source(args.series, args.series_uid)
-    mask, names = _read_masks(args.mask, source)
+    mask, names = _read_masks(args.mask, source, assumptions_from(args))
     segments = _described(args, mask, names)
     infos = _write_object(args, mask, source, segments, identity)
     _report(args, infos)
@@ -117,7 +120,9 @@ def _identity(args: argparse.Namespace) -> ObjectIdentity:
     return ObjectIdentity(args.uid_seed, args.uid_prefix, when, args.series_description)
 
 
-def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[Any], dict[int, str] | None]:
+def _read_masks(
+    paths: Sequence[Path], source: SourceSeries, assume: ImageAssumptions
+) -> tuple[NDArray[Any], dict[int, str] | None]:
     """The mask in the series' order, and names from the files' names where there are several."""
     import numpy as np
 
@@ -127,7 +132,7 @@ def _read_masks(paths: Sequence[Path], source: SourceSeries) -> tuple[NDArray[An
 
     placed = []
     for path in paths:
-        volume = read_image(path)
+        volume = read_image(path, assume=assume)
         for line in volume.info.warnings:
             print(f"warning: {path}: {line}", file=sys.stderr)
         try:

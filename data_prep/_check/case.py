@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_prep._check.pairs import Pair
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from medseg.io.ct.rescale import Rescale
+    from medseg.io.volumes.assumptions import ImageAssumptions
     from medseg.io.volumes.image import Image
 
-__all__ = ["CLEARLY", "FIXES", "CaseReport", "Problem", "check_case", "load", "on_image_grid"]
+__all__ = ["CLEARLY", "FIXES", "CaseReport", "Problem", "Stated", "check_case", "load", "on_image_grid"]
 
 FIXES = {
     "header-from-image": "the arrays belong together index by index: give the label the image's geometry",
@@ -88,8 +90,33 @@ class CaseReport:
         return asdict(self)
 
 
-def load(path: Path) -> Image:
+class Stated(NamedTuple):
+    """What the user states where headers leave it open.
+
+    Attributes:
+        image: about image files.
+        rescale: about slices of a CT series; None for nothing.
+    """
+
+    image: ImageAssumptions
+    rescale: Rescale | None
+
+    def record(self) -> dict[str, Any]:
+        """The statements as JSON values."""
+        rescale = None if self.rescale is None else self.rescale._asdict()
+        return {**asdict(self.image), "rescale": rescale}
+
+    def is_empty(self) -> bool:
+        """True if nothing is stated."""
+        return not any(self.record().values())
+
+
+def load(path: Path, stated: Stated | None = None) -> Image:
     """An image file, or a folder with one DICOM CT series.
+
+    Args:
+        path: file or folder.
+        stated: what the user states where the header leaves it open.
 
     Raises:
         DataError: one line, if it cannot be read.
@@ -97,17 +124,21 @@ def load(path: Path) -> Image:
     from medseg.io.volumes.image import Image, ImageInfo, read_image
 
     if not path.is_dir():
-        return read_image(path)
+        return read_image(path) if stated is None else read_image(path, assume=stated.image)
     from medseg.io.ct.series import read_series
 
-    series = read_series(path)
+    series = read_series(path, assume_rescale=None if stated is None else stated.rescale)
     shape = series.array.shape
     info = ImageInfo(path, "dicom", shape, series.array.dtype, series.affine_ras, series.warnings, None)
     return Image(series.array, series.affine_ras, info)
 
 
 def check_case(
-    pair: Pair, labels: Mapping[int, str] | None, prior_hu: tuple[float, float] | None, tolerance_mm: float
+    pair: Pair,
+    labels: Mapping[int, str] | None,
+    prior_hu: tuple[float, float] | None,
+    tolerance_mm: float,
+    stated: Stated | None = None,
 ) -> tuple[CaseReport, Image | None, Image | None]:
     """Check one case.
 
@@ -116,13 +147,14 @@ def check_case(
         labels: allowed label values; None allows every whole number from 0.
         prior_hu: intensities that the labelled structure plausibly has; asked only where the grids differ.
         tolerance_mm: largest displacement of a corner that counts as rounding.
+        stated: what the user states where headers leave it open.
 
     Returns:
         The report, image and label; None for what could not be read.
     """
     report = CaseReport(pair.name, pair.lists)
-    label = None if pair.label is None else _readable(pair.label, "label", report)
-    image = _readable(pair.image, "image", report)
+    label = None if pair.label is None else _readable(pair.label, "label", report, stated)
+    image = _readable(pair.image, "image", report, stated)
     if image is not None:
         _check_image(image, report)
     if label is not None:
@@ -135,11 +167,11 @@ def check_case(
     return report, image, label
 
 
-def _readable(path: Path, what: str, report: CaseReport) -> Image | None:
+def _readable(path: Path, what: str, report: CaseReport, stated: Stated | None) -> Image | None:
     from medseg.io.bounded.errors import os_reason
 
     try:
-        found = load(path)
+        found = load(path, stated)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         text = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
         text = text.removeprefix(f"{path}: ")

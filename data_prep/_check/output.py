@@ -123,13 +123,14 @@ def write_list(
 def _place(source: Path, folder: Path, stem: str, volume: Image, link: bool) -> str:
     """Copy a file, or link to it, and return its path in the data set.
 
-    What is not one file (a DICOM folder, a header with its voxels elsewhere) is written as NIfTI. A copy of a NIfTI
+    What is not one file (a DICOM folder, a header with its voxels elsewhere), or was read as the user stated and not as
+    its header says, is written as NIfTI. A copy of a NIfTI
     file has its voxels and its grid, but no free text and no extension: they can name a patient.
     """
     from medseg.io.volumes.image import image_suffix, write_image
     from medseg.io.volumes.nifti import write_nifti_like
 
-    whole = not source.is_dir() and image_suffix(source) not in (".mhd", ".nhdr")
+    whole = not source.is_dir() and image_suffix(source) not in (".mhd", ".nhdr") and not volume.info.assumed
     name = stem + (image_suffix(source) if whole else ".nii.gz")
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import argparse
 
 from data_prep._lidc.checks import describe_gaps, missing_slices, nodule_warnings, refuse_cut_nodules
 from data_prep._lidc.output import LidcCase
+from data_prep._options.assumptions import rescale_from
 from medseg.datasets.lidc import NodulePolicy, Reading, build_nodules, find_reading, read_database
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.series import read_series
@@ -25,7 +26,13 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
     Raises:
         DataError: if the CT is damaged or incomplete without leave, or a nodule would be cut.
     """
-    series = read_series(args.dicom, args.series, allow_partial=True, allow_burned_in=args.allow_burned_in)
+    series = read_series(
+        args.dicom,
+        args.series,
+        allow_partial=True,
+        allow_burned_in=args.allow_burned_in,
+        assume_rescale=rescale_from(args),
+    )
     reading, notes = _read_annotations(args, series.series_uid)
     missing, expected = missing_slices(series, reading)
     gaps = describe_gaps(series, missing, expected)

@@ -15,6 +15,7 @@ from medseg.geometry import Affine, compare_grids, decompose
 from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.bounded.atomic import write_json
 from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.image import Image, read_image
 from medseg.io.volumes.mending import grid_fix, value_fix
 from medseg.io.volumes.nifti import write_nifti
@@ -34,6 +35,7 @@ class Export:
         ignore_label: value of unlabelled voxels in the source, or None.
         folds: number of folds.
         seed: seed of the folds.
+        assume: what the user states where an image's header leaves its geometry open.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class Export:
     ignore_label: int | None
     folds: int
     seed: int
+    assume: ImageAssumptions = NO_ASSUMPTIONS
 
 
 def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
@@ -56,14 +59,14 @@ def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
     wide: list[str] = []
     for case in cases.training + cases.test:
         kind = "Ts" if case.label is None else "Tr"
-        image = _read_straight(case.image)
+        image = _read_straight(case.image, export.assume)
         write_nifti(export.folder / f"images{kind}" / f"{case.name}_0000.nii.gz", image.array, image.affine_ras)
         if export.guide:
-            guide = _guide_on_grid(case, image)
+            guide = _guide_on_grid(case, image, export.assume)
             wide += [case.name] if guide.size and (guide.min() < 0 or guide.max() > 1) else []
             write_nifti(export.folder / f"images{kind}" / f"{case.name}_0001.nii.gz", guide, image.affine_ras)
         if case.label is not None:
-            label = _label_on_grid(case.label, image, labels, export.ignore_label)
+            label = _label_on_grid(case.label, image, labels, export)
             present.append(frozenset(value for value in labels.values() if (label == value).any()))
             write_nifti(export.folder / "labelsTr" / f"{case.name}.nii.gz", label, image.affine_ras)
     kinds = sorted(set(present), key=sorted)
@@ -115,8 +118,8 @@ def _channels(content: dict[str, Any], guide: str | None) -> dict[str, str]:
     return channels | {"1": GUIDE_CHANNEL} if guide else channels
 
 
-def _read_straight(path: Path) -> Image:
-    image = read_image(path)
+def _read_straight(path: Path, assume: ImageAssumptions) -> Image:
+    image = read_image(path, assume=assume)
     if not np.all(np.isfinite(image.array)):
         raise DataError(f"{path}: holds values that are not finite, expected numbers; correct the image")
     shear = decompose(image.affine_ras).shear_deg
@@ -128,18 +131,18 @@ def _read_straight(path: Path) -> Image:
     return image
 
 
-def _guide_on_grid(case: ExportCase, image: Image) -> NDArray[np.float32]:
+def _guide_on_grid(case: ExportCase, image: Image, assume: ImageAssumptions) -> NDArray[np.float32]:
     if case.guide is None:
         return np.zeros(image.array.shape, np.float32)
-    guide = read_image(case.guide)
+    guide = read_image(case.guide, assume=assume)
     _refuse_other_grid(case.guide, guide, image.affine_ras, image.array.shape)
     if not np.all(np.isfinite(guide.array)):
         raise DataError(f"{case.guide}: holds values that are not finite, expected numbers; correct the guide")
     return guide.array.astype(np.float32)
 
 
-def _label_on_grid(path: Path, image: Image, labels: dict[str, int], ignore_label: int | None) -> NDArray[np.uint8]:
-    label = read_image(path)
+def _label_on_grid(path: Path, image: Image, labels: dict[str, int], export: Export) -> NDArray[np.uint8]:
+    label, ignore_label = read_image(path, assume=export.assume), export.ignore_label
     _refuse_other_grid(path, label, image.affine_ras, image.array.shape)
     known = {value for name, value in labels.items() if name != "ignore"}
     allowed = known if ignore_label is None else known | {ignore_label}

@@ -137,7 +137,7 @@ def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
     """
     from medseg.io.volumes.nifti import read_nifti
 
-    mask, affine, _ = read_nifti(path)
+    mask, affine = read_nifti(path)[:2]
     if mask.shape != case.array.shape:
         raise InferenceError(
             f"{bundle.config}: the mask has shape {mask.shape}, the image {case.array.shape}; "

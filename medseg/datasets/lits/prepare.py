@@ -19,6 +19,7 @@ from medseg.geometry import Affine, orientation_codes, spacing_of, voxel_volume_
 from medseg.geometry.regrid import closest_ras
 from medseg.io.bounded.checksum import sha256_of
 from medseg.io.bounded.errors import DataError, UnreadableFileError
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.mending import value_fix
 from medseg.io.volumes.nifti import NiftiVolume, read_nifti
 
@@ -64,13 +65,19 @@ class PreparedCase(NamedTuple):
         return list(self.record["warnings"])
 
 
-def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour_ml: float = 0.05) -> PreparedCase:
+def prepare_case(
+    case: LitsCase,
+    accept_unverified: bool = False,
+    minimum_tumour_ml: float = 0.05,
+    assume: ImageAssumptions = NO_ASSUMPTIONS,
+) -> PreparedCase:
     """Read a case, repair what the table of known faults covers, and check the rest.
 
     Args:
         case: the files, from :func:`find_cases`.
         accept_unverified: whether spacings that were not checked against a source file may be applied.
         minimum_tumour_ml: least volume of the tumours that are also counted separately.
+        assume: what the user states where a header leaves the geometry open.
 
     Raises:
         DataError: one line if a file cannot be read, the grid is a placeholder, the label's position is uncertain, the
@@ -90,10 +97,10 @@ def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour
     >>> case.record["liver_litres"], case.record["changes"]
     (1.296, [])
     """
-    source = _read(case.image)
+    source = _read(case.image, assume)
     repair = repair_grid(case.name, source.affine_ras, source.array.shape[2], accept_unverified)
     image = _hounsfield(source.array, case.image)
-    placed = None if case.label is None else _place(case, image, source)
+    placed = None if case.label is None else _place(case, image, source, assume)
     label = None if placed is None else _labels(placed.array, case.label)
     if label is not None and any(change["rule"] == "set_spacing" for change in repair.changes):
         check_repaired_liver(case.name, _litres(label, repair.affine_ras))
@@ -116,18 +123,18 @@ def prepare_case(case: LitsCase, accept_unverified: bool = False, minimum_tumour
     return PreparedCase(case.name, image, label, affine, record)
 
 
-def _read(path: Path) -> NiftiVolume:
+def _read(path: Path, assume: ImageAssumptions) -> NiftiVolume:
     try:
-        return read_nifti(path)
+        return read_nifti(path, assume=assume)
     except DataError:
         raise
     except ValueError as error:
         raise UnreadableFileError(str(error)) from error
 
 
-def _place(case: LitsCase, image: NDArray[Any], source: NiftiVolume) -> PlacedLabel:
+def _place(case: LitsCase, image: NDArray[Any], source: NiftiVolume, assume: ImageAssumptions) -> PlacedLabel:
     assert case.label is not None
-    label = _read(case.label)
+    label = _read(case.label, assume)
     placed = place_label(
         case.name,
         image,
@@ -137,7 +144,8 @@ def _place(case: LitsCase, image: NDArray[Any], source: NiftiVolume) -> PlacedLa
         known_issues(case.name).get("label_header"),
     )
     placed.record["squeezed_from"] = _squeezed(label)
-    return placed
+    assumed = tuple(f"{case.name}: label: {line}" for line in label.assumed)
+    return placed._replace(warnings=(*assumed, *placed.warnings))
 
 
 def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -185,7 +193,11 @@ def _source_record(
         "label_placement": None if placed is None else placed.record,
         "changes": [*repair.changes, *(placed.changes if placed else ())],
         "reordering": None,
-        "warnings": [*repair.warnings, *(placed.warnings if placed else ())],
+        "warnings": [
+            *(f"{case.name}: {line}" for line in source.assumed),
+            *repair.warnings,
+            *(placed.warnings if placed else ()),
+        ],
         "notes": [],
     }
 

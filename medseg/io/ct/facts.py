@@ -122,6 +122,7 @@ def series_facts(entry: SeriesEntry, headers: Sequence[SliceHeader]) -> dict[str
         "transfer_syntax": [{"uid": uid, "name": syntax_uid(uid).name} for uid in syntaxes],
         "decoder": sorted({decoder_name(uid) for uid in syntaxes}),
         "rescale": [{"slope": slope, "intercept": intercept} for slope, intercept in sorted(rescale)],
+        "assumed_rescale": None,
         "padding_rule": PADDING_RULE,
     }
 

@@ -96,8 +96,13 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
             f"{where}: BurnedInAnnotation is YES, so names may be drawn in the pixels; leave this image out, or "
             "look at it and add --allow-burned-in"
         )
-    header.numbers("RescaleSlope", 1)
-    header.numbers("RescaleIntercept", 1)
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        if header.get(keyword) is None:
+            raise DataError(
+                f"{where}: {keyword} is absent, so the values are not known to be Hounsfield units; if slope and "
+                "intercept are known, state them with --assume-rescale SLOPE INTERCEPT"
+            )
+        header.numbers(keyword, 1)
     rows, columns = (int(header.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
     if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
         raise DataError(

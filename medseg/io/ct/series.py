@@ -18,6 +18,7 @@ from medseg.io.ct.facts import header_notes, pixel_notes, series_facts, series_w
 from medseg.io.ct.pixels import SliceDecoder, check_pixel_format
 from medseg.io.ct.policy import GeometryPolicy
 from medseg.io.ct.repair import PartPlan, note_duplicates, plan_parts, repair_volume
+from medseg.io.ct.rescale import Rescale, state_rescale
 from medseg.io.ct.scan import SeriesEntry, SeriesListing, choose_series, list_series
 from medseg.io.ct.stack import SliceStack, sort_stack
 
@@ -102,6 +103,7 @@ def read_series(
     allow_partial: bool = False,
     policy: GeometryPolicy = REFUSE,
     allow_burned_in: bool = False,
+    assume_rescale: Rescale | None = None,
 ) -> CtSeries:
     """Read one CT series from a folder (recursive; any file names; files that are not DICOM are counted and ignored).
 
@@ -120,6 +122,8 @@ def read_series(
             refused.
         allow_burned_in: read slices whose header says that text is drawn in their pixels, and secondary captures of
             modality CT that were chosen; a warning says so.
+        assume_rescale: slope and intercept of the slices whose header has none, if the user states them; a warning says
+            so.
 
     Raises:
         SeriesChoiceError: no CT series, or several and none chosen; several even stretches after a split.
@@ -139,7 +143,14 @@ def read_series(
         >>> series.array.shape, series.array.max().item(), series.affine_ras.diagonal().tolist()
         ((4, 3, 2), 40, [0.7, 0.7, 2.5, 1.0])
     """
-    parts = read_parts(folder, series_uid, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
+    parts = read_parts(
+        folder,
+        series_uid,
+        allow_partial=allow_partial,
+        policy=policy,
+        allow_burned_in=allow_burned_in,
+        assume_rescale=assume_rescale,
+    )
     if len(parts) > 1:
         raise SeriesChoiceError(
             f"{folder}: the series splits into {len(parts)} even stretches, expected one; use read_parts"
@@ -154,11 +165,19 @@ def read_parts(
     allow_partial: bool = False,
     policy: GeometryPolicy = REFUSE,
     allow_burned_in: bool = False,
+    assume_rescale: Rescale | None = None,
 ) -> tuple[CtSeries, ...]:
     """Read one CT series as one volume, or as one for each even stretch where the policy splits; see `read_series`."""
     listing = list_series(folder)
     entry = choose_series(listing, series_uid, allow_burned_in)
-    return read_entry(listing, entry, allow_partial=allow_partial, policy=policy, allow_burned_in=allow_burned_in)
+    return read_entry(
+        listing,
+        entry,
+        allow_partial=allow_partial,
+        policy=policy,
+        allow_burned_in=allow_burned_in,
+        assume_rescale=assume_rescale,
+    )
 
 
 def read_entry(
@@ -168,6 +187,7 @@ def read_entry(
     allow_partial: bool = False,
     policy: GeometryPolicy = REFUSE,
     allow_burned_in: bool = False,
+    assume_rescale: Rescale | None = None,
 ) -> tuple[CtSeries, ...]:
     """Read one entry of a folder that was scanned before; see `read_series` for the rest.
 
@@ -177,14 +197,18 @@ def read_entry(
         allow_partial: see `read_series`.
         policy: see `read_series`.
         allow_burned_in: see `read_series`.
+        assume_rescale: see `read_series`.
     """
     if listing.unreadable and not allow_partial:
         raise UnreadableFileError(_name_unreadable(listing.unreadable))
+    entry, stated = state_rescale(entry, assume_rescale)
     for header in entry.headers:
         check_pixel_format(header, allow_burned_in)
     stack = sort_stack(entry)
     _check_budget(listing.folder, stack)
     notes = header_notes(entry, stack)
+    if stated is not None:
+        notes.insert(0, stated.describe(len(entry.headers)))
     stack.left_out.extend(listing.unreadable)
     if allow_partial:
         decoded = _drop_copies(listing.folder, stack, _decode(stack, allow_partial))
@@ -195,6 +219,8 @@ def read_entry(
         plans = plan_parts(listing.folder, stack, policy)
         decoded = _decode(stack, allow_partial)
     parts = [_build(listing, entry, stack, plan, decoded, notes) for plan in plans]
+    if stated is not None:
+        parts = [replace(part, facts={**part.facts, "assumed_rescale": stated.record()}) for part in parts]
     return tuple(parts) if len(parts) == 1 else tuple(replace(p, part=n) for n, p in enumerate(parts, 1))
 
 

@@ -21,6 +21,7 @@ SIDECAR_KEYS = (
     *("slice_positions_mm", "slice_thickness_recorded_mm", "kernel", "modality", "kvp", "gantry_tilt_degrees_recorded"),
     *("transfer_syntax", "decoder", "rescale", "padding_rule", "series_instance_uid", "sop_instance_uids"),
     *("frame_numbers", "repairs", "source_sop_instance_uids", "left_out", "ignored_files", "warnings", "voxel_sha256"),
+    "assumed_rescale",
 )
 """All keys that are written of a series; nothing else of a header is ever copied."""
 

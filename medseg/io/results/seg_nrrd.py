@@ -18,6 +18,7 @@ from medseg.geometry import Affine
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.bounded.limits import ReadLimits, check_geometry
 from medseg.io.bounded.text_header import numbers, whole_numbers
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.nrrd import NrrdSpace, geometry_lines, read_layers, write_attached
 from medseg.io.volumes.nrrd_header import NrrdHeader, read_nrrd_header
 
@@ -72,18 +73,21 @@ class SegNrrd(NamedTuple):
         return np.asarray(self.layers[segment.layer] == segment.label_value)
 
 
-def read_seg_nrrd(path: str | Path, limits: ReadLimits | None = None) -> SegNrrd:
+def read_seg_nrrd(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> SegNrrd:
     """Read a segmentation with the names of its segments.
 
     Args:
         path: a ``.seg.nrrd`` of three axes, or of four with the list of layers.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header names no space.
 
     Raises:
         DataError: as :func:`medseg.io.volumes.nrrd_header.read_nrrd_header`; for voxels that are not whole numbers;
             for a file without segments, or with segments that share label and layer or name a layer that is not there.
     """
-    header = read_nrrd_header(path, limits)
+    header = read_nrrd_header(path, limits, assume)
     if header.dtype.kind not in "iu":
         raise DataError(f"{path}: voxels have type {header.dtype.name}, expected whole numbers (labels)")
     segments = _segments(path, header)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from medseg.geometry import Affine
 from medseg.io.bounded.errors import DataError
 from medseg.io.bounded.limits import ReadLimits
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 
 __all__ = ["IMAGE_SUFFIXES", "Image", "ImageInfo", "image_suffix", "read_image", "read_image_info", "write_image"]
 
@@ -31,6 +32,8 @@ class ImageInfo(NamedTuple):
         affine_ras: 4 x 4, voxel to RAS mm.
         warnings: unusual geometry that is no reason to refuse the file, one line each.
         header: the format's own header: a NiftiHeader, MetaImageHeader or NrrdHeader. Its free text may name a patient.
+        assumed: those of the warnings that say what was assumed because the user stated it: a copy of the file lacks
+            it, a file written anew has it.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class ImageInfo(NamedTuple):
     affine_ras: Affine
     warnings: tuple[str, ...]
     header: Any
+    assumed: tuple[str, ...] = ()
 
 
 class Image(NamedTuple):
@@ -79,12 +83,15 @@ def image_suffix(path: str | Path) -> str:
     raise DataError(f"{path}: unknown kind of image file, expected a name that ends in {', '.join(IMAGE_SUFFIXES)}")
 
 
-def read_image_info(path: str | Path, limits: ReadLimits | None = None) -> ImageInfo:
+def read_image_info(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> ImageInfo:
     """Read and check the header of an image file; no voxel is read.
 
     Args:
         path: a file whose name ends in one of ``IMAGE_SUFFIXES``.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header leaves the geometry open.
 
     Raises:
         DataError: one line naming the file, the value found, the value expected and the fix.
@@ -94,10 +101,10 @@ def read_image_info(path: str | Path, limits: ReadLimits | None = None) -> Image
     if suffix in _NIFTI:
         from medseg.io.volumes.nifti_header import geometry_warnings, read_nifti_header
 
-        nifti = read_nifti_header(path, limits)
+        nifti = read_nifti_header(path, limits, assume)
         dtype = np.dtype(np.float32) if nifti.scaled else nifti.dtype.newbyteorder("=")
-        warnings = tuple(geometry_warnings(nifti.header, nifti.shape, nifti.affine_ras))
-        return ImageInfo(path, "nifti", nifti.shape, dtype, nifti.affine_ras, warnings, nifti)
+        warnings = (*nifti.assumed, *geometry_warnings(nifti.header, nifti.shape, nifti.affine_ras))
+        return ImageInfo(path, "nifti", nifti.shape, dtype, nifti.affine_ras, warnings, nifti, nifti.assumed)
     if suffix in _METAIMAGE:
         from medseg.io.volumes.metaimage_header import read_metaimage_header
 
@@ -106,12 +113,12 @@ def read_image_info(path: str | Path, limits: ReadLimits | None = None) -> Image
         return ImageInfo(path, "metaimage", meta.shape, native, meta.affine_ras, meta.warnings, meta)
     from medseg.io.volumes.nrrd_header import read_nrrd_header
 
-    nrrd = read_nrrd_header(path, limits)
+    nrrd = read_nrrd_header(path, limits, assume)
     native = nrrd.dtype.newbyteorder("=")
-    return ImageInfo(path, "nrrd", nrrd.shape, native, nrrd.affine_ras, nrrd.warnings, nrrd)
+    return ImageInfo(path, "nrrd", nrrd.shape, native, nrrd.affine_ras, nrrd.warnings, nrrd, nrrd.assumed)
 
 
-def read_image(path: str | Path, limits: ReadLimits | None = None) -> Image:
+def read_image(path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS) -> Image:
     """Read a 3-D image file; values keep the stored type unless a NIfTI header scales them (then float32).
 
     Nothing is flipped or re-ordered: the affine says where every voxel lies, whatever the format.
@@ -119,6 +126,7 @@ def read_image(path: str | Path, limits: ReadLimits | None = None) -> Image:
     Args:
         path: a file whose name ends in one of ``IMAGE_SUFFIXES``.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header leaves the geometry open.
 
     Raises:
         DataError: one line naming the file, the value found, the value expected and the fix.
@@ -133,7 +141,7 @@ def read_image(path: str | Path, limits: ReadLimits | None = None) -> Image:
         >>> image.array.dtype.name, image.array.shape, image.affine_ras.diagonal().tolist()
         ('int32', (4, 3, 2), [0.7, 0.7, 2.5, 1.0])
     """
-    info = read_image_info(path, limits)
+    info = read_image_info(path, limits, assume)
     if info.format == "nifti":
         from medseg.io.volumes.nifti import read_nifti_voxels
 

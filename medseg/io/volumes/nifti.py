@@ -14,6 +14,7 @@ from medseg.io.bounded.atomic import atomic_path
 from medseg.io.bounded.errors import UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, file_size
 from medseg.io.bounded.voxel_data import Inflater, bytes_of, empty_volume, in_native_order, one_line, read_raw, storable
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.nifti_header import NiftiHeader, geometry_warnings, header_block, read_nifti_header
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class NiftiVolume(NamedTuple):
         array: voxels ``[i, j, k]`` in the file's own order.
         affine_ras: 4 x 4 affine, voxel to RAS mm.
         header: the nibabel header, for writing results on the same grid.
+        assumed: what was assumed because the user stated it, one line each.
 
     Example:
         >>> import tempfile
@@ -38,7 +40,7 @@ class NiftiVolume(NamedTuple):
         >>> from medseg.io import read_nifti, write_image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_image(f"{folder}/ct.nii.gz", np.zeros((4, 3, 2), np.int16), np.eye(4))
-        ...     array, affine_ras, header = read_nifti(path)
+        ...     array, affine_ras, header, _ = read_nifti(path)
         >>> array.shape, affine_ras.shape, header.get_xyzt_units()[0]
         ((4, 3, 2), (4, 4), 'mm')
     """
@@ -46,11 +48,12 @@ class NiftiVolume(NamedTuple):
     array: NDArray[Any]
     affine_ras: Affine
     header: nib.Nifti1Header
+    assumed: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Unusual geometry that is no reason to refuse the file, one line each."""
-        return tuple(geometry_warnings(self.header, self.array.shape, self.affine_ras))
+        """Unusual geometry that is no reason to refuse the file, and what was assumed, one line each."""
+        return (*self.assumed, *geometry_warnings(self.header, self.array.shape, self.affine_ras))
 
 
 def find_nifti(folder: str | Path) -> list[str]:
@@ -69,7 +72,9 @@ def find_nifti(folder: str | Path) -> list[str]:
     return sorted(str(path) for path in found)
 
 
-def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolume:
+def read_nifti(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> NiftiVolume:
     """Read a 3-D NIfTI file; values keep the stored type unless the header scales them (then float32).
 
     The header is checked, and its size compared with the file's and with a budget, before memory is asked for.
@@ -77,6 +82,7 @@ def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolum
     Args:
         path: ``.nii`` or ``.nii.gz``, NIfTI-1 or NIfTI-2.
         limits: the budget, by default :meth:`medseg.io.bounded.limits.ReadLimits.from_environment`.
+        assume: what the user states where the header gives no orientation, or a negative spacing.
 
     Raises:
         DataError: one line naming the file if it is missing, unreadable, damaged, too large, not 3-D, has no
@@ -93,8 +99,8 @@ def read_nifti(path: str | Path, limits: ReadLimits | None = None) -> NiftiVolum
         ((4, 3, 2), 40, ())
     """
     path = Path(path)
-    facts = read_nifti_header(path, limits)
-    return NiftiVolume(read_nifti_voxels(path, facts), facts.affine_ras, facts.header)
+    facts = read_nifti_header(path, limits, assume)
+    return NiftiVolume(read_nifti_voxels(path, facts), facts.affine_ras, facts.header, facts.assumed)
 
 
 def read_nifti_voxels(path: Path, facts: NiftiHeader) -> NDArray[Any]:

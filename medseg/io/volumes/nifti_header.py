@@ -13,6 +13,7 @@ from medseg.geometry import Affine, corner_displacement_mm, spacing_of
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning, spacing_text
 from medseg.io.bounded.voxel_data import GZIP, Inflater, one_line
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -49,7 +50,8 @@ class NiftiHeader(NamedTuple):
         inter: constant that is added to the scaled values.
         offset: first byte of the voxels in the uncompressed file.
         compressed: whether the file is deflated.
-        header: the nibabel header without its extensions.
+        header: the nibabel header without its extensions, changed where the user's statements replace it.
+        assumed: what was assumed because the user stated it, one line each.
     """
 
     shape: tuple[int, int, int]
@@ -60,6 +62,7 @@ class NiftiHeader(NamedTuple):
     offset: int
     compressed: bool
     header: nib.Nifti1Header
+    assumed: tuple[str, ...] = ()
 
     @property
     def scaled(self) -> bool:
@@ -67,12 +70,15 @@ class NiftiHeader(NamedTuple):
         return self.slope != 1 or self.inter != 0
 
 
-def read_nifti_header(path: str | Path, limits: ReadLimits | None = None) -> NiftiHeader:
+def read_nifti_header(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> NiftiHeader:
     """Read and check the header of a 3-D NIfTI-1 or NIfTI-2 file (``.nii``, ``.nii.gz``); no voxel is read.
 
     Args:
         path: the file.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header gives no orientation, or a negative spacing.
 
     Raises:
         DataError: one line naming the file if it is missing, not a NIfTI image, not 3-D, has no orientation (sform and
@@ -93,9 +99,10 @@ def read_nifti_header(path: str | Path, limits: ReadLimits | None = None) -> Nif
     offset = _offset(path, header)
     stored = file_size(path)
     limits.check_size(path, shape, dtype.itemsize, stored - (0 if compressed else offset), compressed)
+    assumed = _fill_in(path, header, assume)
     affine = _affine(path, header)
     slope, inter = _scaling(path, header, dtype)
-    return NiftiHeader(shape, dtype, affine, slope, inter, offset, compressed, header)
+    return NiftiHeader(shape, dtype, affine, slope, inter, offset, compressed, header, assumed)
 
 
 def is_gzip(path: Path) -> bool:
@@ -224,11 +231,41 @@ def _offset(path: Path, header: nib.Nifti1Header) -> int:
     return int(offset)
 
 
+def _fill_in(path: Path, header: nib.Nifti1Header, assume: ImageAssumptions) -> tuple[str, ...]:
+    """Put what the user states into a header that says nothing of the orientation or negates a spacing, and say so."""
+    notes = []
+    spacing = [float(value) for value in header["pixdim"][1:4]]
+    if assume.ignore_pixdim_sign and min(spacing) < 0:
+        header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+        used = "the sform gives the geometry" if int(header["sform_code"]) else "their absolute values are used"
+        shown = ", ".join(f"{value:g}" for value in spacing)
+        notes.append(f"pixdim is {shown} mm: signs ignored as stated (--ignore-pixdim-sign), {used}")
+    if assume.space is not None and int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        _check_spacing(path, header)
+        header.set_sform(assume.along_axes(header["pixdim"][1:4]), code=1)
+        axes = f"axes run along {assume.space} as stated (--assume-space), from 0 mm on"
+        notes.append(f"sform and qform codes are both 0: {axes}")
+    return tuple(notes)
+
+
+def _check_spacing(path: Path, header: nib.Nifti1Header) -> None:
+    spacing = header["pixdim"][1:4]
+    if np.isfinite(spacing).all() and spacing.min() > 0:
+        return
+    shown = ", ".join(f"{value:g}" for value in spacing)
+    only_sign = np.isfinite(spacing).all() and np.all(spacing != 0)
+    fix = "if the sign means nothing, state it with --ignore-pixdim-sign" if only_sign else "correct the header"
+    raise DataError(f"{path}: pixdim (spacing) is {shown}, expected three positive numbers of mm; {fix}")
+
+
 def _affine(path: Path, header: nib.Nifti1Header) -> Affine:
     """The affine that is used, after both forms and the spacing field were checked."""
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code == 0 and qform_code == 0:
-        raise DataError(f"{path}: sform and qform codes are both 0, so the orientation is unknown; set one of them")
+        raise DataError(
+            f"{path}: sform and qform codes are both 0, so the orientation is unknown; set one of them, or if "
+            "the orientation is known, state it with --assume-space LPS or --assume-space RAS"
+        )
     for name, code in (("sform_code", sform_code), ("qform_code", qform_code)):
         if not 0 <= code <= 5:
             raise DataError(f"{path}: {name} is {code}, expected 0 to 5; the header is damaged")
@@ -238,9 +275,7 @@ def _affine(path: Path, header: nib.Nifti1Header) -> Affine:
         unit = f"code {int(header['xyzt_units']) % 8}"
     if unit not in ("mm", "unknown"):
         raise DataError(f"{path}: spatial unit is {unit}, expected mm; rewrite the header in millimetres")
-    spacing = header["pixdim"][1:4]
-    if not np.isfinite(spacing).all() or spacing.min() <= 0:
-        raise DataError(f"{path}: pixdim (spacing) is {spacing.tolist()}, expected three positive numbers of mm")
+    _check_spacing(path, header)
     affine = check_geometry(path, _sform(header), "sform") if sform_code else None
     if qform_code:
         qform = check_geometry(path, _qform(path, header), "qform")

@@ -15,6 +15,7 @@ from medseg.io.bounded.atomic import atomic_path
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry
 from medseg.io.bounded.voxel_data import GZIP, read_deflated, read_raw, storable
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.nrrd_header import NrrdHeader, read_nrrd_header
 
 __all__ = ["NrrdSpace", "NrrdVolume", "read_layers", "read_nrrd", "read_nrrd_voxels", "write_nrrd"]
@@ -53,18 +54,21 @@ class NrrdVolume(NamedTuple):
         return self.header.warnings
 
 
-def read_nrrd(path: str | Path, limits: ReadLimits | None = None) -> NrrdVolume:
+def read_nrrd(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> NrrdVolume:
     """Read a 3-D NRRD image; values keep the stored type. A list axis of length one is dropped.
 
     Args:
         path: ``.nrrd`` (also a ``.seg.nrrd`` of one layer, which gives its label map) or ``.nhdr``.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header names no space.
 
     Raises:
         DataError: as :func:`medseg.io.volumes.nrrd_header.read_nrrd_header`; for several layers; for voxel data that
             are cut off or damaged.
     """
-    header = read_nrrd_header(path, limits)
+    header = read_nrrd_header(path, limits, assume)
     return NrrdVolume(read_nrrd_voxels(path, header), header.affine_ras, header)
 
 

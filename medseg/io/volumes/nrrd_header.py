@@ -2,7 +2,8 @@
 
 medseg parses the header itself, because it decides how much memory is allocated: its limits must be checked before a
 library reads the file. Only headers that place a volume in the patient without doubt are accepted: a named space (LPS
-or RAS), three spatial axes with direction vectors, at most one list axis (``none``).
+or RAS, or one that the user states where the header has none), three spatial axes with direction vectors, at most one
+list axis (``none``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size, oblique_axes_warning
 from medseg.io.bounded.text_header import data_file_beside, number, read_header_lines, whole_numbers
 from medseg.io.privacy.names import shown
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 
 __all__ = ["NrrdHeader", "read_nrrd_header"]
 
@@ -39,6 +41,9 @@ _TYPES = {
 }
 _TYPE_OF = {alias: name for name, aliases in _TYPES.items() for alias in aliases}
 _SPACES = {"left-posterior-superior": "LPS", "lps": "LPS", "right-anterior-superior": "RAS", "ras": "RAS"}
+_NO_ORIENTATION = frozenset(
+    f"{start}{end}" for start in ("scanner-xyz", "3d-right-handed", "3d-left-handed") for end in ("", "-time")
+)
 _ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 _GEOMETRY_FIELDS = {"space", "space dimension", "space units", "space origin", "space directions", "measurement frame"}
 _AXIS_FIELDS = {"kinds", "sizes", "spacings", "thicknesses", "centers", "centerings", "labels", "units", "axis mins"}
@@ -70,6 +75,7 @@ class NrrdHeader(NamedTuple):
         compressed: whether they are deflated (gzip).
         key_values: the ``key:=value`` pairs, as text; they may name a patient.
         warnings: unusual findings that are no reason to refuse the file, one line each.
+        assumed: those of them that say what was assumed because the user stated it.
     """
 
     shape: tuple[int, int, int]
@@ -84,14 +90,18 @@ class NrrdHeader(NamedTuple):
     compressed: bool
     key_values: dict[str, str]
     warnings: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
-def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> NrrdHeader:
+def read_nrrd_header(
+    path: str | Path, limits: ReadLimits | None = None, assume: ImageAssumptions = NO_ASSUMPTIONS
+) -> NrrdHeader:
     """Read and check the header of a NRRD file; no voxel is read.
 
     Args:
         path: ``.nrrd`` (also ``.seg.nrrd``) or ``.nhdr``.
         limits: the budget, by default :meth:`ReadLimits.from_environment`.
+        assume: what the user states where the header names no space.
 
     Raises:
         DataError: one line naming the file and the field: not a NRRD file, unknown or repeated fields, a space other
@@ -109,6 +119,7 @@ def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> Nrrd
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     fields, key_values = _fields(path, lines)
+    assumed = _fill_in(path, fields, assume)
     sizes, list_axis = _axes(path, fields)
     encoding = _need(path, fields, "encoding").lower()
     if encoding not in _ENCODINGS:
@@ -138,7 +149,8 @@ def read_nrrd_header(path: str | Path, limits: ReadLimits | None = None) -> Nrrd
         stored_bytes=stored,
         compressed=compressed,
         key_values=key_values,
-        warnings=(oblique,) if oblique else (),
+        warnings=(*assumed, *([oblique] if oblique else [])),
+        assumed=assumed,
     )
 
 
@@ -209,13 +221,38 @@ def _axes(path: Path, fields: Mapping[str, str]) -> tuple[tuple[int, ...], int |
     return sizes, lists[0] if lists else None
 
 
+def _fill_in(path: Path, fields: dict[str, str], assume: ImageAssumptions) -> tuple[str, ...]:
+    """Put what the user states into the fields that say nothing of the orientation, and say so."""
+    stated = " ".join(fields.get("space", "").lower().split())
+    if (stated and stated not in _NO_ORIENTATION) or assume.space is None:
+        return ()
+    known = f"space is {stated}, which is no orientation" if stated else "the header names no space"
+    fields["space"] = assume.space
+    if "space directions" in fields:
+        return (f"{known}; {assume.space} as stated (--assume-space)",)
+    spacings = _need(path, fields, "spacings").split()
+    if len(spacings) != 3:
+        raise DataError(f"{path}: spacings are given for {len(spacings)} axes, expected 3 where directions are absent")
+    vectors = [["0"] * axis + [text] + ["0"] * (2 - axis) for axis, text in enumerate(spacings)]
+    fields["space directions"] = " ".join(f"({','.join(vector)})" for vector in vectors)
+    del fields["spacings"]
+    where = "" if "space origin" in fields else ", from 0 mm on"
+    fields.setdefault("space origin", "(0,0,0)")
+    return (f"{known} and no directions; axes run along {assume.space} as stated (--assume-space){where}",)
+
+
 def _space(path: Path, fields: Mapping[str, str]) -> str:
     text = fields.get("space")
+    state = "if the orientation is known, state it with --assume-space LPS or --assume-space RAS"
     if text is None:
-        raise DataError(f"{path}: the header names no space, so the orientation is unknown; expected LPS or RAS")
-    if text.lower() not in _SPACES:
         raise DataError(
-            f"{path}: space is {text[:40]!r}, expected left-posterior-superior (LPS) or right-anterior-superior (RAS)"
+            f"{path}: the header names no space, so the orientation is unknown; expected LPS or RAS; {state}"
+        )
+    if text.lower() not in _SPACES:
+        fix = f"; {state}" if " ".join(text.lower().split()) in _NO_ORIENTATION else ""
+        raise DataError(
+            f"{path}: space is {text[:40]!r}, expected left-posterior-superior (LPS) or right-anterior-superior "
+            f"(RAS){fix}"
         )
     return _SPACES[text.lower()]
 
