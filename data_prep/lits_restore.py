@@ -11,6 +11,7 @@ from typing import Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
+from data_prep._options.image_warnings import print_image_warnings
 
 __all__ = ["main"]
 
@@ -55,6 +56,7 @@ def _restore(args: argparse.Namespace) -> None:
         result = read_nifti(args.result, assume=assumptions_from(args))
     except ValueError as error:
         raise UnreadableFileError(str(error)) from error
+    print_image_warnings(args.result, result.warnings)
     found = compare_grids(result.affine_ras, result.array.shape, record["affine_ras"], record["shape"])
     if found.kind != "same":
         raise DataError(

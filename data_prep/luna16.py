@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
+from data_prep._options.image_warnings import print_image_warnings
 from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _report(args: argparse.Namespace) -> None:
     from medseg.io.volumes.image import image_suffix, read_image_info
 
     info = read_image_info(args.image, assume=assumptions_from(args))
+    print_image_warnings(args.image, info.warnings)
     series = args.series or args.image.name[: -len(image_suffix(args.image))]
     findings = [item for item in read_findings(args.csv) if item.series_uid == series]
     if not findings:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
+from data_prep._options.image_warnings import print_image_warnings
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
 
@@ -133,8 +134,7 @@ def _read_masks(
     placed = []
     for path in paths:
         volume = read_image(path, assume=assume)
-        for line in volume.info.warnings:
-            print(f"warning: {path}: {line}", file=sys.stderr)
+        print_image_warnings(path, volume.info.warnings)
         try:
             placed.append(place_on_source(volume.array, volume.affine_ras, source))
         except DataError as error:

@@ -57,9 +57,11 @@ def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
     channels = _channels(cases.content, export.guide)
     present: list[frozenset[int]] = []
     wide: list[str] = []
+    odd: list[str] = []
     for case in cases.training + cases.test:
         kind = "Ts" if case.label is None else "Tr"
         image = _read_straight(case.image, export.assume)
+        odd += [f"{case.name}: {line}" for line in image.info.warnings]
         write_nifti(export.folder / f"images{kind}" / f"{case.name}_0000.nii.gz", image.array, image.affine_ras)
         if export.guide:
             guide = _guide_on_grid(case, image, export.assume)
@@ -73,7 +75,7 @@ def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
     splits = make_splits(cases, [kinds.index(values) for values in present], export.folds, export.seed)
     write_json(export.folder / "splits_final.json", splits)
     write_json(export.folder / "dataset.json", _dataset_json(export, cases, channels, labels))
-    warnings = list(cases.warnings)
+    warnings = [*cases.warnings, *odd]
     if wide:
         warnings.append(f"guides run beyond 0 to 1 and nnU-Net does not normalise them: {shorten(wide, 5)}")
     return {

@@ -144,8 +144,8 @@ def _place(case: LitsCase, image: NDArray[Any], source: NiftiVolume, assume: Ima
         known_issues(case.name).get("label_header"),
     )
     placed.record["squeezed_from"] = _squeezed(label)
-    assumed = tuple(f"{case.name}: label: {line}" for line in label.assumed)
-    return placed._replace(warnings=(*assumed, *placed.warnings))
+    own = tuple(f"{case.name}: label: {line}" for line in label.warnings)
+    return placed._replace(warnings=(*own, *placed.warnings))
 
 
 def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -194,7 +194,7 @@ def _source_record(
         "changes": [*repair.changes, *(placed.changes if placed else ())],
         "reordering": None,
         "warnings": [
-            *(f"{case.name}: {line}" for line in source.assumed),
+            *(f"{case.name}: image: {line}" for line in source.warnings),
             *repair.warnings,
             *(placed.warnings if placed else ()),
         ],

@@ -24,6 +24,7 @@ __all__ = ["ELEMENT_TYPES", "MetaImageHeader", "read_metaimage_header"]
 
 _MAX_LINE = 8 * 1024
 _MAX_HEADER = 64 * 1024
+_SIZE_FRACTION = 1e-3
 _UNIT_LENGTH = 1e-3  # how far a direction triple may be from length 1, as it is often written with few digits
 ELEMENT_TYPES = {
     "MET_CHAR": "int8",
@@ -187,7 +188,7 @@ def _geometry(path: Path, fields: Mapping[str, str]) -> tuple[Affine, list[str]]
 
 
 def _oddities(path: Path, fields: Mapping[str, str], affine: Affine) -> list[str]:
-    found = [line for line in [oblique_axes_warning(affine)] if line]
+    found = [line for line in [oblique_axes_warning(affine), _other_size(path, fields)] if line]
     named = fields.get("AnatomicalOrientation", "")
     derived = "".join(orientation_codes(affine, "from"))
     if named.strip("?") and named.upper() != derived:
@@ -195,6 +196,17 @@ def _oddities(path: Path, fields: Mapping[str, str], affine: Affine) -> list[str
     if any(numbers(path, "CenterOfRotation", fields.get("CenterOfRotation", "0 0 0"), 3)):
         found.append("CenterOfRotation is not 0 0 0; as in ITK it does not enter the geometry")
     return found
+
+
+def _other_size(path: Path, fields: Mapping[str, str]) -> str | None:
+    """ElementSize is what a voxel covers, ElementSpacing the distance of voxels: the grid is made of the latter."""
+    if not {"ElementSize", "ElementSpacing"} <= fields.keys():
+        return None
+    size, spacing = (np.abs(numbers(path, key, fields[key], 3)) for key in ("ElementSize", "ElementSpacing"))
+    if np.allclose(size, spacing, rtol=_SIZE_FRACTION, atol=0):
+        return None
+    first, second = (" x ".join(f"{value:.4g}" for value in values) for values in (size, spacing))
+    return f"ElementSize is {first} mm, but ElementSpacing is {second} mm; ElementSpacing is used"
 
 
 def _place(path: Path, fields: Mapping[str, str], end: int, size: int, compressed: bool) -> tuple[Path, int, int]:

@@ -9,7 +9,7 @@ list axis (``none``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ __all__ = ["NrrdHeader", "read_nrrd_header"]
 _MAX_LINE = 256 * 1024
 _MAX_HEADER = 4 * 1024 * 1024  # the header of a segmentation with hundreds of segments takes some 100 KiB
 _MAX_AXES = 5
+_SPACING_FRACTION = 1e-3
 _TYPES = {
     "int8": ("signed char", "int8", "int8_t"),
     "uint8": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -263,15 +264,35 @@ def _geometry(path: Path, fields: Mapping[str, str], list_axis: int | None) -> t
     if any(unit not in ("mm", "") for unit in units):
         raise DataError(f"{path}: space units are {units}, expected mm; rewrite the header in millimetres")
     axes = 3 if list_axis is None else 4
-    for value in fields.get("spacings", "").split():
-        if value.lower() != "nan":
-            raise DataError(f"{path}: both spacings and space directions are given; remove spacings, NRRD forbids both")
     affine = np.eye(4)
-    columns = [vector for vector in _vectors(path, fields, axes) if vector is not None]
+    vectors = _vectors(path, fields, axes)
+    columns = [vector for vector in vectors if vector is not None]
+    _refuse_other_spacings(path, fields, vectors)
     affine[:3, :3] = np.array(columns).T
     affine[:3, 3] = _vector(path, "space origin", _need(path, fields, "space origin"))
     affine = flip_lps_ras(affine) if space == "LPS" else affine
     return check_geometry(path, affine, "space directions and origin"), space
+
+
+def _refuse_other_spacings(path: Path, fields: Mapping[str, str], vectors: Sequence[tuple[float, ...] | None]) -> None:
+    """NRRD allows one of the two; where both are there, they must agree, because nothing tells which is right."""
+    texts = fields.get("spacings", "").split()
+    if not texts:
+        return
+    if len(texts) != len(vectors):
+        raise DataError(f"{path}: spacings are given for {len(texts)} axes, expected {len(vectors)}; remove the line")
+    stated_mm = [None if text.lower() == "nan" else abs(number(path, "spacings", text)) for text in texts]
+    for stated, vector in zip(stated_mm, vectors, strict=True):
+        if stated is None or vector is None:
+            continue
+        found = float(np.linalg.norm(vector))
+        if abs(stated - found) > _SPACING_FRACTION * found:
+            lengths = " x ".join("none" if v is None else f"{np.linalg.norm(v):.4g}" for v in vectors)
+            given = " x ".join(item[:20] for item in texts)
+            raise DataError(
+                f"{path}: both spacings and space directions are given, and they disagree: {given} and {lengths} mm; "
+                "NRRD forbids both, remove the line that is wrong"
+            )
 
 
 def _stored_type(path: Path, fields: Mapping[str, str]) -> np.dtype[Any]:

@@ -48,6 +48,16 @@ def test_the_size_of_elements_stands_for_a_missing_spacing(tmp_path: Path) -> No
     np.testing.assert_array_equal(np.diag(header.affine_ras), [-2, -2, 5, 1])
 
 
+def test_a_size_of_elements_beside_another_spacing_is_named_and_the_spacing_used(tmp_path: Path) -> None:
+    header = read_metaimage_header(write_meta(tmp_path / "a.mha", ElementSpacing="1 1 2", ElementSize="1 1 1.5"))
+    np.testing.assert_array_equal(np.diag(header.affine_ras), [-1, -1, 2, 1])
+    assert header.warnings == (
+        "ElementSize is 1 x 1 x 1.5 mm, but ElementSpacing is 1 x 1 x 2 mm; ElementSpacing is used",
+    )
+    same = read_metaimage_header(write_meta(tmp_path / "b.mha", ElementSpacing="1 1 2", ElementSize="1 1 2"))
+    assert same.warnings == ()
+
+
 def test_big_endian_voxels_become_native(tmp_path: Path) -> None:
     array = read(tmp_path, voxels(">i2").tobytes(order="F"), BinaryDataByteOrderMSB="True")
     assert array.dtype.isnative

@@ -134,7 +134,9 @@ BAD_FIELDS = [
     ({"space_origin": None}, "the header has no space origin"),
     ({"space_origin": "0 0 0"}, "expected a vector"),
     ({"space_origin": "(0,0,1e40)"}, "expected a finite number"),
-    ({"spacings": "1 1 2"}, "both spacings and space directions are given"),
+    ({"spacings": "1 1 2"}, "both spacings and space directions are given, .* 1 x 1 x 2 and 1 x 1 x 1 mm"),
+    ({"spacings": "1 1"}, "spacings are given for 2 axes, expected 3"),
+    ({"spacings": "1 1 x"}, "spacings .*expected a finite number"),
     ({"dimension": "2"}, "sizes holds 3 values, expected 2"),
     ({"dimension": "16", "sizes": "1 " * 16}, "dimension is 16, expected 3"),
     ({"dimension": "-1"}, "dimension is -1"),
@@ -232,3 +234,10 @@ def test_real_segmentations_are_read_as_simpleitk_reads_them(real_data: Any, nam
     for index in ((0, 0, 0), tuple(n - 1 for n in volume.array.shape)):
         point = image.TransformIndexToPhysicalPoint(index)
         np.testing.assert_allclose(flip_lps_ras((volume.affine_ras @ [*index, 1])[:3]), point, atol=1e-6)
+
+
+@pytest.mark.parametrize("spacings", ["1 1 1", "nan nan nan", "nan 1 NaN"])
+def test_spacings_that_say_what_the_directions_say_are_no_contradiction(tmp_path: Path, spacings: str) -> None:
+    header = read_nrrd(write_nrrd_text(tmp_path / "a.nrrd", spacings=spacings)).header
+    assert header.warnings == ()
+    np.testing.assert_array_equal(header.affine_ras, np.eye(4))
