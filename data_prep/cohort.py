@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep._options.command_line import OneLineParser, UsageError, output_path, run_command, shows_names
 from data_prep._options.pseudonyms import add_pseudonym_options, read_key
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.policy_options import add_policy_options, policy_words
 
 if TYPE_CHECKING:
     from data_prep._cohort.case_index import Inputs
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
     args = _parser().parse_args(words[:cut])
-    options = words[cut + 1 :]
+    options = [*policy_words(args), *words[cut + 1 :]]
     codes: list[int] = []
     return run_command(lambda: codes.append(_cohort(args, options)), args) or codes[0]
 
@@ -50,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         "processes that are watched: a case that fails, hangs or kills its process is named with the cause, and the "
         "others go on. Run the same command again after any end, and only what is missing is done. OUT also gets "
         "manifest.jsonl (one line a case), summary.json and failed.csv.",
-        epilog="Options after -- are given to the command of every case, e.g. -- --allow-partial. " + EXIT_CODES,
+        epilog="Options for irregular series, and those after --, are given to the command of every case, e.g. "
+        "-- --allow-partial. " + EXIT_CODES,
     )
     parser.add_argument("command", choices=("convert", "lidc"), help="what to do with each case: data_prep.COMMAND")
     parser.add_argument("input", metavar="IN", type=Path, help="folder with DICOM files, in any layout")
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(parser)
     _add_resuming(parser)
     add_pseudonym_options(parser)
+    add_policy_options(parser, part=False)
     return parser
 
 

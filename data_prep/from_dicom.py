@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
+        renamed={"--series UID": "--series-uid UID"},
         prog="python -m data_prep.from_dicom",
         description="Write every segment of a DICOM SEG, or every structure of an RTSTRUCT, as a NIfTI mask of its "
         "own, with names, codes, volumes and warnings in segments.json. Patient and study are not written; segment "

@@ -20,9 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.key",
-        description="Write a new random key for --pseudonym-key into FILE, readable by its owner alone. Keep it apart "
-        "from the outputs: whoever has it can test which patient a pseudonym stands for. If it is lost, the same "
-        "pseudonyms cannot be made again. An existing file is never replaced.",
+        description="Write a new random key into FILE, readable by its owner alone, for data_prep.convert "
+        "--pseudonym-key and the other commands that have this option. Keep it apart from the outputs: whoever has it "
+        "can test which patient a pseudonym stands for. If it is lost, the same pseudonyms cannot be made again. An "
+        "existing file is never replaced.",
         epilog=EXIT_CODES,
     )
     parser.add_argument("output", metavar="FILE", type=output_path, help="file to make")

@@ -15,6 +15,8 @@ from data_prep._options.assumptions import add_rescale_option
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, output_path
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
+from data_prep._options.repair_policy import policy_from
+from medseg.io.ct.policy_options import add_policy_options, policy_words
 
 if TYPE_CHECKING:
     from data_prep._lidc.output import LidcCase
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     add_rescale_option(parser)
+    add_policy_options(parser)
     add_privacy_options(parser)
     return parser
 
@@ -116,10 +119,14 @@ def _check_words(args: argparse.Namespace) -> None:
         raise UsageError("--pseudonym-key needs the CT: without it no header says who the patient is")
     if args.no_ct and not args.series:
         raise UsageError("--no-ct needs --series UID: the CT series whose annotations are meant")
-    if args.no_ct and (args.crops is not None or args.allow_partial):
-        raise UsageError(
-            f"--no-ct cannot go with {'--crops' if args.crops is not None else '--allow-partial'}, which needs the CT"
-        )
+    needs_ct = [
+        *(["--crops"] if args.crops is not None else []),
+        *(["--allow-partial"] if args.allow_partial else []),
+        *policy_words(args),
+    ]
+    if args.no_ct and needs_ct:
+        raise UsageError(f"--no-ct cannot go with {needs_ct[0]}, which needs the CT")
+    policy_from(args)
     if args.no_ct and args.annotations == "xml" and args.xml is None:
         raise UsageError("--no-ct with --annotations xml needs the folder of the XML files; add --xml")
     if args.crops is not None and not (0 < args.crop_spacing <= args.crops <= 512):

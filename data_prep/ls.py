@@ -156,7 +156,7 @@ def _cells(row: dict[str, Any], columns: Sequence[str], tail: int) -> list[str]:
     short = uid if len(uid) <= tail + 3 else f"...{uid[-tail:]}"
     angle = f" {row['off_axis_deg']:.1f} deg" if row["off_axis_deg"] > 0.1 else ""
     deep = f" (HU {row['hu_range'][0]} to {row['hu_range'][1]})" if row.get("hu_range") else ""
-    words = "; ".join((*row["findings"], *([f"use {row['fix']}"] if row["fix"] else [])))
+    words = "; ".join((*row["findings"], *([f"in data_prep.convert use {row['fix']}"] if row["fix"] else [])))
     cells = {
         "series": short + (f"#{group}" if group else "") or "(empty UID)",
         "modality": row["modality"] or "?",

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.image_warnings import print_image_warnings
 from data_prep._options.messages import print_warnings
+from data_prep._options.repair_policy import policy_from
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.policy_options import add_policy_options, policy_words
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from medseg.io.ct.policy import GeometryPolicy
     from medseg.io.results.identity import ObjectIdentity
+    from medseg.io.results.repaired import Residual
     from medseg.io.results.segment_info import SegmentInfo
     from medseg.io.results.source import SourceSeries
     from medseg.io.volumes.assumptions import ImageAssumptions
 
 __all__ = ["main"]
 
+_KINDS: dict[str, Literal["pixels", "contours"]] = {"seg": "pixels", "rtstruct": "contours"}
+_HINT = (
+    "if the mask was made on a repaired series, add --repaired with the ct.json written beside it, or the options by "
+    "which it was repaired, such as --on-tilt shear or --on-gap resample"
+)
 _PRIVACY = (
     "The result repeats name, ID, birth date and sex of the patient and the data of the study from the series, because "
     "an archive files it beside the images by them; no other command writes them. "
@@ -41,10 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
+        renamed={"--series UID": "--series-uid UID"},
         prog="python -m data_prep.to_dicom",
         description="Write a mask as DICOM SEG or RTSTRUCT that refers to the slices of its series. The mask must "
         "cover the voxels of the series; flipped or permuted axes are put right by its affine, nothing is resampled. "
-        + _PRIVACY,
+        "A mask made on a repaired series is taken back to the original slices if --repaired, or the options by which "
+        "it was repaired, say how; the distance that is left over is printed in mm. " + _PRIVACY,
         epilog=EXIT_CODES,
     )
     parser.add_argument(
@@ -88,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.add_argument("--json", action="store_true", help="print the segments as JSON")
     add_assumption_options(parser)
+    parser.add_argument(
+        "--repaired",
+        type=Path,
+        metavar="JSON",
+        help="the ct.json beside the image that the mask was made on, or the run.json beside the mask of medseg "
+        "segment: take the mask back through the repair that it records",
+    )
+    add_policy_options(parser)
     return parser
 
 
@@ -100,13 +120,58 @@ def _write(args: argparse.Namespace) -> None:
     if absent:
         raise UsageError(f"{absent[0]}: no such file; --mask must name image files")
     identity = _identity(args)
-    from medseg.io.results.source import read_source
-
-    source = read_source(args.series, args.series_uid)
+    source = _read_source(args)
     mask, names = _read_masks(args.mask, source, assumptions_from(args))
     segments = _described(args, mask, names)
     infos = _write_object(args, mask, source, segments, identity)
-    _report(args, infos)
+    residual = None if source.repaired is None else source.repaired.residual(mask, _KINDS[args.type])
+    _report(args, infos, residual)
+
+
+def _read_source(args: argparse.Namespace) -> SourceSeries:
+    """The series, and if the mask was made on a repaired one, the grid of that."""
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.results.source import UnevenSourceError, read_source
+
+    words = policy_words(args)
+    if args.repaired is None:
+        try:
+            return read_source(args.series, args.series_uid, policy_from(args) if words else None)
+        except UnevenSourceError as error:
+            raise UnevenSourceError(f"{error}; {_HINT}") from None
+    if words:
+        raise UsageError(f"--repaired and {words[0]} both say how the series was repaired; give one of them")
+    policy, repairs = _recorded(args.repaired)
+    source = read_source(args.series, args.series_uid, policy)
+    if list(source.repairs) != repairs:
+        raise DataError(
+            f"{args.repaired}: the repair recorded there is not the one that this series needs "
+            f"({_rules(repairs)} and {_rules(source.repairs)}); give the record of this very series"
+        )
+    return source
+
+
+def _recorded(path: Path) -> tuple[GeometryPolicy | None, list[dict[str, Any]]]:
+    """The policy and the repairs of a sidecar; None where nothing was repaired."""
+    from medseg.io.bounded.errors import DataError
+    from medseg.io.ct.policy import GeometryPolicy
+
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        kind = type(error).__name__
+        raise DataError(f"{path}: cannot be read as JSON ({kind}); expected a ct.json or run.json") from None
+    if isinstance(facts, dict) and isinstance(facts.get("input"), dict):  # run.json of medseg segment
+        facts = {"repairs": [], "repair_policy": None, **facts["input"]}
+    if not isinstance(facts, dict) or not isinstance(facts.get("repairs"), list) or "repair_policy" not in facts:
+        raise DataError(f"{path}: no record of a repair; expected the ct.json or run.json that was written beside it")
+    if not facts["repairs"]:
+        return None, []
+    return GeometryPolicy.from_record(path, facts["repair_policy"]), facts["repairs"]
+
+
+def _rules(repairs: Sequence[Mapping[str, Any]]) -> str:
+    return " + ".join(f"{item['rule']} {item['mm']} mm" for item in repairs) or "none"
 
 
 def _identity(args: argparse.Namespace) -> ObjectIdentity:
@@ -138,7 +203,8 @@ def _read_masks(
         try:
             placed.append(place_on_source(volume.array, volume.affine_ras, source))
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            hint = "" if source.repaired is not None else f"; {_HINT}"
+            raise DataError(f"{path}: {error}{hint}") from None
     if len(placed) == 1:
         return placed[0], None
     for path, array in zip(paths, placed, strict=True):
@@ -189,7 +255,7 @@ def _write_object(
     return write_seg(args.out, mask, source.affine_ras, source, segments, kind=kind, identity=identity)
 
 
-def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo]) -> None:
+def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo], residual: Residual | None) -> None:
     warnings = [
         f"{info.name!r} (label {value}) has no codes; it is written as 'Tissue'"
         for value, info in infos.items()
@@ -198,10 +264,15 @@ def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo]) -> None:
     print_warnings(warnings, "what --json prints")
     if args.json:
         rows = [{"label": value, "number": info.number, **info.as_json()} for value, info in infos.items()]
-        print(json_text({"file": str(args.out), "type": args.type, "segments": rows, "warnings": warnings}))
+        facts: dict[str, Any] = {"file": str(args.out), "type": args.type, "segments": rows, "warnings": warnings}
+        if residual is not None:
+            facts["residual"] = residual._asdict()
+        print(json_text(facts))
         return
     shown = ", ".join(f"{info.number} = {info.name} (label {value})" for value, info in infos.items())
     print(f"{args.out}: {args.type.upper()} with {len(infos)} segment(s): {shown}")
+    if residual is not None:
+        print(residual.describe())
 
 
 if __name__ == "__main__":

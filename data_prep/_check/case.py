@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_prep._check.pairs import Pair
+from medseg.io.bounded.remedies import fit_remedies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +175,7 @@ def _readable(path: Path, what: str, report: CaseReport, stated: Stated | None) 
         found = load(path, stated)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         text = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-        text = text.removeprefix(f"{path}: ")
+        text = fit_remedies(text.removeprefix(f"{path}: "), options=())
         report.problems.append(Problem("unreadable", f"{what}: {text}"))
         return None
     report.shapes[what] = list(found.array.shape)

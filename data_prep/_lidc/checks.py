@@ -16,15 +16,17 @@ __all__ = ["describe_gaps", "missing_slices", "nodule_warnings", "refuse_cut_nod
 
 
 def missing_slices(series: CtSeries, reading: Reading) -> tuple[list[float], int]:
-    """z of the slices that should be there and are not, and the number of slices expected (0 if unknown)."""
+    """z of the slices that should be there and are not, and the number of slices expected (0 if unknown).
+
+    Slices that a repair filled count as present: the user asked for them, and the sidecar lists them.
+    """
     import numpy as np
 
+    from data_prep._lidc.repaired import slice_z_mm
     from medseg.datasets.lidc import slice_positions
     from medseg.datasets.lidc.masks import match_slices
-    from medseg.geometry import apply_affine
 
-    count = series.array.shape[2]
-    present = apply_affine(series.affine_ras, np.array([[0, 0, k] for k in range(count)]))[:, 2]
+    present = slice_z_mm(series)
     complete = reading.slice_z_mm or slice_positions(series.series_uid) or ()
     marked = [c.z_mm for item in reading.annotations for c in item.contours] + [p.z_mm for p in reading.points]
     wanted = np.unique(np.array([*complete, *marked], dtype=float))

@@ -6,8 +6,10 @@ import argparse
 
 from data_prep._lidc.checks import describe_gaps, missing_slices, nodule_warnings, refuse_cut_nodules
 from data_prep._lidc.output import LidcCase
+from data_prep._lidc.repaired import nodules_of_series
 from data_prep._options.assumptions import rescale_from
-from medseg.datasets.lidc import NodulePolicy, Reading, build_nodules, find_reading, read_database
+from data_prep._options.repair_policy import policy_from
+from medseg.datasets.lidc import NodulePolicy, Reading, find_reading, read_database
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.series import read_series
 
@@ -30,6 +32,7 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
         args.dicom,
         args.series,
         allow_partial=True,
+        policy=policy_from(args),
         allow_burned_in=args.allow_burned_in,
         assume_rescale=rescale_from(args),
     )
@@ -43,8 +46,7 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
             "no full slice list for this series is at hand; slices missing at either end go unnoticed unless the "
             "headers or the marks count them"
         )
-    thickness = series.facts.get("slice_thickness_mm")
-    nodules = build_nodules(reading, series.affine_ras, series.array.shape, policy, thickness)
+    nodules = nodules_of_series(reading, series, policy)
     refuse_cut_nodules(args.dicom, nodules, reading)
     warnings = [*([f"partial CT: {gaps}"] if gaps else []), *series.warnings, *notes, *reading.warnings]
     warnings += nodule_warnings(nodules, reading)

@@ -10,13 +10,15 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 
 from medseg.io.bounded.atomic import naming
 from medseg.io.bounded.errors import DataError, os_error_line
+from medseg.io.bounded.remedies import fit_remedies
 
 if TYPE_CHECKING:
     from medseg.io.privacy.names import HiddenNames
@@ -60,10 +62,16 @@ def output_path(text: str) -> Path:
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with the option ``--show-names``."""
+    """An argument parser whose errors are one line, with the option ``--show-names``.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        renamed: how this command writes an option, with its value, that readers write otherwise in their messages.
+        settings: as for ``ArgumentParser``.
+    """
+
+    def __init__(self, *, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
+        self.renamed = dict(renamed or {})
         self.add_argument(
             "--show-names",
             action="store_true",
@@ -76,7 +84,10 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The values of all arguments, and as ``named_paths`` the paths among them (`NamedPaths`)."""
+        """The values of all arguments, and as ``named_paths`` the paths among them (`NamedPaths`).
+
+        As ``fit_message`` a function is added that makes the options in a message those of this command.
+        """
         found = super().parse_args(args, namespace)
         inputs: dict[str, Path] = {}
         outputs: list[Path] = []
@@ -87,7 +98,12 @@ class OneLineParser(argparse.ArgumentParser):
             else:
                 inputs.update(paths)
         found.named_paths = NamedPaths(inputs, tuple(outputs))
+        found.fit_message = partial(fit_remedies, options=self.options(), renamed=self.renamed)
         return found
+
+    def options(self) -> frozenset[str]:
+        """All options of this command."""
+        return frozenset(self._option_string_actions)
 
 
 def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
@@ -104,11 +120,11 @@ def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
         try:
             body()
         except UsageError as error:
-            return _fail(2, error, names)
+            return _fail(2, error, names, args)
         except DataError as error:
-            return _fail(3, error, names)
+            return _fail(3, error, names, args)
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
-            return _fail(1, error, names)
+            return _fail(1, error, names, args)
         except Exception as error:
             if names is None:
                 raise
@@ -200,8 +216,8 @@ def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
                 logger.setLevel(level)
 
 
-def _fail(code: int, error: BaseException, names: HiddenNames | None) -> int:
-    text = _one_line(error)
+def _fail(code: int, error: BaseException, names: HiddenNames | None, args: argparse.Namespace) -> int:
+    text = getattr(args, "fit_message", str)(_one_line(error))
     private = text if names is None else names.hide(text)
     hint = "" if private == text else " (names are hidden; --show-names shows them)"
     print(f"error: {private}{hint}", file=getattr(sys.stderr, "unfiltered", sys.stderr))  # once hidden is enough

@@ -9,11 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
 from medseg import __version__
 from medseg.apps.failures import Interrupted, explain
+from medseg.io.bounded.remedies import fit_remedies
+from medseg.io.ct.policy_options import add_policy_options
 
 __all__ = ["build_parser", "main"]
 
@@ -26,6 +29,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
+
+    def options(self) -> frozenset[str]:
+        """All options of this command."""
+        return frozenset(self._option_string_actions)
 
 
 def _device(text: str) -> str:
@@ -84,14 +91,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--fill-value", type=float, metavar="HU", help="what --on-nonfinite fill puts there (default: -1024, air)"
     )
     segment.add_argument(
-        "--cropped", action="store_true", help="CASE is a crop inside the body: missing air raises no doubt about its unit"
+        "--cropped",
+        action="store_true",
+        help="CASE is a crop inside the body: missing air raises no doubt about its unit",
     )
     segment.add_argument(
-        "--strict", action="store_true", help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)"
+        "--strict",
+        action="store_true",
+        help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)",
     )
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
-    segment.set_defaults(run=_segment)
+    add_policy_options(segment)
+    segment.set_defaults(run=_segment, fit_message=partial(fit_remedies, options=segment.options()))
     return parser
 
 
@@ -138,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         line, code = explain(error)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {getattr(args, 'fit_message', str)(line)}", file=sys.stderr)
         return code
 
 

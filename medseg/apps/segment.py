@@ -22,10 +22,13 @@ from medseg.inference.outputs.run_log import RunLog
 from medseg.inference.outputs.write import write_result
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
+from medseg.io.bounded.errors import DataError
+from medseg.io.ct.policy_options import policy_of, policy_words
 from medseg.io.volumes.finite import AIR_HU
 
 if TYPE_CHECKING:
     from medseg.inference.result import Result
+    from medseg.io.ct.policy import GeometryPolicy
 
 __all__ = ["main"]
 
@@ -44,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``.
+            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, and those of
+            `medseg.io.ct.policy_options.add_policy_options`.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -64,7 +68,7 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
         device = choose_device(args.device, "--device")
         plan = _Plan(target, bundle, find_weights(bundle, args.weights), device)
         if args.dry_run:
-            case = read_case(args.input, args.series, rules=rules)
+            case = read_case(args.input, args.series, policy=_policy(args), rules=rules)
             dicom_source(case, check_output_types(args.output_type))
             _print_plan(plan, case, args.overwrite)
             return 0
@@ -81,7 +85,9 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
 def _rules(args: argparse.Namespace) -> InputRules:
     """What the options say about voxel values."""
     if args.fill_value is not None and args.on_nonfinite != "fill":
-        raise ConfigurationError("--fill-value is of use only with --on-nonfinite fill; add that option or leave it out")
+        raise ConfigurationError(
+            "--fill-value is of use only with --on-nonfinite fill; add that option or leave it out"
+        )
     fill_value = AIR_HU if args.fill_value is None else args.fill_value
     return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict).checked()
 
@@ -97,14 +103,22 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             plan.weights,
             device=plan.device,
             series_uid=args.series,
+            policy=_policy(args),
             output_types=args.output_type,
             **rules._asdict(),
             monitor=monitor,
         )
-        write_result(result, folder, result.run.output_types, monitor)
-        for line in result.warnings:
+        for line in write_result(result, folder, result.run.output_types, monitor):
             lines.say(f"warning: {line}")
     return result
+
+
+def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
+    """How an irregular series is repaired; None where no option says so."""
+    try:
+        return policy_of(args) if policy_words(args) else None
+    except DataError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:

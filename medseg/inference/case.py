@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import nibabel as nib
     import torch
 
+    from medseg.io.ct.policy import GeometryPolicy
     from medseg.io.ct.scan import SeriesEntry, SeriesListing
     from medseg.io.ct.series import CtSeries
 
@@ -91,6 +92,7 @@ class Case:
             "hu_max": float(self.array.max()),
             "nonfinite": None if self.filled is None else dict(self.filled),
             "hounsfield": None if self.verdict is None else self.verdict.record(),
+            **({} if self.series is None or not self.series.repairs else self.series.repair_record()),
         }
 
 
@@ -99,6 +101,7 @@ def read_case(
     series_uid: str | None = None,
     *,
     affine_ras: ArrayLike | None = None,
+    policy: GeometryPolicy | None = None,
     rules: InputRules | None = None,
 ) -> Case:
     """Read a case. A DICOM folder is scanned once; a listing that was made before is not scanned again.
@@ -109,6 +112,7 @@ def read_case(
             ``[x, y, z]`` or ``[1, x, y, z]``.
         series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
+        policy: how an irregular DICOM series is repaired; None refuses it.
         rules: what is done with voxels that are not finite, and with an image that can hardly be a CT in Hounsfield
             units; by default the former are refused, and the latter is a warning.
 
@@ -129,11 +133,13 @@ def read_case(
         raise ConfigurationError("affine_ras: the case is not an array and brings its own affine; leave affine_ras out")
     if is_array and series_uid is not None:
         raise ConfigurationError("series_uid: the case is an array; only a DICOM folder holds series to choose from")
+    if is_array and policy is not None:
+        raise ConfigurationError("policy: the case is an array; only the slices of a DICOM series can be repaired")
     try:
         if isinstance(case, str | os.PathLike):
-            found = _read_path(Path(case), series_uid)
+            found = _read_path(Path(case), series_uid, policy)
         elif isinstance(case, SeriesListing | SeriesEntry):
-            found = _read_listed(case, series_uid)
+            found = _read_listed(case, series_uid, policy)
         else:
             found = Case("", "array", *array_and_affine(case, affine_ras), None)
         return _checked(found, InputRules() if rules is None else rules)
@@ -141,14 +147,18 @@ def read_case(
         raise IntegrityError(str(error)) from error
 
 
-def _read_path(path: Path, series_uid: str | None) -> Case:
+def _read_path(path: Path, series_uid: str | None, policy: GeometryPolicy | None) -> Case:
     if not path.exists():
         raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
     if not path.is_dir():
+        if policy is not None:
+            raise ConfigurationError(
+                f"{path}: is a file; policy (--on-tilt, --on-gap ...) repairs the slices of a DICOM series"
+            )
         return _read_nifti(path, series_uid)
     from medseg.io.ct.scan import list_series
 
-    return _read_listed(list_series(path), series_uid)
+    return _read_listed(list_series(path), series_uid, policy)
 
 
 def _read_nifti(path: Path, series_uid: str | None) -> Case:
@@ -164,9 +174,9 @@ def _read_nifti(path: Path, series_uid: str | None) -> Case:
     return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, header=volume.header)
 
 
-def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None) -> Case:
+def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None, policy: GeometryPolicy | None) -> Case:
     from medseg.io.ct.scan import SeriesEntry, choose_series
-    from medseg.io.ct.series import read_entry
+    from medseg.io.ct.series import REFUSE, only_part, read_entry
 
     if isinstance(listed, SeriesEntry):
         listing = _listing_of(listed)
@@ -175,7 +185,7 @@ def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None) ->
         entry = choose_series(listing, listed.name)
     else:
         listing, entry = listed, choose_series(listed, series_uid)
-    series = read_entry(listing, entry)[0]
+    series = only_part(listing.folder, read_entry(listing, entry, policy=REFUSE if policy is None else policy))
     name, warnings = listing.folder.resolve().name, tuple(series.warnings)
     return Case(name, "dicom", series.array, series.affine_ras, listing.folder, warnings, series=series)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from medseg.inference.errors import ConfigurationError, IntegrityError
@@ -83,7 +82,7 @@ def check_values(array: NDArray[Any], where: object, rules: InputRules) -> Check
     ('1 of 64 voxels are not finite (NaN or infinite), the first at index [1, 2, 3] (i, j, k); they were set to -1024 HU',)
     """
     rules = rules.checked()
-    remedy = "--on-nonfinite fill (on_nonfinite=\"fill\")"
+    remedy = '--on-nonfinite fill (on_nonfinite="fill")'
     try:
         finite, filled = settle_nonfinite(array, where, rules.on_nonfinite, rules.fill_value, remedy)
     except ValueError as error:

@@ -32,6 +32,8 @@ from medseg.io.volumes.finite import AIR_HU
 if TYPE_CHECKING:
     import torch
 
+    from medseg.io.ct.policy import GeometryPolicy
+
 __all__ = ["STATISTICS_SCHEMA_VERSION", "segment"]
 
 STATISTICS_SCHEMA_VERSION = 1
@@ -48,6 +50,7 @@ def segment(
     device: str | torch.device | None = None,
     series_uid: str | None = None,
     affine_ras: ArrayLike | None = None,
+    policy: GeometryPolicy | None = None,
     output_types: str | Sequence[str] = (),
     on_nonfinite: str = "refuse",
     fill_value: float = AIR_HU,
@@ -70,6 +73,8 @@ def segment(
         device: ``cpu``, ``cuda`` or ``cuda:N``; None takes the first CUDA device, or the CPU where there is none.
         series_uid: SeriesInstanceUID, if a folder or listing holds several CT series.
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
+        policy: how the slices of an irregular DICOM series are repaired (`medseg.io.ct.policy.GeometryPolicy`); None
+            refuses such a series. The mask lies on the repaired grid; DICOM results go back to the original slices.
         output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the
             series is then checked before the network runs.
         on_nonfinite: what is done with voxels that are NaN or infinite: ``"refuse"`` raises an error; ``"fill"``
@@ -113,7 +118,7 @@ def segment(
         checkpoint = find_weights(bundle, weights)
         with monitor.stages.stage("read case"):
             _hide_path(monitor, case)
-            read = read_case(case, series_uid, affine_ras=affine_ras, rules=rules)
+            read = read_case(case, series_uid, affine_ras=affine_ras, policy=policy, rules=rules)
             _hide(monitor, read)
             source = dicom_source(read, kinds)
         _refuse_without_memory(bundle, read)

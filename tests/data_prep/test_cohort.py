@@ -24,6 +24,8 @@ from data_prep.cohort import main
 from tests.data_prep import _cohort_files
 from tests.data_prep._cohort_files import SLICES, identities, make_cohort, tree_hash
 from tests.datasets.lidc._messages import message, nodule, roi, square
+from tests.io._dicom_files import positions, write_series
+from tests.io._dicom_phantom import write_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 6
@@ -400,3 +402,27 @@ def test_a_dask_cluster_gives_the_same_output(undisturbed: Path, cohort: Path, t
     for name in ("1.2.826.0.1.1", "1.2.826.0.1.2"):
         assert tree_hash(out / "cases" / name) == tree_hash(undisturbed / "cases" / name)
     assert len(records(out)) == 2
+
+
+def test_irregular_series_are_repaired_by_the_options_of_every_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_phantom(tmp_path / "in" / "a", [2.0 * k for k in range(5)], 15.0, SeriesInstanceUID="1.2.3.1")
+    assert run("convert", tmp_path / "in", tmp_path / "out") == 4
+    (cause,) = failures(tmp_path / "out").values()
+    assert "--on-tilt shear" in cause
+    assert run("convert", tmp_path / "in", tmp_path / "second", "--on-tilt", "shear") == 0
+    sidecar = json.loads((tmp_path / "second" / "cases" / "1.2.3.1" / "ct.json").read_text())
+    assert sidecar["repairs"][0]["rule"] == "shear"
+    assert summary(tmp_path / "second")["options"] == ["--on-tilt", "shear"]
+    with pytest.raises(SystemExit, match="2"):
+        run("convert", tmp_path / "in", tmp_path / "third", "--on-tilt", "bend")
+
+
+def test_phases_of_one_series_are_cases_of_their_own(tmp_path: Path) -> None:
+    def change(k: int, data: Any) -> None:
+        data.TriggerTime = str(400 * (k // 4))
+
+    write_series(tmp_path / "in", positions(4) * 2, change=change)
+    assert run("convert", tmp_path / "in", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out" / "cases").iterdir())) == 2

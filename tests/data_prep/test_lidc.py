@@ -422,3 +422,74 @@ class TestSlicesMissingAtAnEnd:
         assert _run("--dicom", folder, "--out", tmp_path / "out") == 3
         assert "1 slices missing at z 5 mm (as far as the marks tell" in _error(capsys)
         assert "1 slices missing at z 5 mm" in self._convert(folder, tmp_path / "out", capsys, "--allow-partial")
+
+
+class TestIrregularSeries:
+    """The repair options of ``convert``: outlines are drawn on the original slices and follow them."""
+
+    ROI = square(20, 24, 8)
+
+    def test_each_refusal_names_an_option_that_this_command_has(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = _ct(tmp_path / "case", [-10, -7.5, -5, -2.5, 0, 1.25, 2.5])
+        _xml(folder, nodule("A", roi(-5, self.ROI)))
+        assert _run("--dicom", folder, "--out", tmp_path / "out", "--allow-partial") == 3
+        assert "--on-gap resample" in _error(capsys)
+        assert _run("--dicom", folder, "--out", tmp_path / "out", "--on-gap", "resample") == 0
+        facts = json.loads((tmp_path / "out" / "ct.json").read_text())
+        assert facts["repair_policy"]["gap"] == "resample"
+        assert facts["repairs"][0]["rule"] == "resample"
+
+    def test_a_filled_slice_moves_no_outline(self, tmp_path: Path) -> None:
+        folder = _ct(tmp_path / "case", [-10, -7.5, -5, 0, 2.5, 5])
+        _xml(folder, nodule("A", roi(-7.5, self.ROI)) + nodule("B", roi(5, square(40, 20, 3))))
+        assert _run("--dicom", folder, "--out", tmp_path / "out", "--on-gap", "resample") == 0
+        labels = read_nifti(tmp_path / "out" / "nodule_labels.nii.gz")
+        assert labels.array.shape == (COLUMNS, ROWS, 7)
+        for value, z, column in ((1, 5.0, 40), (2, -7.5, 20)):
+            voxels = np.argwhere(labels.array == value)
+            lps = (labels.affine_ras[:3, :3] @ voxels.mean(axis=0) + labels.affine_ras[:3, 3]) * [-1, -1, 1]
+            assert lps[2] == pytest.approx(z)
+            assert lps[0] == pytest.approx(-20 + 0.8 * column)
+            assert len(set(voxels[:, 2])) == 1
+
+    def test_a_mark_on_a_slice_that_was_filled_is_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = _ct(tmp_path / "case", [-10, -7.5, -5, 0, 2.5, 5])
+        _xml(folder, nodule("A", roi(-5, self.ROI), roi(-2.5, self.ROI)))
+        assert _run("--dicom", folder, "--out", tmp_path / "out", "--on-gap", "resample") == 3
+        assert "outlines on slices that are missing from the CT (z -2.5 mm)" in _error(capsys)
+
+    def test_outlines_follow_the_slices_of_a_straightened_gantry(self, tmp_path: Path) -> None:
+        angle = np.radians(20.0)
+        tilt = (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(-np.sin(angle)))
+        folder = tmp_path / "case"
+        folder.mkdir()
+        for k, z in enumerate(SLICE_Z):
+            data = make_slice(np.full((ROWS, COLUMNS), 1000, np.int16), (-20.0, -15.0, z), tilt, (0.8, 0.8), k + 1)
+            data.save_as(folder / f"1-{k + 1:03d}.dcm", enforce_file_format=True)
+        _xml(folder, nodule("A", *(roi(z, self.ROI) for z in SLICE_Z[1:5])))
+        assert _run("--dicom", folder, "--out", tmp_path / "out", "--on-tilt", "shear") == 0
+        mask = read_nifti(tmp_path / "out" / "reader_1.nii.gz")
+        for k in range(1, 5):
+            voxel = np.append(np.argwhere(mask.array[:, :, k]).mean(axis=0), k)
+            lps = (mask.affine_ras[:3, :3] @ voxel + mask.affine_ras[:3, 3]) * [-1, -1, 1]
+            place = np.array([-20.0, -15.0, SLICE_Z[k]]) + 0.8 * (20 * np.array(tilt[:3]) + 24 * np.array(tilt[3:]))
+            assert lps == pytest.approx(place, abs=0.41), "half a pixel at most"
+        (record,) = json.loads((tmp_path / "out" / "nodules.json").read_text())
+        assert record["readers"][0]["voxels"] == 4 * 15**2
+
+    def test_one_stretch_of_a_split_series_is_chosen(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = _ct(tmp_path / "case", [-10, -7.5, -5, 20, 22.5, 25, 27.5])
+        _xml(folder, nodule("A", roi(-7.5, self.ROI)))
+        words = ["--dicom", folder, "--out", tmp_path / "out", "--on-gap", "split"]
+        assert _run(*words) == 3
+        assert "--part N" in _error(capsys)
+        assert _run(*words, "--part", "1") == 0
+        assert read_nifti(tmp_path / "out" / "ct.nii.gz").array.shape[2] == 3
+
+    def test_they_cannot_go_with_no_ct(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert _run("--no-ct", "--series", "1.2.3", "--out", tmp_path / "out", "--on-tilt", "shear") == 2
+        assert "--no-ct cannot go with --on-tilt" in _error(capsys)

@@ -7,11 +7,13 @@ import numpy as np
 import pydicom
 import pytest
 
+from data_prep.convert import main as convert
 from data_prep.to_dicom import main
 from medseg.io.results.rtstruct_read import read_rtstruct
 from medseg.io.results.seg_read import read_seg
-from medseg.io.volumes.image import write_image
+from medseg.io.volumes.image import read_image, write_image
 from tests.io._clinical import Example, make_example, store_otherwise
+from tests.io._dicom_phantom import write_phantom
 
 
 @pytest.fixture
@@ -138,3 +140,103 @@ def test_help_says_that_the_patient_is_named(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "repeats name, ID, birth date and sex of the patient" in " ".join(capsys.readouterr().out.split())
+
+
+class TestRepairedSeries:
+    """A mask made on what ``convert`` repaired goes back to the original slices."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        write_phantom(tmp_path / "ct", [20.0 + 2.0 * k for k in range(10)], 15.0, FrameOfReferenceUID="1.2.9")
+        assert convert([str(tmp_path / "ct"), str(tmp_path / "nifti"), "--on-tilt", "shear"]) == 0
+        image = read_image(tmp_path / "nifti" / "ct.nii.gz")
+        write_image(tmp_path / "mask.nii.gz", (image.array > 700).astype(np.uint8), image.affine_ras)
+        return tmp_path
+
+    @pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+    def test_by_the_record_and_by_the_options(
+        self, folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        contents = []
+        fixed = ["--uid-seed", "x", "--written-at", "2026-01-31T12:00:00", "--overwrite"]
+        for words in (["--repaired", str(folder / "nifti" / "ct.json")], ["--on-tilt", "shear"]):
+            assert run(folder, *words, *fixed, kind=kind) == 0
+            contents.append((folder / "out.dcm").read_bytes())
+            text = capsys.readouterr().out
+            assert "taken back through the repair to" in text
+            assert "at most 0.000 mm" in text if kind == "rtstruct" else "mm (mean" in text
+        assert contents[0] == contents[1]
+
+    def test_the_residual_is_in_the_json(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        capsys.readouterr()
+        assert run(folder, "--on-tilt", "shear", "--json") == 0
+        residual = json.loads(capsys.readouterr().out)["residual"]
+        assert 0 < residual["largest_mm"] < 0.5
+        assert residual["outside"] == residual["between"] == 0
+
+    def test_without_either_the_error_names_both(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        capsys.readouterr()
+        assert run(folder) == 3
+        text = error_line(capsys)
+        assert "--repaired" in text
+        assert "--on-tilt shear" in text
+
+    def test_an_uneven_series_names_them_too(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (folder / "ct" / "004.dcm").unlink()
+        capsys.readouterr()
+        assert run(folder) == 3
+        assert "--repaired" in error_line(capsys)
+
+    def test_a_record_of_another_series_is_refused(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write_phantom(folder / "other", [20.0 + 2.0 * k for k in range(10)], 12.0, FrameOfReferenceUID="1.2.9")
+        assert convert([str(folder / "other"), str(folder / "second"), "--on-tilt", "shear"]) == 0
+        capsys.readouterr()
+        assert run(folder, "--repaired", str(folder / "second" / "ct.json")) == 3
+        assert "the repair recorded there is not the one that this series needs" in error_line(capsys)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("{", "cannot be read as JSON"),
+            ('{"repairs": []}', "no record of a repair"),
+            ('{"repairs": [1], "repair_policy": {"tilt": "shear"}}', "the record of the repair is no object with tilt"),
+            (
+                '{"repairs": [1], "repair_policy": {"tilt": "x", "gap": "refuse", "duplicate": "refuse", '
+                '"variable": null, "max_gap": 1, "part": 0}}',
+                "other values than expected",
+            ),
+        ],
+    )
+    def test_a_file_that_is_no_record(
+        self, folder: Path, content: str, words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "a.json").write_text(content)
+        capsys.readouterr()
+        assert run(folder, "--repaired", str(folder / "a.json")) == 3
+        assert words in error_line(capsys)
+
+    def test_record_and_options_together_are_wrong_usage(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        capsys.readouterr()
+        assert run(folder, "--repaired", str(folder / "nifti" / "ct.json"), "--on-gap", "resample") == 2
+        assert "--repaired and --on-gap" in error_line(capsys)
+
+    def test_a_stretch_of_a_split_series(self, tmp_path: Path) -> None:
+        write_phantom(tmp_path / "ct", [20.0, 22.0, 24.0, 34.0, 36.0, 38.0, 40.0], FrameOfReferenceUID="1.2.9")
+        assert convert([str(tmp_path / "ct"), str(tmp_path / "nifti"), "--on-gap", "split"]) == 0
+        image = read_image(tmp_path / "nifti_2" / "ct.nii.gz")
+        write_image(tmp_path / "mask.nii.gz", (image.array > 700).astype(np.uint8), image.affine_ras)
+        assert run(tmp_path, "--repaired", str(tmp_path / "nifti_2" / "ct.json")) == 0
+        assert run(tmp_path, "--on-gap", "split", "--part", "2", "--overwrite") == 0
+        assert run(tmp_path, "--on-gap", "split", "--part", "1", "--overwrite") == 3
+
+    def test_the_real_tilted_head(self, real_data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder, words = real_data("dicom_tilt_ge"), ["--on-tilt", "shear", "--on-gap", "resample"]
+        assert convert([str(folder), str(tmp_path / "nifti"), *words]) == 0
+        image = read_image(tmp_path / "nifti" / "ct.nii.gz")
+        write_image(tmp_path / "mask.nii.gz", (image.array > 1000).astype(np.uint8), image.affine_ras)
+        base = ["--mask", str(tmp_path / "mask.nii.gz"), "--series", str(folder), "--out", str(tmp_path / "o.dcm")]
+        capsys.readouterr()
+        assert main([*base, "--type", "rtstruct", "--repaired", str(tmp_path / "nifti" / "ct.json")]) == 0
+        assert "taken back through the repair to 28 original slice(s)" in capsys.readouterr().out

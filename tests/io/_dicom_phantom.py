@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +43,15 @@ def plane_points(
     return position + column[..., None] * SPACING[1] * x + row[..., None] * SPACING[0] * y
 
 
-def write_phantom(folder: Path, z: list[float], degrees: float = 0.0) -> list[Path]:
-    """Write the ball on slices at the given table positions of a gantry tilted by so many degrees."""
+def write_phantom(folder: Path, z: list[float], degrees: float = 0.0, **tags: Any) -> list[Path]:
+    """Write the ball on slices at the given table positions of a gantry tilted by so many degrees; see `make_slice`."""
     folder.mkdir(parents=True, exist_ok=True)
     orientation = tilted(degrees)
     paths = []
     for k, height in enumerate(z):
         position = np.array([-6.0, -8.0, height])
         stored = np.rint(truth(plane_points(position, orientation)) + 1024).astype(np.int16)
-        data = make_slice(stored, tuple(position.tolist()), orientation, SPACING, instance=k + 1)
+        data = make_slice(stored, tuple(position.tolist()), orientation, SPACING, k + 1, **tags)
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
         paths.append(folder / f"{k:03d}.dcm")
         data.save_as(paths[-1], enforce_file_format=True)

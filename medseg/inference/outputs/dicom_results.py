@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from medseg.io.results.segment_info import SegmentInfo
     from medseg.io.results.source import SourceSeries
 
-__all__ = ["check_output_types", "dicom_source", "write_dicom_results"]
+__all__ = ["check_output_types", "dicom_source", "residual_lines", "write_dicom_results"]
 
+_RESIDUALS: dict[str, Literal["pixels", "contours"]] = {"dicom_seg": "pixels", "rtstruct": "contours"}
 _KIND_WORDS = {"nifti": "a file", "array": "an array"}
 
 
@@ -100,6 +101,25 @@ def write_dicom_results(
             write_rtstruct(folder / DICOM_FILES["rtstruct"], mask, affine_ras, source, segments)
     except ValueError as error:
         raise IntegrityError(str(error)) from error
+
+
+def residual_lines(
+    kinds: Sequence[str], mask: NDArray[Any], affine_ras: Affine, source: SourceSeries | None
+) -> list[str]:
+    """What is left over when a mask of a repaired series is taken back to its original slices, one line a result in mm.
+
+    Args:
+        kinds: which results, by the keys of `medseg.inference.outputs.folder.DICOM_FILES`.
+        mask: label map ``[i, j, k]``.
+        affine_ras: 4 x 4, voxel to RAS mm.
+        source: what `dicom_source` returned.
+    """
+    from medseg.io.results.source import place_on_source
+
+    if source is None or source.repaired is None or not kinds:
+        return []
+    placed = place_on_source(mask, affine_ras, source)
+    return [f"{DICOM_FILES[kind]}: {source.repaired.residual(placed, _RESIDUALS[kind]).describe()}" for kind in kinds]
 
 
 def _segments(labels: Mapping[int, str], algorithm: str) -> dict[int, SegmentInfo]:

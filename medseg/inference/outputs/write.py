@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg.inference.outputs.dicom_results import write_dicom_results
+from medseg.inference.outputs.dicom_results import residual_lines, write_dicom_results
 from medseg.inference.outputs.folder import DICOM_FILES, RESULT_FILES, describe_outputs
 from medseg.inference.outputs.run_report import peak_memory
 from medseg.io.bounded.atomic import write_json, write_text
@@ -20,7 +20,7 @@ __all__ = ["write_result"]
 _log = logging.getLogger(__name__)
 
 
-def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: Monitor) -> None:
+def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: Monitor) -> tuple[str, ...]:
     """Write mask, statistics, preview, report and log, and the DICOM results asked for.
 
     Args:
@@ -28,6 +28,10 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
         folder: an existing, empty folder, such as `medseg.inference.outputs.folder.staged_folder` gives.
         kinds: DICOM results, as `medseg.inference.outputs.dicom_results.check_output_types` returned them.
         monitor: gets the stages and the log of the writing, after those of the run.
+
+    Returns:
+        The warnings of the result, and what became of the mask where it was taken back to the slices of a repaired
+        series; one line each.
 
     Raises:
         IntegrityError: if the mask does not lie on the source series.
@@ -38,6 +42,7 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
     run, stages, log = result.run, monitor.stages, monitor.log
     case = run.case
     log.hide([folder.absolute()], "OUTPUT")
+    warnings = (*result.warnings, *residual_lines(kinds, result.mask, case.affine_ras, run.source))
     with log:
         if kinds:
             with stages.stage("write DICOM"):
@@ -49,11 +54,12 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
         with stages.stage("write report"):
             write_nifti_like(folder / "seg.nii.gz", result.mask, run.header)
             write_json(folder / "statistics.json", result.statistics)
-            report = {**run.facts, "warnings": [log.hidden(line) for line in result.warnings], **peak_memory()}
-        for line in result.warnings:
+            report = {**run.facts, "warnings": [log.hidden(line) for line in warnings], **peak_memory()}
+        for line in warnings:
             _log.warning("%s", line)
     write_text(folder / "medseg.log", log.text())
     report["stage_seconds"] = stages.seconds
     names = [name for name in RESULT_FILES if name != "run.json"] + [DICOM_FILES[kind] for kind in kinds]
     report["outputs"] = describe_outputs(folder, tuple(names))
     write_json(folder / "run.json", report)
+    return warnings

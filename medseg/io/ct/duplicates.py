@@ -35,7 +35,7 @@ def differing_text(
     along_mm: NDArray[np.float64],
     volume: NDArray[np.int16] | None = None,
     *,
-    with_names: bool = False,
+    for_error: bool = False,
 ) -> str:
     """What to say of slices that share a position and are no copies, or "" where all have equal pixels.
 
@@ -43,7 +43,7 @@ def differing_text(
         headers: the slices, sorted.
         along_mm: their positions along the normal.
         volume: their voxels ``[i, j, slice]`` in HU; None decodes the slices that share a position, and no other.
-        with_names: name the first files.
+        for_error: also name the first files, and say what to do.
 
     Raises:
         UnreadableFileError: if a slice to compare cannot be decoded.
@@ -52,11 +52,12 @@ def differing_text(
     different = list(_different(headers, shared, volume))
     if not different:
         return ""
-    names = shorten((header.label for found in different for header in found.headers), 6) if with_names else ""
+    names = shorten((header.label for found in different for header in found.headers), 6) if for_error else ""
+    remedy = "move the files of each set to a folder of their own, because " if for_error else ""
     return (
         f"at {len(different)} of {len(shared)} position(s) the pixels differ, by up to "
         f"{max(found.most_hu for found in different):g} HU{f' ({names})' if names else ''}, so these are different "
-        f"images and no copies, and no tag parts them into complete sets (compared: {compared_tags(headers)})"
+        f"images and no copies; {remedy}no tag parts them into complete sets (compared: {compared_tags(headers)})"
     )
 
 
@@ -77,9 +78,9 @@ def refuse_different(
     Raises:
         SeriesGeometryError: naming how many differ, by how much, and the tags that were compared.
     """
-    text = differing_text(headers, along_mm, volume, with_names=True)
+    text = differing_text(headers, along_mm, volume, for_error=True)
     if text:
-        raise SeriesGeometryError(f"{where}: {text}; move the files of each set to a folder of their own")
+        raise SeriesGeometryError(f"{where}: {text}")
 
 
 def _different(

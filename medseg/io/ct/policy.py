@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from medseg.io.bounded.errors import DataError
 
@@ -30,6 +32,7 @@ class GeometryPolicy:
         variable: spacing that changes; outcomes as for ``gap``. None: as ``gap``.
         max_gap: largest number of slices that ``"resample"`` may interpolate between two neighbours; wider gaps are
             refused.
+        part: of a series that is split, the one stretch that is wanted, counted from 1; 0 takes them all.
 
     Example:
         >>> from medseg.io import GeometryPolicy
@@ -43,6 +46,7 @@ class GeometryPolicy:
     duplicate: str = "refuse"
     variable: str | None = None
     max_gap: float = 1.0
+    part: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -51,6 +55,31 @@ class GeometryPolicy:
                 raise DataError(f"{name} is {value!r}, expected one of {', '.join(map(str, allowed))}")
         if not 0 < self.max_gap < 1e6:
             raise DataError(f"max_gap is {self.max_gap}, expected a positive number of slices")
+        if not (isinstance(self.part, int) and self.part >= 0):
+            raise DataError(f"part is {self.part}, expected a number from 1, or 0 for all")
+
+    def record(self) -> dict[str, Any]:
+        """The policy as JSON keeps it; `from_record` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, where: object, value: object) -> GeometryPolicy:
+        """The policy that `record` described.
+
+        Args:
+            where: the file that holds the record, for messages.
+            value: the record.
+
+        Raises:
+            DataError: if it is no such record.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(value, Mapping) or set(value) != set(names):
+            raise DataError(f"{where}: the record of the repair is no object with {', '.join(names)}")
+        try:
+            return cls(**value)
+        except (DataError, TypeError) as error:
+            raise DataError(f"{where}: the record of the repair holds other values than expected ({error})") from None
 
     def outcome(self, kind: str) -> str:
         """What is done with a problem of `medseg.geometry.slice_stack.StackProblem`'s kinds; shifts are refused."""

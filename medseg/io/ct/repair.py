@@ -45,6 +45,7 @@ class PartPlan:
         grid: how slices are blended, or None.
         dropped: (slice left out, slice kept instead) for second slices at one position.
         repairs: the record: rule, what, count, mm and details, one for each rule applied.
+        part: number of the even stretch from 1, or 0 where the stack was not split.
     """
 
     indices: list[int]
@@ -54,10 +55,13 @@ class PartPlan:
     grid: SliceGrid | None = None
     dropped: list[tuple[int, int]] = field(default_factory=list)
     repairs: list[dict[str, Any]] = field(default_factory=list)
+    part: int = 0
 
 
 def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list[PartPlan]:
     """Plan the regular volumes of a stack: one, or one for each evenly spaced stretch where the policy splits.
+
+    Where the policy names one stretch, that alone is planned.
 
     Args:
         where: folder or file, for messages.
@@ -98,7 +102,12 @@ def plan_parts(where: object, stack: SliceStack, policy: GeometryPolicy) -> list
             ends = [round(float(along[i]), 3) for i in (plan.indices[0], plan.indices[-1])]
             record = {"rule": "split", "what": "uneven series split into even stretches", "count": len(plans)}
             plan.repairs.insert(0, {**record, "mm": ends, "part": number, "slices": len(plan.indices)})
-    return plans
+        plan.part = number if len(plans) > 1 else 0
+    if policy.part > len(plans):
+        raise SeriesGeometryError(
+            f"{where}: part {policy.part} is asked for, but the series has {len(plans)} even stretch(es)"
+        )
+    return plans if policy.part == 0 else [plans[policy.part - 1]]
 
 
 def _refuse(

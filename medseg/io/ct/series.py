@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,9 @@ from medseg.io.ct.rescale import Rescale, state_rescale
 from medseg.io.ct.scan import SeriesEntry, SeriesListing, choose_series, list_series
 from medseg.io.ct.stack import SliceStack, sort_stack
 
-__all__ = ["CtSeries", "read_entry", "read_parts", "read_series"]
+__all__ = ["CtSeries", "only_part", "read_entry", "read_parts", "read_series"]
+
+_Part = TypeVar("_Part")
 
 REFUSE = GeometryPolicy()
 """The default: whatever is irregular is refused."""
@@ -50,7 +53,8 @@ class CtSeries:
         name: by what ``--series`` chooses it: the UID, or ``UID#N`` where the series mixes several grids.
         part: number of the even stretch from 1, or 0 where the series was not split.
         folder: where the files were searched.
-        stack: the slices with their headers as they were sorted, before repairs: what results have to refer to.
+        stack: the slices that it was made of, with their headers, sorted: what results have to refer to.
+        policy: under what it was read.
 
     Example:
         >>> import tempfile
@@ -82,6 +86,12 @@ class CtSeries:
     part: int = 0
     folder: Path | None = None
     stack: SliceStack | None = field(default=None, repr=False)
+    policy: GeometryPolicy = REFUSE
+
+    def repair_record(self) -> dict[str, Any]:
+        """What was repaired and under which policy, as JSON keeps it: masks find their way back to DICOM by it."""
+        policy = replace(self.policy, part=self.part).record() if self.repairs else None
+        return {"repairs": list(self.repairs), "repair_policy": policy}
 
 
 class _Decoded(NamedTuple):
@@ -151,9 +161,18 @@ def read_series(
         allow_burned_in=allow_burned_in,
         assume_rescale=assume_rescale,
     )
+    return only_part(folder, parts)
+
+
+def only_part(where: object, parts: Sequence[_Part]) -> _Part:
+    """The one volume of a series.
+
+    Raises:
+        SeriesChoiceError: if the policy split the series into several even stretches and names none of them.
+    """
     if len(parts) > 1:
         raise SeriesChoiceError(
-            f"{folder}: the series splits into {len(parts)} even stretches, expected one; use read_parts"
+            f"{where}: the series splits into {len(parts)} even stretches, expected one; choose it with --part N"
         )
     return parts[0]
 
@@ -221,7 +240,7 @@ def read_entry(
     parts = [_build(listing, entry, stack, plan, decoded, notes) for plan in plans]
     if stated is not None:
         parts = [replace(part, facts={**part.facts, "assumed_rescale": stated.record()}) for part in parts]
-    return tuple(parts) if len(parts) == 1 else tuple(replace(p, part=n) for n, p in enumerate(parts, 1))
+    return tuple(replace(part, policy=policy) for part in parts)
 
 
 def _build(
@@ -257,8 +276,9 @@ def _build(
         source_sop_instance_uids=tuple(tuple(header.sop_uid for header in found) for found in sources),
         frame_numbers=tuple(found[0].frame if len(found) == 1 else 0 for found in sources),
         name=entry.name,
+        part=plan.part,
         folder=listing.folder,
-        stack=stack,
+        stack=replace(stack, headers=headers),
     )
 
 

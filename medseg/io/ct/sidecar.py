@@ -14,13 +14,22 @@ from medseg.io.privacy.names import HiddenNames, is_kernel_name, shown_uid
 
 __all__ = ["CONVERTER_VERSION", "SIDECAR_KEYS", "series_names", "series_sidecar", "voxel_sha256"]
 
-CONVERTER_VERSION = "3"
+CONVERTER_VERSION = "4"
 
 SIDECAR_KEYS = (
     *("converter", "shape", "axes", "dtype", "unit", "hu_range", "spacing_mm", "orientation", "affine_ras"),
     *("slice_positions_mm", "slice_thickness_recorded_mm", "kernel", "modality", "kvp", "gantry_tilt_degrees_recorded"),
     *("transfer_syntax", "decoder", "rescale", "padding_rule", "series_instance_uid", "sop_instance_uids"),
-    *("frame_numbers", "repairs", "source_sop_instance_uids", "left_out", "ignored_files", "warnings", "voxel_sha256"),
+    *(
+        "frame_numbers",
+        "repairs",
+        "repair_policy",
+        "source_sop_instance_uids",
+        "left_out",
+        "ignored_files",
+        "warnings",
+        "voxel_sha256",
+    ),
     "assumed_rescale",
 )
 """All keys that are written of a series; nothing else of a header is ever copied."""
@@ -63,7 +72,7 @@ def series_sidecar(series: CtSeries) -> dict[str, Any]:
         "series_instance_uid": shown_uid(series.series_uid),
         "sop_instance_uids": [shown_uid(uid) for uid in series.sop_instance_uids],
         "frame_numbers": list(series.frame_numbers),
-        "repairs": list(series.repairs),
+        **series.repair_record(),
         "source_sop_instance_uids": [[shown_uid(uid) for uid in uids] for uids in series.source_sop_instance_uids],
         "left_out": [names.label(path) for path, _ in series.left_out],
         "ignored_files": series.ignored_files,

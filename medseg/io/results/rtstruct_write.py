@@ -48,6 +48,9 @@ def write_rtstruct(
     **the file names the patient if the source does.** The transfer syntax is implicit VR little endian, because
     explicit VR cannot hold contours beyond 64 kB.
 
+    Contours of a mask on the grid of a repaired series keep their place in the patient within the plane, and are put on
+    the nearest original slice.
+
     Args:
         path: the file to write.
         mask: label map ``[i, j, k]`` of whole numbers from 0, or stacked masks ``[segment, i, j, k]`` of 0 and 1.
@@ -182,8 +185,10 @@ def _roi_contours(prepared: ResultMask, value: int, source: SourceSeries, holes:
     item = _item(ReferencedROINumber=info.number, ROIDisplayColor=list(info.color_rgb or (255, 0, 0)))
     contours: list[Dataset] = []
     for k, plane in prepared.planes(value):
-        for polygon in trace_pixel_borders(plane, holes):
-            contours.append(_contour(polygon, k, len(contours) + 1, source, _CONTOUR_TYPES[holes]))
+        slices = [k] if source.repaired is None else source.repaired.slices_of(k)
+        for polygon in trace_pixel_borders(plane, holes) if slices else ():
+            for number in slices:
+                contours.append(_contour(polygon, number, len(contours) + 1, source, _CONTOUR_TYPES[holes]))
     if contours:
         item.ContourSequence = contours
     return item
@@ -193,6 +198,8 @@ def _contour(polygon: NDArray[np.float64], k: int, number: int, source: SourceSe
     from pydicom.dataelem import DataElement
 
     geometry = source.geometry
+    if source.repaired is not None:
+        polygon = polygon - source.repaired.corners[k]
     points = (
         geometry.positions_lps[k]
         + polygon[:, :1] * geometry.orientation[:3] * geometry.pixel_spacing_mm[1]

@@ -47,6 +47,9 @@ def write_seg(
     and frame of reference are copied from the source, so that an archive files the result with the images: **the file
     names the patient if the source does.**
 
+    A mask on the grid of a repaired series is taken back to the original slices: each of their pixels gets the nearest
+    voxel (`medseg.io.results.repaired.RepairedGrid.residual` says in mm how near).
+
     Args:
         path: the file to write.
         mask: label map ``[i, j, k]`` of whole numbers from 0, or stacked masks ``[segment, i, j, k]`` of 0 and 1, in
@@ -89,6 +92,8 @@ def write_seg(
         placed = placed if placed.ndim == 4 else _renumbered(placed, infos)
     elif placed.ndim == 4:
         placed = _flattened(placed)
+    if source.repaired is not None:
+        placed = source.repaired.on_slices(placed)
     identity = identity or ObjectIdentity()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values of the source, which may name the patient
@@ -135,7 +140,7 @@ def _build(
     # [column, row, slice] to highdicom's [slice, row, column(, segment)]
     pixels = placed.T if placed.ndim == 3 else placed.transpose(3, 2, 1, 0)
     content = (_digest(placed, infos), source.series_uid, *(source.references[k].instance_uid for k in (0, -1)))
-    thickness = source.headers[0].get("SliceThickness") or source.slice_spacing_mm
+    thickness = source.headers[0].get("SliceThickness") or source.slice_spacing_mm or source.least_step_mm
     with _in_one_line(hd, source):
         dataset = hd.seg.Segmentation(
             source_images=list(source.headers),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,20 +11,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, Grid, apply_affine, compare_grids, spacing_of
-from medseg.geometry.slice_stack import find_problem, slice_normal
+from medseg.geometry.slice_stack import find_problem, slice_normal, stack_affine_ras
 from medseg.io.bounded.errors import DataError, SeriesGeometryError, UnreadableFileError, shorten
 from medseg.io.bounded.limits import check_geometry
+from medseg.io.ct.policy import GeometryPolicy
+from medseg.io.ct.repair import PartPlan, note_duplicates, plan_parts
 from medseg.io.ct.scan import choose_series, list_series
-from medseg.io.ct.series import CtSeries
+from medseg.io.ct.series import CtSeries, only_part
 from medseg.io.ct.stack import SliceStack, sort_stack
 from medseg.io.privacy.names import shown_uid
 from medseg.io.results.frames import FrameGeometry, damage_in_one_line, read_dicom
+from medseg.io.results.repaired import RepairedGrid, repaired_grid
 from medseg.io.volumes.mending import grid_fix
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["InstanceReference", "SourceSeries", "place_on_source", "read_source", "source_of"]
+__all__ = [
+    "InstanceReference",
+    "SourceSeries",
+    "UnevenSourceError",
+    "place_on_source",
+    "read_source",
+    "repaired_grid_of",
+    "source_of",
+]
 
 _STEP_FRACTION = 0.01
 _STEP_FLOOR_MM = 0.011
@@ -66,7 +77,10 @@ class SourceSeries:
         headers: a pydicom data set for each file, in the order of the first slice that it holds.
         references: what every slice is called by, by k.
         geometry: planes of the slices, by k.
-        affine_ras: 4 x 4, voxel ``[i = column, j = row, k = slice along the normal]`` to RAS mm.
+        affine_ras: 4 x 4, voxel ``[i = column, j = row, k = slice along the normal]`` to RAS mm; of a series that a
+            policy repairs, the repaired grid's.
+        repaired: the repaired grid on which masks of the series lie, and the way back; None where nothing was repaired.
+        repairs: the record of what was repaired.
 
     Example:
         >>> import tempfile
@@ -85,23 +99,38 @@ class SourceSeries:
     references: tuple[InstanceReference, ...]
     geometry: FrameGeometry
     affine_ras: Affine
+    repaired: RepairedGrid | None = None
+    repairs: tuple[dict[str, Any], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Columns, rows, slices."""
+        """Columns, rows, slices of the grid on which masks lie."""
+        if self.repaired is not None:
+            return self.repaired.shape
         return (*self.geometry.shape, len(self.geometry.positions_lps))
 
     @property
     def grid(self) -> Grid:
-        """Affine and shape."""
+        """Affine and shape of the grid on which masks lie."""
         return Grid(self.affine_ras, self.shape)
 
     @property
-    def slice_spacing_mm(self) -> float:
-        """Distance between slices along their normal (for tilted slices not the affine's third spacing)."""
+    def slice_spacing_mm(self) -> float | None:
+        """Distance between slices along their normal (for tilted slices not the affine's third spacing).
+
+        None where the original slices of a repaired series lie at varying distances.
+        """
         normal = slice_normal(self.geometry.orientation)
-        step = self.affine_ras[:3, 2] * (-1.0, -1.0, 1.0)
-        return float(step @ normal)
+        if self.repaired is None:
+            return float(self.affine_ras[:3, 2] * (-1.0, -1.0, 1.0) @ normal)
+        steps = np.diff(self.geometry.positions_lps @ normal)
+        even = np.ptp(steps) <= max(_STEP_FRACTION * float(np.median(steps)), _STEP_FLOOR_MM)
+        return float(steps.mean()) if even else None
+
+    @property
+    def least_step_mm(self) -> float:
+        """Smallest distance between neighbouring slices along their normal."""
+        return float(np.diff(self.geometry.positions_lps @ slice_normal(self.geometry.orientation)).min())
 
     @property
     def study_uid(self) -> str:
@@ -123,19 +152,29 @@ class SourceSeries:
         return {keyword: self.headers[0].get(keyword, "") for keyword in _JOINING}
 
 
-def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeries:
+class UnevenSourceError(SeriesGeometryError):
+    """The slices form no regular grid, and no policy says how the mask's grid was made of them."""
+
+
+def read_source(
+    folder: str | Path, series_uid: str | None = None, policy: GeometryPolicy | None = None
+) -> SourceSeries:
     """Read the headers of one CT series, single-frame or multi-frame, recursively under a folder.
 
     Slices of a tilted gantry are accepted, since SEG and RTSTRUCT state the position of every slice; missing or
-    duplicate slices and variable spacing are refused, because a mask on a regular grid cannot belong to them.
+    duplicate slices and variable spacing are refused, because a mask on a regular grid cannot belong to them, unless a
+    policy is given: masks then lie on the grid that `medseg.io.ct.series.read_series` makes under this policy, and
+    results are taken back from it to the original slices.
 
     Args:
         folder: where the DICOM files are.
         series_uid: SeriesInstanceUID, needed only where the folder holds several CT series.
+        policy: how the series was repaired before the mask was made; None: it was not.
 
     Raises:
-        SeriesChoiceError: no CT series, or several and none chosen.
-        SeriesGeometryError: slices that form no regular grid.
+        SeriesChoiceError: no CT series, or several and none chosen; several even stretches after a split.
+        UnevenSourceError: slices that form no regular grid, and no policy.
+        SeriesGeometryError: slices that the policy does not repair.
         UnreadableFileError: DICOM files whose header cannot be read.
         DataError: slices of several studies, patients or frames of reference, or without the UIDs that results need.
 
@@ -157,11 +196,18 @@ def read_source(folder: str | Path, series_uid: str | None = None) -> SourceSeri
         path, reason = listing.unreadable[0]
         more = f" and {len(listing.unreadable) - 1} more files" if len(listing.unreadable) > 1 else ""
         raise UnreadableFileError(f"{path}: {reason}{more}")
-    return _from_stack(sort_stack(entry), Path(folder))
+    stack = sort_stack(entry)
+    if policy is None:
+        return _from_stack(stack, Path(folder), None, ())
+    plan = _plan(Path(folder), stack, policy)
+    stack = replace(stack, headers=[stack.headers[index] for index in plan.indices])
+    return _from_stack(stack, Path(folder), _planned_grid(plan, stack) if plan.repairs else None, plan.repairs)
 
 
 def source_of(series: CtSeries) -> SourceSeries:
     """The source of a series that was read before; the folder is not scanned again.
+
+    Masks of a series that was repaired lie on its repaired grid, as `read_source` with a policy has it.
 
     Args:
         series: what `medseg.io.ct.series.read_series` returned.
@@ -173,14 +219,17 @@ def source_of(series: CtSeries) -> SourceSeries:
     """
     if series.stack is None or series.folder is None:
         raise DataError(f"series {shown_uid(series.series_uid)} was not read from files, so results cannot refer to it")
-    return _from_stack(series.stack, series.folder)
+    return _from_stack(series.stack, series.folder, repaired_grid_of(series), series.repairs)
 
 
-def _from_stack(stack: SliceStack, folder: Path) -> SourceSeries:
+def _from_stack(
+    stack: SliceStack, folder: Path, repaired: RepairedGrid | None, repairs: Sequence[dict[str, Any]]
+) -> SourceSeries:
     """Read the whole headers of sorted slices and check that results can refer to them."""
     datasets = {header.path: read_dicom(header.path, pixels=False) for header in stack.headers}
     geometry = _geometry(stack)
-    affine = check_geometry(folder, _regular_affine(geometry, folder))
+    affine = _regular_affine(geometry, folder) if repaired is None else repaired.affine_ras
+    affine = check_geometry(folder, affine)
     headers = tuple(datasets.values())
     with damage_in_one_line(folder, show_value=False):
         _check_identity(headers, folder)
@@ -190,7 +239,43 @@ def _from_stack(stack: SliceStack, folder: Path) -> SourceSeries:
             )
             for header in stack.headers
         )
-        return SourceSeries(tuple(_complete(header) for header in headers), references, geometry, affine)
+        completed = tuple(_complete(header) for header in headers)
+        return SourceSeries(completed, references, geometry, affine, repaired, tuple(repairs))
+
+
+def _plan(folder: Path, stack: SliceStack, policy: GeometryPolicy) -> PartPlan:
+    """How the mask's grid came from the slices."""
+    plan = only_part(folder, plan_parts(folder, stack, policy))
+    note_duplicates(plan, (stack.positions @ stack.normal).tolist())
+    return plan
+
+
+def _planned_grid(plan: PartPlan, stack: SliceStack) -> RepairedGrid:
+    canvas = _size(stack) if plan.shear is None else plan.shear.shape
+    affine = stack_affine_ras(plan.positions, stack.orientation, stack.pixel_spacing)
+    return _repaired(affine, (*canvas, len(plan.positions)), stack)
+
+
+def _repaired(affine_ras: Affine, shape: Sequence[int], stack: SliceStack) -> RepairedGrid:
+    return repaired_grid(affine_ras, shape, stack.positions, _size(stack))
+
+
+def _size(stack: SliceStack) -> tuple[int, int]:
+    columns, rows = (int(stack.headers[0].numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
+    return columns, rows
+
+
+def repaired_grid_of(series: CtSeries) -> RepairedGrid | None:
+    """The grid of a series that was repaired, and where its original slices lie on it; None if it was not repaired.
+
+    Raises:
+        DataError: for a volume that was not read from files.
+    """
+    if not series.repairs:
+        return None
+    if series.stack is None:
+        raise DataError(f"series {shown_uid(series.series_uid)} was not read from files, so its slices are unknown")
+    return _repaired(series.affine_ras, series.array.shape, series.stack)
 
 
 def place_on_source(mask: NDArray[Any], affine_ras: ArrayLike, source: SourceSeries) -> NDArray[Any]:
@@ -217,10 +302,13 @@ def place_on_source(mask: NDArray[Any], affine_ras: ArrayLike, source: SourceSer
         if mask.ndim == 3:
             return found.reordering.apply(mask)
         return np.stack([found.reordering.apply(segment) for segment in mask])
+    series, fix = "series", grid_fix(found, affine_ras, shape, source.affine_ras, "SERIES MASK")
+    if source.repaired is not None:
+        series, fix = "repaired series", "give the mask that was made on the image of this very repair"
     raise DataError(
-        f"the mask lies on another grid than the series: {found.describe()}; mask {_grid(affine_ras, shape)}, series "
+        f"the mask lies on another grid than the {series}: {found.describe()}; mask {_grid(affine_ras, shape)}, series "
         f"{_grid(source.affine_ras, source.shape)}, centres {_centre_shift(affine_ras, shape, source):.3f} mm apart; "
-        + grid_fix(found, affine_ras, shape, source.affine_ras, "SERIES MASK")
+        + fix
     )
 
 
@@ -256,7 +344,6 @@ def _check_identity(headers: Sequence[Dataset], folder: Path) -> None:
 
 def _geometry(stack: SliceStack) -> FrameGeometry:
     first = stack.headers[0]
-    columns, rows = (int(first.numbers(keyword, 1)[0]) for keyword in ("Columns", "Rows"))
     with damage_in_one_line(first.path):
         distance, thickness = (
             abs(float(first.get(keyword) or 0)) for keyword in ("SpacingBetweenSlices", "SliceThickness")
@@ -265,7 +352,7 @@ def _geometry(stack: SliceStack) -> FrameGeometry:
         stack.positions,
         np.array(stack.orientation),
         (stack.pixel_spacing[0], stack.pixel_spacing[1]),
-        (columns, rows),
+        _size(stack),
         distance,
         thickness,
     )
@@ -285,7 +372,7 @@ def _regular_affine(geometry: FrameGeometry, folder: Path) -> Affine:
     if float(advance @ normal) <= 0 or np.linalg.norm(positions - line, axis=1).max() > tolerance:
         problem = find_problem(positions, normal)
         text = problem.text if problem is not None else f"slices lie more than {tolerance:.3f} mm off an even stack"
-        raise SeriesGeometryError(f"{folder}: {text}; results can be written only for a complete, even series")
+        raise UnevenSourceError(f"{folder}: {text}; results can be written only for a complete, even series")
     return geometry.plane_affine_ras(positions[0], advance)
 
 

@@ -91,7 +91,9 @@ class HuVerdict(NamedTuple):
         """
         if self.plausible:
             return ""
-        crop = f", or state that it is a crop inside the body ({crop_option})" if crop_option and self.may_be_crop else ""
+        crop = (
+            f", or state that it is a crop inside the body ({crop_option})" if crop_option and self.may_be_crop else ""
+        )
         return f"{self.finding}; {self.cause}{crop}"
 
     def record(self) -> dict[str, Any]:
@@ -201,7 +203,9 @@ def _cause(values: NDArray[np.float64], verdict: HuVerdict) -> str:
     if HIGHEST < highest < 65536:
         words = "negative values were stored as unsigned 16-bit: subtract 65536 from those above 32767"
         repairs.append((values - 65536 * (values > HIGHEST), words))
-    judged = ((_measure(repaired, repaired.min(), repaired.max(), verdict.cropped), words) for repaired, words in repairs)
+    judged = (
+        (_measure(repaired, repaired.min(), repaired.max(), verdict.cropped), words) for repaired, words in repairs
+    )
     likely = [(found.below, words) for found, words in judged if _is_repaired(found)]
     # Air is the bottom of the scale: a wrong repair leaves voxels below it, where bone or tissue came to lie.
     return f"probably {min(likely)[1]}" if likely else ""

@@ -46,11 +46,15 @@ def test_a_volume_that_was_not_read_from_files_has_no_source(tmp_path: Path) -> 
         source_of(replace(read_series(tmp_path), stack=None))
 
 
-def test_a_series_whose_gap_was_filled_has_no_source(tmp_path: Path) -> None:
+def test_the_source_of_a_series_whose_gap_was_filled_is_its_original_slices(tmp_path: Path) -> None:
     write_series(tmp_path, [(0.0, 0.0, 2.5 * k) for k in (0, 1, 3, 4)], FrameOfReferenceUID=FRAME)
     filled = read_series(tmp_path, policy=GeometryPolicy(gap="resample"))
-    with pytest.raises(SeriesGeometryError, match="complete, even series"):
-        source_of(filled)
+    source = source_of(filled)
+    assert source.shape == filled.array.shape == (5, 6, 5)
+    assert [reference.instance_uid for reference in source.references] == [
+        uid for uid in filled.sop_instance_uids if uid
+    ]
+    assert source.repairs == filled.repairs
 
 
 @pytest.mark.parametrize("gaps", [(0, 1, 3, 4), (0, 1, 1, 2), (0, 1, 2.4, 3)])
