@@ -108,6 +108,7 @@ def series_rows(
 
 
 def _row(entry: SeriesEntry) -> dict[str, Any]:
+    from medseg.io.bounded.remedies import fit_remedies
     from medseg.io.ct.verdict import judge_series
     from medseg.io.privacy.names import shown_term, shown_uid
 
@@ -122,6 +123,7 @@ def _row(entry: SeriesEntry) -> dict[str, Any]:
         "size": [int(size[0]), int(size[1]), len(entry.headers)] if is_image else [],
         "transfer_syntax": sorted({shown_uid(header.transfer_syntax) for header in entry.headers}),
         **asdict(verdict),
+        "findings": tuple(fit_remedies(line, options=()) for line in verdict.findings),
     }
 
 

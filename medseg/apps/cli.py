@@ -103,7 +103,9 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_policy_options(segment)
-    segment.set_defaults(run=_segment, fit_message=partial(fit_remedies, options=segment.options()))
+    segment.set_defaults(run=_segment)
+    for command in (doctor, demo, segment):
+        command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
 
 

@@ -11,16 +11,17 @@ from collections.abc import Collection, Mapping
 
 __all__ = ["OWNERS", "fit_remedies"]
 
-_CONVERT = "data_prep.convert"
-
-OWNERS = dict.fromkeys(
-    (
-        *("--on-tilt", "--on-gap", "--on-variable", "--on-duplicate", "--max-gap", "--part"),
-        *("--series", "--allow-burned-in"),
-    ),
-    _CONVERT,
+_SERIES_OPTIONS = (
+    *("--on-tilt", "--on-gap", "--on-variable", "--on-duplicate", "--max-gap", "--part"),
+    *("--series", "--allow-burned-in", "--assume-rescale"),
 )
-"""The command that has an option which readers of DICOM series name, for commands that lack it."""
+_IMAGE_OPTIONS = ("--assume-space", "--ignore-pixdim-sign")
+
+OWNERS = {
+    **dict.fromkeys(_SERIES_OPTIONS, "data_prep.convert"),
+    **dict.fromkeys(_IMAGE_OPTIONS, "data_prep.dataset"),
+}
+"""The command that has an option which readers of DICOM series and image files name, for commands that lack it."""
 
 _OPTION = re.compile(r"(?<![\w.-])(?:data_prep\.\w+ )?--[a-z][a-z0-9-]*")
 
