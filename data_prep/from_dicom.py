@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
 
@@ -37,8 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m data_prep.from_dicom",
         description="Write every segment of a DICOM SEG, or every structure of an RTSTRUCT, as a NIfTI mask of its "
         "own, with names, codes, volumes and warnings in segments.json. Patient and study are not written; segment "
-        "names and the UIDs of the series are.",
-        epilog=EXIT_CODES,
+        "names and the UIDs of the series are. A segment that cannot be used is refused with the reason; the others "
+        "are written.",
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     parser.add_argument("input", metavar="FILE", type=Path, help="a SEG or RTSTRUCT file")
     grid = parser.add_mutually_exclusive_group()
@@ -71,11 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print segments.json instead of the summary")
+    add_choice_options(parser, "segments or structures", "by name or number")
     add_assumption_options(parser)
     return parser
 
 
-def _convert(args: argparse.Namespace) -> None:
+def _convert(args: argparse.Namespace) -> int:
     if not args.input.is_file():
         raise UsageError(f"{args.input}: no such file; FILE must be a DICOM SEG or RTSTRUCT")
     with new_folder(args.out, args.overwrite, _MARKER) as folder:
@@ -85,14 +88,16 @@ def _convert(args: argparse.Namespace) -> None:
         if args.threshold is not None:
             masks = masks.binary(args.threshold)
         facts = _write_folder(masks, folder, args.labelmap)
+    code = print_refused(facts["refused"], args.out / _MARKER)
     if args.json:
         print(json_text(facts))
-        return
+        return code
     print_warnings(masks.warnings, args.out / _MARKER)
     shape = " x ".join(str(n) for n in masks.shape)
     print(f"{args.out}: {len(masks.segments)} segment(s) on {shape} voxels, {facts['orientation']}")
     for row in facts["segments"]:
         print(f"  {row['number']}: {row['name']}, {row['volume_ml']:.3f} ml")
+    return code
 
 
 def _target(args: argparse.Namespace) -> tuple[SourceSeries | Grid | None, tuple[str, ...]]:
@@ -120,10 +125,10 @@ def _read(args: argparse.Namespace, target: SourceSeries | Grid | None) -> Segme
             raise UsageError("an RTSTRUCT has contours and no grid; give --series DIR or --like IMAGE")
         from medseg.io.results.rtstruct_read import read_rtstruct
 
-        return read_rtstruct(args.input, target, args.combine)
+        return read_rtstruct(args.input, target, args.combine, choice=choice_from(args), allow_partial=True)
     from medseg.io.results.seg_read import read_seg
 
-    return read_seg(args.input, target)
+    return read_seg(args.input, target, choice=choice_from(args), allow_partial=True)
 
 
 def _write_folder(masks: SegmentMasks, folder: Path, labelmap: bool) -> dict[str, Any]:
@@ -159,6 +164,8 @@ def _write_folder(masks: SegmentMasks, folder: Path, labelmap: bool) -> dict[str
         "orientation": "".join(orientation_codes(masks.affine_ras)),
         "affine_ras": masks.affine_ras.tolist(),
         "segments": rows,
+        "refused": [row._asdict() for row in masks.refused],
+        "left_out": list(masks.left_out),
         "source": dict(masks.source),
         "warnings": list(masks.warnings),
     }

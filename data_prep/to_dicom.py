@@ -125,7 +125,7 @@ def _write(args: argparse.Namespace) -> None:
     segments = _described(args, mask, names)
     infos = _write_object(args, mask, source, segments, identity)
     residual = None if source.repaired is None else source.repaired.residual(mask, _KINDS[args.type])
-    _report(args, infos, residual)
+    _report(args, infos, _absent(mask, infos), residual)
 
 
 def _read_source(args: argparse.Namespace) -> SourceSeries:
@@ -255,8 +255,21 @@ def _write_object(
     return write_seg(args.out, mask, source.affine_ras, source, segments, kind=kind, identity=identity)
 
 
-def _report(args: argparse.Namespace, infos: Mapping[int, SegmentInfo], residual: Residual | None) -> None:
-    warnings = [
+def _absent(mask: NDArray[np.generic], infos: Mapping[int, SegmentInfo]) -> list[int]:
+    """Label values that are named and occur in no voxel."""
+    import numpy as np
+
+    if mask.ndim == 4:
+        return [value for value in infos if not mask[value - 1].any()]
+    present = set(np.unique(mask).tolist())
+    return [value for value in infos if value not in present]
+
+
+def _report(
+    args: argparse.Namespace, infos: Mapping[int, SegmentInfo], absent: Sequence[int], residual: Residual | None
+) -> None:
+    warnings = [f"{infos[value].name!r} (label {value}) occurs in no voxel; its segment is empty" for value in absent]
+    warnings += [
         f"{info.name!r} (label {value}) has no codes; it is written as 'Tissue'"
         for value, info in infos.items()
         if info.is_uncoded and args.type == "seg"

@@ -106,19 +106,19 @@ class OneLineParser(argparse.ArgumentParser):
         return frozenset(self._option_string_actions)
 
 
-def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
+def run_command(body: Callable[[], int | None], args: argparse.Namespace) -> int:
     """Run a command and turn its outcome into an exit code; errors are printed as one line on stderr.
 
     Whatever the command prints passes through `medseg.io.privacy.names.HiddenNames`, and what the libraries log or warn
     of, quoting header values, is not printed at all; both unless ``--show-names`` is given.
 
     Args:
-        body: the command.
+        body: the command; it may return an exit code of its own.
         args: its options; the paths among them say which names belong to the input.
     """
     with _private_terminal(args) as names:
         try:
-            body()
+            code = body()
         except UsageError as error:
             return _fail(2, error, names, args)
         except DataError as error:
@@ -130,7 +130,7 @@ def run_command(body: Callable[[], None], args: argparse.Namespace) -> int:
                 raise
             print(f"error: {_fault(error)}; MEDSEG_SHOW_NAMES=1 shows where and why", file=sys.stderr)
             return 1
-    return 0
+    return code or 0
 
 
 def shows_names(args: argparse.Namespace) -> bool:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from data_prep.from_dicom import main
@@ -135,3 +137,81 @@ def test_other_files_are_refused(
     assert "expected a DICOM Segmentation" in error_line(capsys)
     assert main([str(tmp_path / "absent.dcm"), "--out", str(tmp_path / "out")]) == 2
     assert "no such file" in error_line(capsys)
+
+
+def damage(path: Path) -> None:
+    """The second structure lies far beyond the slices; in a segmentation, its frames do."""
+    data = pydicom.dcmread(path)
+    if data.Modality == "SEG":
+        items = [
+            item
+            for item in data.PerFrameFunctionalGroupsSequence
+            if item.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2
+        ]
+        for item in items:
+            position = item.PlanePositionSequence[0].ImagePositionPatient
+            position[2] = float(position[2]) + 500
+    else:
+        contour = data.ROIContourSequence[1].ContourSequence[0]
+        contour.ContourData = [float(v) + 500 * (n % 3 == 2) for n, v in enumerate(contour.ContourData)]
+    data.save_as(path)
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "rt.dcm"])
+def test_one_bad_structure_is_refused_and_the_others_are_written(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    damage(tmp_path / name)
+    out = tmp_path / "out"
+    words = [str(tmp_path / name), "--series", str(tmp_path / "ct"), "--out", str(out)]
+    assert main(words) == 4
+    errors = capsys.readouterr().err
+    assert errors.startswith("refused: Liver Tumour!: ")
+    assert "slices of the grid" in errors
+    assert sorted(path.name for path in out.iterdir()) == ["001_liver.nii.gz", "segments.json"]
+    assert np.array_equal(read_image(out / "001_liver.nii.gz").array, example.labels == 1)
+    facts = facts_of(out)
+    assert [(row["number"], row["name"]) for row in facts["refused"]] == [(2, "Liver Tumour!")]
+    assert [row["name"] for row in facts["segments"]] == ["liver"]
+    assert facts["left_out"] == []
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "rt.dcm"])
+@pytest.mark.parametrize("choice", [["--skip", "Liver Tumour!"], ["--skip", "2"], ["--only", "liver"]])
+def test_a_structure_that_is_not_wanted_is_not_judged(
+    example: Example, tmp_path: Path, name: str, choice: list[str]
+) -> None:
+    damage(tmp_path / name)
+    out = tmp_path / "out"
+    assert main([str(tmp_path / name), "--series", str(tmp_path / "ct"), "--out", str(out), *choice]) == 0
+    assert (facts_of(out)["refused"], facts_of(out)["left_out"]) == ([], ["Liver Tumour!"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        (["--only", "2"], "Liver Tumour!|frames lie outside"),
+        (["--only", "heart"], "--only 'heart' is the name of no (structure|segment); found liver = 1"),
+        (["--skip", "1", "2"], "leave no (structure|segment) of 2"),
+    ],
+)
+@pytest.mark.parametrize("name", ["seg.dcm", "rt.dcm"])
+def test_a_choice_of_nothing_that_can_be_used_writes_nothing(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, choice: list[str], says: str
+) -> None:
+    damage(tmp_path / name)
+    words = [str(tmp_path / name), "--series", str(tmp_path / "ct"), "--out", str(tmp_path / "out")]
+    assert main([*words, *choice]) == 3
+    assert re.search(says, error_line(capsys))
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_masks_and_unusual_numbers_are_said_and_recorded(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pydicom.dcmread(tmp_path / "rt.dcm")
+    del data.ROIContourSequence[0].ContourSequence
+    data.save_as(tmp_path / "rt.dcm")
+    assert main([str(tmp_path / "rt.dcm"), "--series", str(tmp_path / "ct"), "--out", str(tmp_path / "out")]) == 0
+    assert "warning: 'liver': it has no contours; its mask is empty" in capsys.readouterr().err
+    assert facts_of(tmp_path / "out")["warnings"] == ["'liver': it has no contours; its mask is empty"]

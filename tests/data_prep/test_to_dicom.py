@@ -62,6 +62,26 @@ def test_several_masks_are_segments_named_after_their_files(example: Example, tm
     assert np.array_equal(read.mask(0), example.labels > 0)
 
 
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_a_label_that_occurs_nowhere_is_named(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    (tmp_path / "names.json").write_text('{"1": "liver", "2": "liver tumour", "7": "lung"}')
+    assert run(tmp_path, "--labels", str(tmp_path / "names.json"), kind=kind) == 0
+    assert "warning: 'lung' (label 7) occurs in no voxel; its segment is empty" in capsys.readouterr().err
+
+
+def test_an_empty_mask_of_several_is_named(
+    example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "liver.nii.gz", (example.labels > 0).astype(np.uint8), example.affine_ras)
+    write_image(tmp_path / "lung.nii.gz", np.zeros_like(example.labels), example.affine_ras)
+    masks = [str(tmp_path / "liver.nii.gz"), str(tmp_path / "lung.nii.gz")]
+    words = ["--series", str(tmp_path / "ct"), "--out", str(tmp_path / "out.dcm"), "--type", "seg"]
+    assert main(["--mask", *masks, *words]) == 0
+    assert "warning: 'lung' (label 2) occurs in no voxel" in capsys.readouterr().err
+
+
 def test_json_tells_labels_and_numbers(example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--json", "--labels", str(tmp_path / "names.json"), "--labelmap") == 0
     facts = json.loads(capsys.readouterr().out)

@@ -25,6 +25,7 @@ __all__ = [
     "FrameGeometry",
     "FrameStack",
     "damage_in_one_line",
+    "frame_count",
     "frame_geometry",
     "functional_group",
     "place_frames",
@@ -159,20 +160,36 @@ def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | No
     return None
 
 
-def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
+def frame_count(dataset: Dataset, where: object) -> int:
+    """Number of frames of a multi-frame object.
+
+    Raises:
+        DataError: if it is impossible, or another than the number of per-frame items.
+    """
+    frames = _count(dataset, "NumberOfFrames", MAX_FRAMES, where, default=1)
+    listed = len(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    if listed != frames:
+        raise DataError(f"{where}: {frames} frames, but {listed} items in PerFrameFunctionalGroupsSequence")
+    return frames
+
+
+def frame_geometry(dataset: Dataset, where: object, chosen: Sequence[int] | None = None) -> FrameGeometry:
     """Positions, orientation and spacing of the frames of a multi-frame object.
+
+    Args:
+        dataset: the object.
+        where: what to name in errors.
+        chosen: indices of the frames that are looked at, from 0; None for all.
 
     Raises:
         DataError: if a value is absent or impossible, or the sizes exceed the limits.
         SeriesGeometryError: if frames differ in orientation or spacing.
     """
     columns, rows = (_count(dataset, keyword, MAX_SIDE, where) for keyword in ("Columns", "Rows"))
-    frames = _count(dataset, "NumberOfFrames", MAX_FRAMES, where, default=1)
-    listed = len(dataset.get("PerFrameFunctionalGroupsSequence") or [])
-    if listed != frames:
-        raise DataError(f"{where}: {frames} frames, but {listed} items in PerFrameFunctionalGroupsSequence")
+    count = frame_count(dataset, where)
+    frames = range(count) if chosen is None else chosen
     rotations, spacings, places = [], [], []
-    for frame in range(frames):
+    for frame in frames:
         places.append(_numbers(dataset, frame, "PlanePositionSequence", "ImagePositionPatient", 3, where))
         rotations.append(_numbers(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient", 6, where))
         spacings.append(_numbers(dataset, frame, "PixelMeasuresSequence", "PixelSpacing", 2, where))
@@ -189,7 +206,7 @@ def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
         slice_normal(rotations[0])
     except ValueError as error:
         raise SeriesGeometryError(f"{where}: {error}") from None
-    measures = functional_group(dataset, 0, "PixelMeasuresSequence")
+    measures = functional_group(dataset, frames[0], "PixelMeasuresSequence")
     distance, thickness = (abs(float((measures or {}).get(key) or 0)) for key in _DISTANCES)
     return FrameGeometry(
         np.array(places),
@@ -202,17 +219,17 @@ def frame_geometry(dataset: Dataset, where: object) -> FrameGeometry:
     )
 
 
-def _contradictions(dataset: Dataset, frames: int) -> Iterator[str]:
+def _contradictions(dataset: Dataset, frames: Sequence[int]) -> Iterator[str]:
     """Lengths and directions that a frame's own groups and the shared ones both state, and differently."""
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     for group, keyword in _STATED if shared is not None else ():
         general = _stated(shared, group, keyword)
-        own = [_stated(item, group, keyword) for item in per_frame[:frames]] if general else []
+        own = [_stated(per_frame[frame], group, keyword) for frame in frames] if general else []
         other = [found for found in own if found and not _same_numbers(found, general)]
         if other:
             yield (
-                f"{len(other)} of {frames} frames: {keyword} is {_figures(general)} in the shared groups and "
+                f"{len(other)} of {len(frames)} frames: {keyword} is {_figures(general)} in the shared groups and "
                 f"{_figures(other[0])} in the frame's own groups, which are used"
             )
 

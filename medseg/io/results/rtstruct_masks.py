@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -14,8 +15,9 @@ from medseg.geometry import Affine, Grid, flip_lps_ras, world_to_voxel
 from medseg.geometry.contours import PatchMask
 from medseg.geometry.pixel_borders import fill_even_odd
 from medseg.geometry.regrid import Reordering
+from medseg.io.bounded.choice import ALL_ITEMS, ItemChoice
 from medseg.io.bounded.errors import DataError, shorten
-from medseg.io.results.segment_masks import Segment, SegmentMasks, segment_from_planes
+from medseg.io.results.segment_masks import RefusedSegment, Segment, SegmentMasks, segment_from_planes
 from medseg.io.results.source import SourceSeries
 from medseg.io.results.structure_set import Contour, Roi, StructureSet
 
@@ -39,50 +41,90 @@ class _Frame(NamedTuple):
     back: Reordering
 
 
-def structure_masks(structures: StructureSet, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
+def structure_masks(
+    structures: StructureSet,
+    onto: SourceSeries | Grid,
+    combine: Combine = "xor",
+    *,
+    choice: ItemChoice = ALL_ITEMS,
+    allow_partial: bool = False,
+) -> SegmentMasks:
     """Fill the contours of every structure: a voxel belongs to it if its centre lies inside, by the even-odd rule.
 
-    Structures without contours become empty masks. ``warnings`` names what was left out or needed a decision: points
-    and open contours, contours of less than three points, overlapping contours, slices skipped between contours,
-    contours that reach beyond the image.
+    Every structure is placed by itself. Structures without contours become empty masks. ``warnings`` names empty masks
+    and what was left out or needed a decision: points and open contours, contours of less than three points,
+    overlapping contours, slices skipped between contours, contours that reach beyond the image.
 
     Args:
         structures: what `medseg.io.results.rtstruct_read.read_structures` returned.
         onto: the series that was contoured, or a grid in RAS mm with axes in any order.
         combine: see :data:`Combine`.
+        choice: which structures are wanted, by name or number.
+        allow_partial: go on without structures that cannot be used; each is in ``refused`` with the reason.
 
     Raises:
-        DataError: contours in another frame of reference, not on slices of the grid, or outside it, with the numbers.
+        DataError: contours that are damaged, in another frame of reference, not on slices of the grid, or outside it,
+            with the numbers; with ``allow_partial`` if that holds for all structures. A choice of what is not there.
     """
     if combine not in get_args(Combine):
         raise DataError(f"combine is {combine!r}, expected one of {', '.join(get_args(Combine))}")
-    if isinstance(onto, SourceSeries):
-        _check_frame_of_reference(structures, onto)
-    grid = onto.grid if isinstance(onto, SourceSeries) else onto
-    frame = _frame(structures, grid)
+    path = structures.path
+    names = [(roi.info.name, str(roi.info.number)) for roi in structures.rois]
+    choice.check(path, "structure", names)
+    flags = [choice.wants(*own) for own in names]
     notes: list[str] = []
-    segments = tuple(_fill(roi, frame, combine, structures.path, notes) for roi in structures.rois)
-    masks = SegmentMasks(segments, frame.shape, frame.affine_ras, structures.source, tuple(notes))
-    return masks if frame.axis == 2 else masks.reordered(frame.back, grid.affine)
+    segments: list[Segment] = []
+    refused: list[RefusedSegment] = []
+    for roi in compress(structures.rois, flags):
+        try:
+            segments.append(_structure_mask(roi, onto, combine, path, notes))
+        except DataError as error:
+            if not allow_partial:
+                raise
+            name = roi.info.name
+            reason = str(error).removeprefix(f"{path}: ").removeprefix(f"{name!r}: ")
+            refused.append(RefusedSegment(roi.info.number, name, reason))
+    if refused and not segments:
+        more = f" (and the same or other faults in {len(refused) - 1} more structures)" if len(refused) > 1 else ""
+        raise DataError(f"{path}: {refused[0].name!r}: {refused[0].reason}{more}")
+    grid = onto.grid if isinstance(onto, SourceSeries) else onto
+    left_out = tuple(roi.info.name for roi, wanted in zip(structures.rois, flags, strict=True) if not wanted)
+    return SegmentMasks(
+        tuple(segments), grid.shape, grid.affine, structures.source, tuple(notes), tuple(refused), left_out
+    )
 
 
-def _check_frame_of_reference(structures: StructureSet, source: SourceSeries) -> None:
-    for roi in structures.rois:
-        found = roi.frame_of_reference_uid
-        if found and roi.contours and found != source.frame_of_reference_uid:
-            raise DataError(
-                f"{structures.path}: {roi.info.name!r} lies in frame of reference {found}, the series in "
-                f"{source.frame_of_reference_uid}; give the series that was contoured"
-            )
+def _structure_mask(roi: Roi, onto: SourceSeries | Grid, combine: Combine, path: Path, notes: list[str]) -> Segment:
+    """The mask of one structure on the grid, or the reason why there is none."""
+    if roi.fault:
+        raise DataError(f"{path}: {roi.fault}")
+    grid = onto
+    if isinstance(onto, SourceSeries):
+        _check_frame_of_reference(roi, onto, path)
+        grid = onto.grid
+    assert isinstance(grid, Grid)
+    frame = _frame(roi, grid)
+    found: list[str] = []
+    segment = _fill(roi, frame, combine, path, found)
+    notes += found
+    return segment if frame.axis == 2 else segment.reordered(frame.shape, frame.back)
 
 
-def _frame(structures: StructureSet, grid: Grid) -> _Frame:
+def _check_frame_of_reference(roi: Roi, source: SourceSeries, path: Path) -> None:
+    found = roi.frame_of_reference_uid
+    if found and roi.contours and found != source.frame_of_reference_uid:
+        raise DataError(
+            f"{path}: {roi.info.name!r} lies in frame of reference {found}, the series in "
+            f"{source.frame_of_reference_uid}; give the series that was contoured"
+        )
+
+
+def _frame(roi: Roi, grid: Grid) -> _Frame:
     """The grid, re-ordered so that contours lie on slices of the last axis, along which they extend least."""
     extent = np.zeros(3)
-    for roi in structures.rois:
-        for contour in roi.contours:
-            if contour.kind in _FILLED:
-                extent = np.maximum(extent, np.ptp(world_to_voxel(contour.points_lps, grid.affine, "LPS"), axis=0))
+    for contour in roi.contours:
+        if contour.kind in _FILLED:
+            extent = np.maximum(extent, np.ptp(world_to_voxel(contour.points_lps, grid.affine, "LPS"), axis=0))
     axis = 2 if extent[2] <= _OFF_SLICE_VOX else int(np.argmin(extent))
     turn = Reordering(_LAST[axis], (False, False, False), 0.0)
     i, j, k = (grid.shape[a] for a in turn.axes)
@@ -105,7 +147,11 @@ def _fill(roi: Roi, frame: _Frame, combine: Combine, path: Path, notes: list[str
         planes[k], doubled = _combined(polygons, frame.shape[:2], combine)
         shared += doubled
     notes += _notes(roi, sorted(slices), beyond, shared, combine)
-    return segment_from_planes(roi.info, planes)
+    segment = segment_from_planes(roi.info, planes)
+    if not segment.box.size:
+        reason = "its contours enclose the centre of no voxel" if roi.contours else "it has no contours"
+        notes.append(f"{roi.info.name!r}: {reason}; its mask is empty")
+    return segment
 
 
 def _on_slice(contour: Contour, frame: _Frame, where: str) -> tuple[int, NDArray[np.float64]]:

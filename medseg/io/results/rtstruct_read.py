@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.geometry import Grid
+from medseg.io.bounded.choice import ALL_ITEMS, ItemChoice
 from medseg.io.bounded.errors import DataError
 from medseg.io.privacy.names import shown
 from medseg.io.results.frames import damage_in_one_line, read_dicom
@@ -30,7 +31,14 @@ _CONTOUR_DATA = 0x30060050
 _FARTHEST_MM = 1e6
 
 
-def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine = "xor") -> SegmentMasks:
+def read_rtstruct(
+    path: str | Path,
+    onto: SourceSeries | Grid,
+    combine: Combine = "xor",
+    *,
+    choice: ItemChoice = ALL_ITEMS,
+    allow_partial: bool = False,
+) -> SegmentMasks:
     """Read an RTSTRUCT and fill its contours: a voxel belongs to a structure if its centre lies inside.
 
     Args:
@@ -39,14 +47,16 @@ def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine 
             any order. Contours hold points, not voxels, so they need a grid.
         combine: what overlapping contours of one structure give on a slice: "xor" makes an inner contour a hole,
             "union" does not.
+        choice: which structures are wanted, by name or number; the others are not looked at.
+        allow_partial: go on without structures that cannot be used; each is in ``refused`` with the reason.
 
     Returns:
-        One boolean mask for each structure; structures without contours have empty masks. Contours that are left
-        out, overlap, skip slices or reach beyond the image are named in ``warnings``.
+        One boolean mask for each structure; structures without contours have empty masks. Empty masks, and contours
+        that are left out, overlap, skip slices or reach beyond the image, are named in ``warnings``.
 
     Raises:
         DataError: not an RTSTRUCT, damaged contours, or contours in another frame of reference, between the slices of
-            the grid or outside it, with the numbers.
+            the grid or outside it, with the numbers; with ``allow_partial`` if that holds for all structures.
         UnreadableFileError: a file that is cut off.
 
     Example:
@@ -64,20 +74,30 @@ def read_rtstruct(path: str | Path, onto: SourceSeries | Grid, combine: Combine 
         >>> masks.segments[0].info.name, bool((masks.mask(0) == mask).all())
         ('liver', True)
     """
-    return structure_masks(read_structures(path), onto, combine)
+    structures = read_structures(path, allow_partial=True)
+    return structure_masks(structures, onto, combine, choice=choice, allow_partial=allow_partial)
 
 
-def read_structures(path: str | Path) -> StructureSet:
+def read_structures(path: str | Path, *, allow_partial: bool = False) -> StructureSet:
     """Read names, colours and contours of an RTSTRUCT; structures without contours are kept.
 
+    Args:
+        path: the file.
+        allow_partial: keep structures whose contours are damaged or refer to nothing, with the reason in ``fault``.
+
     Raises:
-        DataError: if it is not an RTSTRUCT, a number is used twice or refers to nothing, or contour data are damaged.
+        DataError: if it is not an RTSTRUCT, or a number is used twice; without ``allow_partial`` also for a structure
+            whose contours cannot be used.
         UnreadableFileError: a file that is cut off.
     """
     where = Path(path)
     data = read_dicom(where)
     with damage_in_one_line(where):
-        return _read(data, where)
+        structures = _read(data, where)
+    faults = [roi.fault for roi in structures.rois if roi.fault]
+    if faults and not allow_partial:
+        raise DataError(f"{where}: {faults[0]}")
+    return structures
 
 
 def _read(data: Dataset, where: Path) -> StructureSet:
@@ -90,18 +110,22 @@ def _read(data: Dataset, where: Path) -> StructureSet:
         if number in rois:
             raise DataError(f"{where}: two structures have the number {number}")
         algorithm = str(item.get("ROIGenerationAlgorithm", "") or "")
-        info = SegmentInfo(
-            name=clean_name(item.get("ROIName"), f"structure {number}"),
-            category=Code("", "", ""),
-            kind=Code("", "", ""),
-            algorithm_type=algorithm if algorithm in ALGORITHM_TYPES else "MANUAL",
-            algorithm_name="",
-            number=number,
-        )
+        info = _info(number, clean_name(item.get("ROIName"), f"structure {number}"), algorithm)
         rois[number] = Roi(info, str(item.get("ReferencedFrameOfReferenceUID", "") or ""), ())
     _add_codes(data, rois, where)
     _add_contours(data, rois, where)
     return StructureSet(tuple(rois[number] for number in sorted(rois)), _source(data), where)
+
+
+def _info(number: int, name: str, algorithm: str) -> SegmentInfo:
+    return SegmentInfo(
+        name=name,
+        category=Code("", "", ""),
+        kind=Code("", "", ""),
+        algorithm_type=algorithm if algorithm in ALGORITHM_TYPES else "MANUAL",
+        algorithm_name="",
+        number=number,
+    )
 
 
 def _add_codes(data: Dataset, rois: dict[int, Roi], where: Path) -> None:
@@ -117,15 +141,24 @@ def _add_contours(data: Dataset, rois: dict[int, Roi], where: Path) -> None:
     for item in data.get("ROIContourSequence") or []:
         number = _number(item, "ReferencedROINumber", where)
         if number not in rois or number in done:
-            raise DataError(f"{where}: contours of structure {number}, which is listed twice or not at all")
+            known = rois.get(number) or Roi(_info(number, f"structure {number}", ""), "", ())
+            fault = f"contours of structure {number}, which is listed twice or not at all"
+            rois[number] = replace(known, contours=(), fault=fault)
+            continue
         done.add(number)
-        name = rois[number].info.name
-        contours = tuple(
-            _contour(entry, f"{where}: contour {index} of {name!r}")
-            for index, entry in enumerate(item.get("ContourSequence") or [], start=1)
-        )
-        info = replace(rois[number].info, color_rgb=_color(item.get("ROIDisplayColor")))
-        rois[number] = replace(rois[number], info=info, contours=contours)
+        try:
+            with damage_in_one_line(where):
+                rois[number] = _with_contours(rois[number], item, where)
+        except DataError as error:
+            rois[number] = replace(rois[number], fault=str(error).removeprefix(f"{where}: "))
+
+
+def _with_contours(roi: Roi, item: Dataset, where: Path) -> Roi:
+    contours = tuple(
+        _contour(entry, f"{where}: contour {index} of {roi.info.name!r}")
+        for index, entry in enumerate(item.get("ContourSequence") or [], start=1)
+    )
+    return replace(roi, info=replace(roi.info, color_rgb=_color(item.get("ROIDisplayColor"))), contours=contours)
 
 
 def _contour(item: Dataset, where: str) -> Contour:

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medseg.geometry import Grid
 from medseg.geometry.contours import PatchMask
-from medseg.geometry.regrid import find_reordering
+from medseg.io.bounded.choice import ALL_ITEMS, ItemChoice
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.bounded.limits import ReadLimits, check_geometry
 from medseg.io.privacy.names import shown_term
-from medseg.io.results.frames import (
-    FrameGeometry,
-    FrameStack,
-    damage_in_one_line,
-    frame_geometry,
-    functional_group,
-    place_frames,
-    read_dicom,
-    stack_frames,
-)
-from medseg.io.results.seg_frames import stored_frames
+from medseg.io.results.frames import damage_in_one_line, frame_count, read_dicom
+from medseg.io.results.seg_collect import Refusals, collect_labels, collect_masks
+from medseg.io.results.seg_place import FrameGroup, frames_by_segment, place_segments
 from medseg.io.results.seg_segments import segment_infos
 from medseg.io.results.segment_info import SegmentInfo
-from medseg.io.results.segment_masks import SegmentMasks, segment_from_planes
+from medseg.io.results.segment_masks import Segment, SegmentMasks, segment_from_planes
 from medseg.io.results.source import SourceSeries
 
 if TYPE_CHECKING:
@@ -41,23 +32,13 @@ _CLASSES = {
 }
 
 
-class _Patches(NamedTuple):
-    """The patches found so far: one cropped patch for each segment number and slice."""
-
-    planes: dict[int, dict[int, PatchMask]]
-    where: Path
-
-    def add(self, number: int, k: int, values: NDArray[Any]) -> None:
-        """Keep the part of a plane ``[column, row]`` that is not zero."""
-        known = self.planes.setdefault(number, {})
-        if k in known:
-            raise DataError(f"{self.where}: two frames of segment {number} on slice {k}, expected one")
-        columns, rows = (np.flatnonzero(values.any(axis=axis)) for axis in (1, 0))
-        x, y = (slice(hits[0], hits[-1] + 1) if len(hits) else slice(0, 0) for hits in (columns, rows))
-        known[k] = PatchMask((int(x.start), int(y.start)), values[x, y].copy())
-
-
-def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> SegmentMasks:
+def read_seg(
+    path: str | Path,
+    onto: SourceSeries | Grid | None = None,
+    *,
+    choice: ItemChoice = ALL_ITEMS,
+    allow_partial: bool = False,
+) -> SegmentMasks:
     """Read a DICOM SEG.
 
     Frames are placed by their own positions; their order in the file does not matter. Without ``onto`` the grid is the
@@ -68,14 +49,16 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
         path: the file.
         onto: the series that was segmented, or a grid in RAS mm with axes in any order: the masks are put on it. Frames
             that do not lie on it pixel by pixel are refused.
+        choice: which segments are wanted, by name or number; frames of others are not looked at.
+        allow_partial: go on without segments that cannot be used; each is in ``refused`` with the reason.
 
     Returns:
         One mask for each segment: bool, or float32 for a fractional file (stored value / MaximumFractionalValue). In a
-        label map, background and padding belong to no segment.
+        label map, background and padding belong to no segment. ``warnings`` names empty masks and unusual numbers.
 
     Raises:
         DataError: not a segmentation, values that contradict the header, frames that do not form a regular grid or do
-            not lie on ``onto``.
+            not lie on ``onto``; with ``allow_partial`` if that holds for all segments. A choice of what is not there.
         UnreadableFileError: a file that is cut off or cannot be decoded.
 
     Example:
@@ -96,33 +79,91 @@ def read_seg(path: str | Path, onto: SourceSeries | Grid | None = None) -> Segme
     where = Path(path)
     data = read_dicom(where)
     with damage_in_one_line(where):
-        return _read(data, onto, where)
+        return _read(data, onto, where, choice, allow_partial)
 
 
-def _read(data: Dataset, onto: SourceSeries | Grid | None, where: Path) -> SegmentMasks:
+def _read(
+    data: Dataset, onto: SourceSeries | Grid | None, where: Path, choice: ItemChoice, allow_partial: bool
+) -> SegmentMasks:
     kind = _kind(data, where)
-    geometry = frame_geometry(data, where)
     infos, background = segment_infos(data, where)
     if isinstance(onto, SourceSeries):
         _check_frame_of_reference(data, onto, where)
         onto = onto.grid
-    stack, restore = _place(geometry, onto, where)
-    check_geometry(where, stack.affine_ras)
-    limits, itemsize = ReadLimits.from_environment(), 4 if kind == "FRACTIONAL" else 1
-    limits.check_shape(where, stack.shape, itemsize)
-    limits.check_budget(where, stack.shape, itemsize)
-    patches = _Patches({}, where)
-    notes = list(stack.notes)
+    choice.check(where, "segment", ((info.name, str(number)) for number, info in infos.items()))
+    wanted = {number for number, info in infos.items() if choice.wants(info.name, str(number))}
+    refused = Refusals(where, infos, allow_partial)
+    groups = _groups(data, kind, wanted, infos, choice, onto, refused, where)
+    grid = Grid(groups[0].stack.affine_ras, groups[0].stack.shape) if onto is None else onto
+    _check_size(grid, kind, where)
+    notes = list(dict.fromkeys(line for group in groups for line in group.stack.notes))
     if kind == "LABELMAP":
-        notes += _collect_labels(data, stack, infos, background, patches)
+        patches, found = collect_labels(data, groups[0], infos, background, choice, refused, where)
+        group_of = dict.fromkeys(infos, groups[0])
+        notes += found
     else:
-        _collect_masks(data, kind, stack, infos, patches)
+        patches, group_of = collect_masks(data, kind, groups, refused, where)
+        notes += _number_notes(infos)
+    usable = sorted(wanted - refused.found.keys())
+    segments = tuple(_segment(infos[n], patches.planes.get(n, {}), group_of.get(n), kind) for n in usable)
+    refused.check_rest(len(segments))
+    notes += [f"{s.info.name!r}: no frame shows it; its mask is empty" for s in segments if not s.box.size]
+    left_out = tuple(info.name for number, info in sorted(infos.items()) if number not in wanted)
+    return SegmentMasks(segments, grid.shape, grid.affine, _source(data), tuple(notes), refused.listed(), left_out)
+
+
+def _groups(
+    data: Dataset,
+    kind: str,
+    wanted: set[int],
+    infos: dict[int, SegmentInfo],
+    choice: ItemChoice,
+    onto: Grid | None,
+    refused: Refusals,
+    where: Path,
+) -> list[FrameGroup]:
+    """The frames that are looked at, placed; segments that cannot be placed are refused."""
+    if kind == "LABELMAP":
+        return place_segments(data, {0: range(frame_count(data, where))}, onto, where, False)[0]
+    frames = frames_by_segment(data, where)
+    for number in sorted(frames.keys() - infos.keys()):
+        if choice.wants(f"segment {number}", str(number)):
+            first = frames[number][0] + 1
+            refused.add(number, f"frame {first} belongs to segment {number}, described are {sorted(infos)}")
+    chosen = {number: frames.get(number, ()) for number in sorted(wanted)}
+    if not any(chosen.values()):  # of segments without frames, the others' frames tell the grid
+        chosen = {0: tuple(range(frame_count(data, where)))}
+    groups, faults = place_segments(data, chosen, onto, where, refused.allow_partial)
+    for number, reason in faults.items():
+        refused.add(number, reason)
+    return groups
+
+
+def _check_size(grid: Grid, kind: str, where: Path) -> None:
+    check_geometry(where, grid.affine)
+    limits, itemsize = ReadLimits.from_environment(), 4 if kind == "FRACTIONAL" else 1
+    limits.check_shape(where, grid.shape, itemsize)
+    limits.check_budget(where, grid.shape, itemsize)
+
+
+def _segment(info: SegmentInfo, planes: dict[int, PatchMask], group: FrameGroup | None, kind: str) -> Segment:
+    """A segment on the target grid; ``group`` holds its frames, None if it has none."""
     dtype: type[np.generic] = np.float32 if kind == "FRACTIONAL" else np.bool_
-    segments = tuple(
-        segment_from_planes(info, patches.planes.get(number, {}), dtype) for number, info in sorted(infos.items())
-    )
-    masks = SegmentMasks(segments, stack.shape, stack.affine_ras, _source(data), tuple(notes))
-    return masks if onto is None or restore is None else masks.reordered(restore, onto.affine)
+    segment = segment_from_planes(info, planes, dtype)
+    if group is None or group.back is None:
+        return segment
+    return segment.reordered(group.stack.shape, group.back)
+
+
+def _number_notes(infos: dict[int, SegmentInfo]) -> list[str]:
+    """Numbers that the standard does not allow where every segment has frames of its own (PS3.3 C.8.20.2)."""
+    if sorted(infos) == list(range(1, len(infos) + 1)):
+        return []
+    wanted = "1" if len(infos) == 1 else f"1 to {len(infos)}"
+    return [
+        f"segments are numbered {shorten(sorted(infos))}, the standard has {wanted}; the numbers are kept, other "
+        "programs may refuse them"
+    ]
 
 
 def _kind(data: Dataset, where: Path) -> str:
@@ -145,60 +186,6 @@ def _check_frame_of_reference(data: Dataset, source: SourceSeries, where: Path) 
             f"{where}: frame of reference {found}, but the series has {source.frame_of_reference_uid}: they were not "
             "acquired in one position; give the series that was segmented"
         )
-
-
-def _place(geometry: FrameGeometry, onto: Grid | None, where: Path) -> tuple[FrameStack, Any]:
-    """The frames on their own grid, or on ``onto`` in the frames' axis order with the re-ordering to its own axes."""
-    if onto is None:
-        return stack_frames(geometry, where), None
-    normal = np.cross(geometry.orientation[:3], geometry.orientation[3:])
-    own = geometry.plane_affine_ras(geometry.positions_lps[0], normal)
-    turned = find_reordering(onto.affine, onto.shape, own, onto.shape)
-    affine = turned.affine(onto.affine, onto.shape)
-    shape = tuple(onto.shape[axis] for axis in turned.axes)
-    stack = place_frames(geometry, affine, shape, where)
-    return stack, None if turned.is_identity else turned.inverse()
-
-
-def _collect_masks(
-    data: Dataset, kind: str, stack: FrameStack, infos: dict[int, SegmentInfo], patches: _Patches
-) -> None:
-    where = patches.where
-    largest = int(data.get("MaximumFractionalValue", 0) or 0) if kind == "FRACTIONAL" else 1
-    if largest < 1:
-        raise DataError(f"{where}: MaximumFractionalValue is {largest}, expected at least 1")
-    for frame, values in enumerate(stored_frames(data, where)):
-        group = functional_group(data, frame, "SegmentIdentificationSequence")
-        number = int(group.get("ReferencedSegmentNumber", 0) or 0) if group is not None else 0
-        if number not in infos:
-            raise DataError(f"{where}: frame {frame + 1} belongs to segment {number}, described are {sorted(infos)}")
-        if values.max() > largest:
-            raise DataError(f"{where}: frame {frame + 1} holds {values.max()}, expected at most {largest} ({kind})")
-        plane = values.astype(bool) if kind == "BINARY" else values.astype(np.float32) / np.float32(largest)
-        patches.add(number, int(stack.planes[frame]), plane.T)
-
-
-def _collect_labels(
-    data: Dataset, stack: FrameStack, infos: dict[int, SegmentInfo], background: set[int], patches: _Patches
-) -> list[str]:
-    where = patches.where
-    padding = data.get("PixelPaddingValue")
-    empty = background | {0} | (set() if padding is None else {int(padding)})
-    seen: set[int] = set()
-    for frame, values in enumerate(stored_frames(data, where)):
-        k = int(stack.planes[frame])
-        if k in seen:
-            raise DataError(f"{where}: two frames on slice {k}, expected one")
-        seen.add(k)
-        for value in np.unique(values).tolist():
-            if value in infos:
-                patches.add(int(value), k, (values == value).T)
-            elif value not in empty:
-                raise DataError(f"{where}: frame {frame + 1} holds {value}, described are segments {sorted(infos)}")
-    absent = sorted(set(range(stack.shape[2])) - seen)
-    if padding is not None and int(padding) not in background | {0} and absent:
-        return [f"slices {shorten(absent)} have no frame: the file calls them padding, not background; left empty"]
-    return []
 
 
 def _source(data: Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from medseg.geometry.regrid import Reordering
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.results.segment_info import SegmentInfo
 
-__all__ = ["Segment", "SegmentMasks", "segment_from_planes"]
+__all__ = ["RefusedSegment", "Segment", "SegmentMasks", "segment_from_planes"]
+
+
+_LARGEST_LABEL = 65535
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,20 @@ class Segment:
         return replace(self, start=(first[0], first[1], first[2]), box=order.apply(self.box))
 
 
+class RefusedSegment(NamedTuple):
+    """A segment of the file that cannot be used.
+
+    Attributes:
+        number: its number in the file.
+        name: its name in the file.
+        reason: why, in one line without the file's name.
+    """
+
+    number: int
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class SegmentMasks:
     """Segments of one file on one grid.
@@ -61,6 +78,8 @@ class SegmentMasks:
         affine_ras: 4 x 4, voxel to RAS mm.
         source: what the file refers to: ``series_uid``, ``frame_of_reference_uid``, ``sop_instance_uids``.
         warnings: findings that did not prevent reading, one line each.
+        refused: segments that are not here because they cannot be used; none unless the reader was told to go on.
+        left_out: names of the segments that are not here because they were not wanted.
 
     Example:
         >>> import numpy as np
@@ -82,6 +101,8 @@ class SegmentMasks:
     affine_ras: Affine
     source: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    refused: tuple[RefusedSegment, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def mask(self, index: int) -> NDArray[Any]:
         """The mask ``[i, j, k]`` of ``segments[index]``: bool, or float32 if the file stores fractions."""
@@ -125,8 +146,15 @@ class SegmentMasks:
         """One array ``[i, j, k]`` of segment numbers, 0 where there is no segment.
 
         Raises:
-            DataError: if segments overlap (with the voxel counts), or hold fractions and there is no threshold.
+            DataError: if segments overlap (with the voxel counts), hold fractions and there is no threshold, or have
+                numbers that are no label values.
         """
+        odd = [index for index, segment in enumerate(self.segments) if not 1 <= segment.info.number <= _LARGEST_LABEL]
+        if odd:
+            raise DataError(
+                f"{self._name(odd[0])} has the number {self.segments[odd[0]].info.number}, expected 1 to "
+                f"{_LARGEST_LABEL} in a label map; use single masks"
+            )
         masks = self.binary(threshold)
         overlaps = masks.overlaps()
         if overlaps:

@@ -36,11 +36,13 @@ class Roi:
         info: name, colour, code; ``info.number`` is the ROI number.
         frame_of_reference_uid: FrameOfReferenceUID of its coordinates, or "".
         contours: in the order of the file; none for an empty structure.
+        fault: why the contours cannot be used, in one line; "" if they can.
     """
 
     info: SegmentInfo
     frame_of_reference_uid: str
     contours: tuple[Contour, ...]
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def test_masks_of_a_clinical_plan_have_the_volumes_of_its_polygons(
             # A pixel is counted by its centre: the error is a part of the outline's own pixels.
             assert masks.volume_ml(index) == pytest.approx(polygon_area_ml(clinical, index), rel=0.03, abs=0.02)
     assert not masks.mask(NAMES.index("Areola")).any()
-    assert [line.split(":")[0] for line in masks.warnings] == ["'BODY'", "'Lt Lung'"]
+    assert [line.split(":")[0] for line in masks.warnings] == ["'BODY'", "'Areola'", "'Lt Lung'"]
+    assert masks.warnings[1] == "'Areola': it has no contours; its mask is empty"
 
 
 def test_contours_within_contours_are_holes_or_not_as_asked(
