@@ -92,11 +92,9 @@ def read_seg_nrrd(
         raise DataError(f"{path}: voxels have type {header.dtype.name}, expected whole numbers (labels)")
     segments = _segments(path, header)
     layers = read_layers(header)
-    unnamed = _unnamed_labels(layers, segments)
-    warnings = header.warnings + tuple(
-        f"layer {layer} holds labels that no segment names: {shorten(values)}" for layer, values in unnamed.items()
-    )
-    return SegNrrd(layers, header.affine_ras, segments, header, warnings)
+    present = [_labels_of(labels) for labels in layers]
+    warnings = [*header.warnings, *_label_notes(present, segments)]
+    return SegNrrd(layers, header.affine_ras, segments, header, tuple(warnings))
 
 
 def write_seg_nrrd(
@@ -192,17 +190,22 @@ def _segment(path: str | Path, n: int, entries: Mapping[str, str], header: NrrdH
     )
 
 
-def _unnamed_labels(layers: NDArray[Any], segments: Sequence[NrrdSegment]) -> dict[int, list[int]]:
-    unnamed: dict[int, list[int]] = {}
-    for layer, labels in enumerate(layers):
+def _labels_of(layer: NDArray[Any]) -> set[int]:
+    found: set[int] = set()
+    for k in range(layer.shape[-1]):  # slice by slice: sorting a whole volume would copy it
+        found.update(np.unique(layer[..., k]).tolist())
+    return found
+
+
+def _label_notes(present: Sequence[set[int]], segments: Sequence[NrrdSegment]) -> list[str]:
+    """Labels without a segment and segments without a voxel, one line each."""
+    notes = []
+    for layer, found in enumerate(present):
         named = {0} | {segment.label_value for segment in segments if segment.layer == layer}
-        found: set[int] = set()
-        for k in range(labels.shape[-1]):  # slice by slice: sorting a whole volume would copy it
-            found.update(np.unique(labels[..., k]).tolist())
-        rest = sorted(found - named)
-        if rest:
-            unnamed[layer] = rest
-    return unnamed
+        if rest := sorted(found - named):
+            notes.append(f"layer {layer} holds labels that no segment names: {shorten(rest)}")
+    empty = [segment for segment in segments if segment.label_value not in present[segment.layer]]
+    return notes + [f"{segment.name[:64]!r}: no voxel has its label; its mask is empty" for segment in empty]
 
 
 def _layers(masks: NDArray[np.bool_]) -> tuple[NDArray[Any], list[tuple[int, int]]]:

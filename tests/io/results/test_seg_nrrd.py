@@ -171,3 +171,10 @@ def test_tags_are_written_and_read_back(tmp_path: Path) -> None:
     masks = boxes((0, 1), (2, 3))
     path = write_seg_nrrd(tmp_path / "a.seg.nrrd", masks, ["a", "b"], np.eye(4), tags=tags)
     assert [segment.tags for segment in read_seg_nrrd(path).segments] == tags
+
+
+def test_a_segment_without_a_voxel_is_named(tmp_path: Path) -> None:
+    masks = boxes((0, 1), (2, 3))
+    masks[1] = False
+    found = read_seg_nrrd(write_seg_nrrd(tmp_path / "a.seg.nrrd", masks, ["liver", "lung"], np.eye(4)))
+    assert found.warnings == ("'lung': no voxel has its label; its mask is empty",)
