@@ -1,4 +1,4 @@
-"""Adaptive layers as `torch.nn` modules."""
+"""Adaptive layers as `torch.nn` modules; `medseg.layers.guidance` has the layers of guided networks."""
 
 from __future__ import annotations
 

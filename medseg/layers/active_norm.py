@@ -1,4 +1,4 @@
-"""Normalisation of a stack of rounds with statistics over each round's active positions only."""
+"""Normalisation after the rounds of an adaptive convolution, with statistics over active positions only."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ _CODES = {None: 0, "batch": 1, "instance": 2}
 class ActiveNorm(nn.Module):
     """Scale, shift and running statistics of the normalisation after each round of a `ConvRounds` layer.
 
-    The op that runs the rounds measures mean and variance; this module holds what is learned and what is remembered.
-    Batch statistics run over all active positions of the round in the batch, instance statistics over those of one
-    sample. A round without active positions changes nothing. In evaluation the running statistics of ``"batch"``
-    become a part of the convolution (`fold`), so that normalising costs nothing; ``"instance"`` keeps none.
+    The op that runs the rounds computes mean and variance; this module holds the learned scale and shift and the
+    running statistics. Batch statistics are taken over all active positions of the round in the batch, instance
+    statistics over those of one sample. A round without active positions does not change the running statistics. In
+    evaluation the running statistics of ``"batch"`` are merged into the convolution (`fold`), so that normalisation
+    costs nothing. ``"instance"`` has no running statistics.
 
     Args:
         name: None, ``"batch"``, ``"instance"``, or a pair ``(name, {"eps": ..., "momentum": ..., "affine": ...})`` with
-            the meaning and the defaults of `torch.nn.BatchNorm2d` (``momentum`` of ``"batch"`` only); ``affine``
-            is True for both.
+            the meaning and the defaults of `torch.nn.BatchNorm2d` (``momentum`` only for ``"batch"``); ``affine``
+            is True by default for both.
         rounds: number of rounds R.
         channels: channels C.
 
     Raises:
-        ValueError: for another name or option.
+        ValueError: for an unknown name or option.
 
     Example:
         >>> norm = ActiveNorm("batch", rounds=2, channels=4)
@@ -59,23 +60,23 @@ class ActiveNorm(nn.Module):
 
     @property
     def measures(self) -> bool:
-        """Whether the statistics of the data are used now: batch norm in training, instance norm always."""
+        """Whether statistics of the data are used now: for batch norm in training, for instance norm always."""
         return self.kind == "instance" or (self.kind == "batch" and self.training)
 
     @property
     def code(self) -> int:
-        """The number by which `medseg.ops.quadtree_conv` knows what to measure: 0 nothing, 1 batch, 2 instance."""
+        """Code for `medseg.ops.quadtree_conv` of the statistics to compute: 0 none, 1 batch, 2 instance."""
         return _CODES[self.kind] if self.measures else 0
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Writes the running statistics, scale and shift into the convolutions.
+        """Merges the running statistics, scale and shift into the convolutions.
 
         Args:
             weight: ``[R, C, C, k, ...]``.
             bias: ``[R, C]`` or None.
 
         Returns:
-            ``(weight, bias)`` of the same shapes, after which ``conv`` equals ``norm(conv)`` of evaluation.
+            ``(weight, bias)`` of the same shapes. A convolution with them equals ``norm(conv)`` in evaluation.
         """
         gain = torch.rsqrt(self.running_var + self.eps)
         if self.scale is not None:
@@ -86,11 +87,11 @@ class ActiveNorm(nn.Module):
 
     @torch.no_grad()
     def remember(self, stats: Tensor, positions: Tensor) -> None:
-        """Moves the running statistics of batch norm towards those of this batch; empty rounds stay as they are.
+        """Moves the running statistics of batch norm towards those of this batch; those of empty rounds do not change.
 
         Args:
             stats: ``[R, 1, 2, C]``, mean and reciprocal standard deviation (biased variance plus eps).
-            positions: ``[R]``, number of active positions behind them.
+            positions: ``[R]``, number of active positions that the statistics were computed from.
         """
         if self.kind != "batch":
             return

@@ -1,4 +1,4 @@
-"""Dual attention: every place looks at all places, every channel at all channels, in memory that stays bounded."""
+"""Dual attention: between all positions of a map and between all of its channels, with bounded memory."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch.autograd.function import once_differentiable
 __all__ = ["ChannelAttention", "PositionAttention", "bounded_attention"]
 
 LIMIT = 1 << 20
-"""Elements of the affinity matrix that exist at a time: 4 MiB in float32, which caches hold."""
+"""Largest number of elements of the affinity matrix in memory at a time: 4 MiB in float32, which fits into caches."""
 ENERGIES = ("max_minus", "plain")
 
 
 def bounded_attention(query: Tensor, key: Tensor, value: Tensor, limit: int = LIMIT) -> Tensor:
-    """``softmax(query key^T) value`` without the whole N x N matrix, also in the backward pass.
+    """``softmax(query key^T) value``, without storing the whole N x N matrix in the forward or the backward pass.
 
-    Queries are taken in runs of rows. Each run is computed again for its gradient instead of kept; gradients of
-    gradients do not exist where there is more than one run.
+    Queries are processed in blocks of rows. In the backward pass each block is computed again instead of being kept.
+    Second derivatives are not available if there is more than one block.
 
     Args:
-        query: ``[B, N, K]``, as it is: no division by sqrt(K).
+        query: ``[B, N, K]``; it is not divided by sqrt(K).
         key: ``[B, M, K]``.
         value: ``[B, M, C]``.
-        limit: most elements of the matrix at a time; one row for every image at least. Up to three such blocks exist
-            at once.
+        limit: largest number of elements of a block; a block has at least one row per image. Up to three blocks are
+            in memory at the same time.
 
     Returns:
         ``[B, N, C]``.
@@ -36,7 +36,7 @@ def bounded_attention(query: Tensor, key: Tensor, value: Tensor, limit: int = LI
     rows = max(1, limit // (key.shape[0] * key.shape[1]))
     if rows >= query.shape[1]:
         return _weights(query, key) @ value
-    # A traced or compiled program has a memory plan of its own; it keeps the runs of the forward pass.
+    # Traced and compiled programs plan their memory themselves; they keep the blocks of the forward pass.
     if torch.jit.is_tracing() or torch.compiler.is_compiling():
         return torch.cat([_weights(part, key) @ value for part in query.split(rows, 1)], 1)
     result: Tensor = _ByRows.apply(query, key, value, rows)
@@ -44,14 +44,14 @@ def bounded_attention(query: Tensor, key: Tensor, value: Tensor, limit: int = LI
 
 
 def _weights(query: Tensor, key: Tensor) -> Tensor:
-    """The soft-max, in float32 for half types, given back in the type of the query."""
+    """The softmax in the type of the query, computed in float32 for half types."""
     energy = query @ key.transpose(1, 2)
     wide = torch.float32 if energy.dtype in (torch.bfloat16, torch.float16) else energy.dtype
     return torch.softmax(energy, -1, dtype=wide).to(query.dtype)
 
 
 class _ByRows(torch.autograd.Function):
-    """Attention in runs of rows; the gradient of a soft-max row p is ``p (g - sum(p g))``."""
+    """Attention in blocks of rows; the gradient of a softmax row p is ``p (g - sum(p g))``."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, rows: int) -> Tensor:
@@ -81,16 +81,16 @@ class _ByRows(torch.autograd.Function):
 class PositionAttention(nn.Module):
     """Position attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.2), 2-D and 3-D.
 
-    ``x + gamma * sum over places j of softmax_j(q(x_i) . k(x_j)) v(x_j)``, without a scale in the soft-max. gamma
-    starts at 0. The map of N places never makes an N x N matrix, see `bounded_attention`.
+    ``x_i + gamma * sum over positions j of softmax_j(q(x_i) . k(x_j)) v(x_j)``, without a scale in the softmax. gamma
+    starts at 0. The N x N matrix of a map with N positions is never stored as a whole, see `bounded_attention`.
 
     Args:
         spatial_dims: 2 or 3.
-        channels: of the map.
-        reduction: by how much queries and keys are narrower than the map.
+        channels: channels of the map.
+        reduction: queries and keys have ``channels // reduction`` channels.
 
     Raises:
-        ValueError: for fewer channels than the reduction.
+        ValueError: if the reduction is larger than the number of channels.
 
     Example:
         >>> layer = PositionAttention(spatial_dims=2, channels=16)
@@ -107,7 +107,7 @@ class PositionAttention(nn.Module):
         self.value, self.gamma = conv(channels, channels, 1), nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, channels, *S]`` to the same.
+        """``[B, channels, *S]`` to a map of the same shape.
 
         Raises:
             ValueError: for another number of channels.
@@ -121,16 +121,16 @@ class PositionAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """Channel attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.3), in any dimensions.
 
-    ``x + gamma * A x`` with A the C x C soft-max of an energy made of ``E = x x^T``, one row for each channel. gamma
-    starts at 0.
+    ``x + gamma * A x``, where A is the C x C softmax of an energy computed from ``E = x x^T``, one row per channel.
+    gamma starts at 0.
 
     Args:
-        channels: of the map. None: any.
-        energy: ``"max_minus"``: the row maximum of E minus E, as in the authors' code (a channel looks at those unlike
-            itself); ``"plain"``: E, as the paper prints it.
+        channels: channels of the map. None: any number.
+        energy: ``"max_minus"``: the row maximum of E minus E, as in the authors' code (a channel attends to channels
+            that differ from it); ``"plain"``: E, as in the paper.
 
     Raises:
-        ValueError: for another energy.
+        ValueError: for an unknown energy.
 
     Example:
         >>> layer = ChannelAttention(channels=16)
@@ -145,7 +145,7 @@ class ChannelAttention(nn.Module):
         self.channels, self.energy, self.gamma = channels, energy, nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, channels, *S]`` to the same.
+        """``[B, channels, *S]`` to a map of the same shape.
 
         Raises:
             ValueError: for another number of channels.

@@ -1,4 +1,4 @@
-"""A small learned evaluator of blocks: which parts of a map deserve more convolutions."""
+"""A small learned evaluator of blocks: it selects the parts of a map that get more convolutions."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SELECTIONS = ("budget", "threshold")
 
 
 class EvaluatedPlan(NamedTuple):
-    """What an evaluator hands to the adaptive convolution.
+    """Result of an evaluator, the input of the adaptive convolution.
 
     Attributes:
-        plan: the chosen blocks.
-        gate: ``[R, B * G]``, the value of every tile's gate: 1 in the set, 0 outside, with the gradient of
-            ``sigmoid((v - t) / T)``; None where gradients are off.
-        explore: int32 ``[R, E]``, rejected tiles whose gate gradient is wanted, -1 padded; E = 0 outside of training.
-        kept: ``[R]``, share of the round's blocks that is kept, differentiable like the gates.
+        plan: the selected blocks.
+        gate: ``[R, B * G]``, the gate of every tile: 1 if the tile is selected, else 0, with the gradient of
+            ``sigmoid((v - t) / T)``; None if gradients are off.
+        explore: int32 ``[R, E]``, rejected tiles whose gate gradient is computed, padded with -1; E = 0 in evaluation.
+        kept: ``[R]``, share of the blocks of each round that is kept, differentiable like the gates.
 
     Example:
         >>> layer = QuadtreeConv(2, 4, 4, rounds=1, root=2, budget=(0.25,), evaluator="learned")
@@ -54,19 +54,19 @@ class EvaluatedPlan(NamedTuple):
 
 
 def evaluator_cell(tile: Sequence[int]) -> tuple[int, ...]:
-    """Side of an evaluator's cell along each axis.
+    """Side of a cell of the evaluator along each axis.
 
-    The smallest divisor of the tile's side that leaves at most 4 cells and is at least 4 voxels (in tiles below 8: half
-    a tile); 1 for tiles of one voxel.
+    It is the smallest divisor of the tile's side that gives at most 4 cells and is at least 4 voxels (for tiles of less
+    than 8 voxels: half of the tile). It is 1 for tiles of one voxel.
     """
     return tuple(next((c for c in range(min(4, max(2, t // 2)), t + 1) if t % c == 0 and t // c <= 4), 1) for t in tile)
 
 
 def cell_means(x: Tensor, cell: Sequence[int]) -> Tensor:
-    """Mean of every cell of a map ``[B, C, *S]``: ``[B, C, *ceil(S / cell)]``; border cells hold what lies in the map.
+    """Mean of every cell of a map ``[B, C, *S]``: ``[B, C, *ceil(S / cell)]``; of border cells, the part in the map.
 
-    On a CPU, pooling runs at the speed of the memory where its channels lie side by side, else far below. The lines
-    of a contiguous map are such channels for all axes but the last, which is pooled as a product with a vector.
+    On a CPU, pooling reaches the speed of the memory only for channels-last tensors. A contiguous map is therefore
+    viewed with its last axis as channels: all other axes are pooled this way, the last one by a product with a vector.
     """
     pool = Pool[Pool.AVG, x.ndim - 2]
     divided = all(s % c == 0 for s, c in zip(x.shape[2:], cell, strict=True))
@@ -80,26 +80,26 @@ def cell_means(x: Tensor, cell: Sequence[int]) -> Tensor:
 
 
 class LearnedEvaluator(nn.Module):
-    """Scores blocks by a small convolutional network on a pooled copy of the map, and selects among them.
+    """Scores blocks by a small convolutional network on a pooled copy of the map, and selects the best ones.
 
-    The map is detached and averaged over cells (about a quarter of a tile's side); conv3 - norm - act - conv3 gives one
-    value per cell, and a block's score v is the maximum of its cells. Selection is a step; its gradient is the
-    straight-through one: the gate of a block is ``m + s - stop(s)`` with m its membership and
-    ``s = sigmoid((v - t) / T)``. With ``select="budget"`` the share of every round is fixed and t is the lowest score
-    that is kept; with ``select="threshold"`` t is a parameter per round, the budget is only a target, and
-    `cost_penalty` must be added to the loss.
+    The map is detached and averaged over cells (about a quarter of a tile's side). conv3 - norm - act - conv3 gives one
+    value per cell, and the score v of a block is the maximum of its cells. Selection is a step function with a
+    straight-through gradient: the gate of a block is ``m + s - stop_gradient(s)``, where m is 1 for selected blocks,
+    else 0, and ``s = sigmoid((v - t) / T)``. With ``select="budget"`` the share of every round is fixed and t is the
+    lowest score that is kept. With ``select="threshold"`` t is a learned parameter per round, the budget is only a
+    target, and `cost_penalty` must be added to the loss.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the map.
-        settings: rounds, root, budget and spacing of the partition (``metric``, ``reduce`` and ``threshold`` are not
-            looked at). The budget is needed.
-        select: ``budget`` or ``threshold``.
-        hidden: channels inside; default an eighth of ``in_channels``, at least 2.
+        settings: rounds, root, budget and spacing of the partition (``metric``, ``reduce`` and ``threshold`` are
+            ignored). The budget is required.
+        select: ``"budget"`` or ``"threshold"``.
+        hidden: channels of the hidden layer; by default an eighth of ``in_channels``, at least 2.
         temperature: T, above 0.
         explore: share of the rejected blocks that is computed in training, 0 to 1.
-        norm: normalisation inside, as MONAI names it.
-        act: activation inside, as MONAI names it.
+        norm: normalisation of the hidden layer, as MONAI names it.
+        act: activation of the hidden layer, as MONAI names it.
 
     Raises:
         ValueError: for a value that is not allowed.
@@ -148,14 +148,14 @@ class LearnedEvaluator(nn.Module):
         self.threshold = nn.Parameter(torch.zeros(settings.rounds)) if select == "threshold" else None
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> EvaluatedPlan:
-        """Chooses the blocks of a map.
+        """Selects the blocks of a map.
 
         Args:
-            x: ``[B, C, *S]``; no gradient flows into it.
-            generator: source of the blocks that are explored in training; default: torch's own.
+            x: ``[B, C, *S]``; it gets no gradient.
+            generator: random generator for the blocks that are explored in training. None: torch's default.
 
         Raises:
-            ValueError: if the map does not fit.
+            ValueError: for a map of another shape.
         """
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
             raise ValueError(
@@ -187,10 +187,10 @@ class LearnedEvaluator(nn.Module):
         return self.net(cell_means(x.detach(), cell))
 
     def cost_penalty(self, kept: Tensor) -> Tensor:
-        """Mean squared relative distance of the kept shares from the budget: add it to the loss, times a weight.
+        """Mean squared relative difference of the kept shares from the budget: add it to the loss, times a weight.
 
         Args:
-            kept: ``EvaluatedPlan.kept``.
+            kept: field ``kept`` of the `EvaluatedPlan`.
         """
         target = kept.new_tensor(self.settings.budget)
         return ((kept - target) / target).square().mean()
@@ -202,7 +202,7 @@ class LearnedEvaluator(nn.Module):
         return cells * 3**self.spatial_dims * self.hidden * (self.in_channels + 1)
 
     def _select(self, levels: list[Tensor], layout: BlockLayout) -> BlockPlan:
-        """The blocks above the thresholds, or the best ones within the budget."""
+        """The blocks with scores above the thresholds, or the best ones within the budget."""
         flat = torch.cat(levels, 1)
         if self.threshold is not None:
             everything, limit = layout.block_counts, (0.0,) * len(levels)
@@ -210,10 +210,10 @@ class LearnedEvaluator(nn.Module):
         return BlockPlan(*quadtree_select(flat, layout.size, layout.grids, layout.keep))
 
     def _gates(self, levels: list[Tensor], kept: list[Tensor], layout: BlockLayout) -> list[Tensor]:
-        """Membership of every block with the gradient of the sigmoid; blocks that were no candidate have none."""
+        """1 for selected blocks, else 0, with the gradient of the sigmoid for all candidates."""
         gates = []
         for v, k, c in zip(levels, kept, candidate_blocks(kept, layout), strict=True):
-            if self.threshold is None:  # the limit is the lowest score that was kept
+            if self.threshold is None:  # the threshold is the lowest score that was kept
                 v = v - torch.where(k.flatten(1), v, math.inf).amin(1, keepdim=True).detach()
             soft = torch.sigmoid(torch.where(c.flatten(1), v / self.temperature, -math.inf)).reshape(k.shape)
             gates.append(k.to(soft.dtype) + soft - soft.detach())

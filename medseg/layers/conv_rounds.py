@@ -1,4 +1,4 @@
-"""What the adaptive layer and its dense twin share: a root convolution and the parameters of N rounds."""
+"""Common base of the adaptive layer and its dense equivalent: a root convolution and the parameters of N rounds."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ MODES = ("replace", "sum", "parallel")
 
 
 class ConvRounds(nn.Module):
-    """Parameters of ``y_0 = W_0 * x`` followed by N rounds ``z_r = act(norm(W_r * y + b_r))`` of equal width.
+    """Parameters of ``y_0 = W_0 * x`` followed by N rounds ``z_r = act(norm(W_r * y + b_r))`` with equal channels.
 
-    A base class: `QuadtreeConv` runs every round inside its active blocks, `DenseConvRounds` everywhere. Their state
-    dictionaries are interchangeable.
+    This is a base class: `QuadtreeConv` runs every round inside its active blocks, `DenseConvRounds` runs it
+    everywhere. Both have the same state dictionary.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         out_channels: channels of the output and of all rounds.
         rounds: number of rounds, at least 1.
-        kernel_size: side of the rounds' kernels, 1, 3 or 5; padding keeps the size.
-        mode: ``"sum"`` adds z_r to y_{r-1}, ``"replace"`` puts it in its place, ``"parallel"`` adds it and lets every
-            round read y_0.
-        root_kernel: side of the root kernel W_0 (1, 3 or 5), which runs on the whole map; None: y_0 = x. Necessary
-            when the numbers of channels differ. No normalisation or activation follows it.
+        kernel_size: side of the kernels of the rounds, 1, 3 or 5; padding keeps the size.
+        mode: ``"sum"`` adds z_r to y_{r-1}, ``"replace"`` replaces y_{r-1} by z_r, ``"parallel"`` adds z_r, and every
+            round reads y_0.
+        root_kernel: side of the root kernel W_0 (1, 3 or 5), which runs on the whole map; None: y_0 = x. Required if
+            the numbers of channels differ. It has no normalisation or activation.
         act: ``"relu"``, ``"leakyrelu"``, ``("leakyrelu", {"negative_slope": ...})`` or None.
         norm: None, ``"batch"`` or ``"instance"``, or a pair with options, see `ActiveNorm`.
-        bias: whether root and rounds have a bias.
+        bias: whether the root kernel and the rounds have a bias.
 
     Raises:
-        ValueError: for values outside of these.
+        ValueError: for other values.
 
     Example:
         >>> rounds = ConvRounds(2, in_channels=3, out_channels=8, rounds=2, root_kernel=1)
@@ -78,14 +78,14 @@ class ConvRounds(nn.Module):
         self.rounds, self.kernel_size, self.mode, self.root_kernel = rounds, kernel_size, mode, root_kernel
         self.activation, self.slope = _parse_act(name, act)
         self.root_conv = _root(spatial_dims, in_channels, out_channels, root_kernel, bias)
-        # The rounds' kernels one after the other, as one convolution would have them: `Module.to` can set its layout.
+        # Kernels of all rounds stacked as in a single convolution, so that `Module.to` can change the memory format.
         self.weight = nn.Parameter(torch.empty(rounds * out_channels, out_channels, *(kernel_size,) * spatial_dims))
         self.bias = nn.Parameter(torch.empty(rounds, out_channels)) if bias else None
         self.norm = ActiveNorm(norm, rounds, out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the rounds' kernels and biases as torch draws those of a convolution."""
+        """Draws the kernels and biases of the rounds as torch does for a convolution."""
         bound = 1 / math.sqrt(self.out_channels * self.kernel_size**self.spatial_dims)
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
@@ -96,7 +96,7 @@ class ConvRounds(nn.Module):
         return self.weight.unflatten(0, (self.rounds, self.out_channels))
 
     def check_input(self, x: Tensor) -> None:
-        """Raises ValueError unless x is ``[B, in_channels, *S]`` with the layer's number of spatial axes."""
+        """Raises a ValueError unless x is ``[B, in_channels, *S]`` with ``spatial_dims`` spatial axes."""
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
             axes = "H, W" if self.spatial_dims == 2 else "D, H, W"
             raise ValueError(
@@ -104,20 +104,20 @@ class ConvRounds(nn.Module):
             )
 
     def dense_macs(self, size: tuple[int, ...]) -> int:
-        """Multiply-adds of root and rounds on one map of spatial size ``size`` when every position is active."""
+        """Multiply-adds of root kernel and rounds on one map of spatial size ``size`` if all positions are active."""
         return self.root_macs(size) + self.rounds * self.round_macs(size)
 
     def root_macs(self, size: tuple[int, ...]) -> int:
-        """Multiply-adds of the root kernel on one map; 0 without one."""
+        """Multiply-adds of the root kernel on one map; 0 if there is none."""
         side = self.root_kernel or 0
         return math.prod(size) * side**self.spatial_dims * self.in_channels * self.out_channels
 
     def round_macs(self, size: tuple[int, ...]) -> int:
-        """Multiply-adds of one round over a whole map."""
+        """Multiply-adds of one round on a whole map."""
         return math.prod(size) * self.kernel_size**self.spatial_dims * self.out_channels**2
 
     def extra_repr(self) -> str:
-        """What the layer was made with, for ``print``."""
+        """The settings of the layer, for ``print``."""
         return (
             f"{self.in_channels}, {self.out_channels}, rounds={self.rounds}, kernel_size={self.kernel_size}, "
             f"mode={self.mode}, root_kernel={self.root_kernel}, act={self.activation}"
@@ -125,10 +125,10 @@ class ConvRounds(nn.Module):
 
 
 class DenseConvRounds(ConvRounds):
-    """The dense twin of `QuadtreeConv`: the same rounds with the same parameters, on the whole map.
+    """The dense equivalent of `QuadtreeConv`: the same rounds with the same parameters, on the whole map.
 
-    It is what a `QuadtreeConv` with budget 1 computes, by torch's own convolutions; baselines use it. The arguments are
-    those of `ConvRounds`.
+    It computes the result of a `QuadtreeConv` with budget 1, with torch's convolutions, and serves as a baseline. The
+    arguments are those of `ConvRounds`.
 
     Example:
         >>> layer = DenseConvRounds(2, in_channels=3, out_channels=8, rounds=2, root_kernel=1)
@@ -137,7 +137,7 @@ class DenseConvRounds(ConvRounds):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Runs root and rounds.
+        """Applies the root kernel and the rounds.
 
         Args:
             x: ``[B, in_channels, *S]``.

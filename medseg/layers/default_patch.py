@@ -1,4 +1,4 @@
-"""The side of a sparse downsampling's patches where nobody chose one."""
+"""Default side of the patches of a sparse downsampling."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ __all__ = ["default_patch"]
 
 
 def default_patch(size: Sequence[int]) -> int:
-    """Side of a patch for a map: at most 8 voxels and a quarter of the shortest side, so at least 4 patches per axis.
+    """Side of the patches for a map: at most 8 voxels, and at most a quarter of the shortest side.
 
-    That is 8 at side 64 or 32, 4 at 16, 2 at 8, and fits every side (both halves of it must be whole patches).
+    There are then at least 4 patches along every axis. The result is 8 for side 64 or 32, 4 for 16, 2 for 8. Every side
+    of the map is a multiple of twice the result.
 
     Args:
         size: spatial size of the map.
 
     Returns:
-        The side, at least 1.
+        The side of a patch, at least 1.
 
     Raises:
         ValueError: if a side is odd.

@@ -1,16 +1,17 @@
-"""Registers the adaptive layers with MONAI's layer factories; importing `medseg.layers` is enough.
+"""Registers the adaptive layers in the layer factories of MONAI; `import medseg.layers` runs this.
 
 ``Pool["sparse", d]`` is `SparseDownsample` with its ``spatial_dims`` set, so that
-``get_pool_layer(("sparse", {"channels": 16, "patch": 4}), spatial_dims=2)`` builds one. It fits where a network takes a
-pooling by name together with its arguments, or a module; blocks that call a named pooling with ``kernel_size`` alone
-cannot give it its channels.
+``get_pool_layer(("sparse", {"channels": 16, "patch": 4}), spatial_dims=2)`` builds one. It can be used in networks that
+take the name of a pooling together with its arguments, or a module. Blocks that build a named pooling from
+``kernel_size`` alone cannot use it, because it needs the number of channels.
 
-``Conv["quadtree", d]`` takes the arguments of a convolution and returns a `QuadtreeConv` in its place:
-``Conv["quadtree", 2](16, 32, kernel_size=3, padding=1, rounds=2)``. It fits where code builds its convolutions from a
-name or a constructor, with stride 1 and padding that keeps the size. MONAI's own blocks (`Convolution`, `ResidualUnit`,
-those of `UNet` and `BasicUNet`) name the plain convolution themselves: swap theirs with `medseg.networks.adapt`.
+``Conv["quadtree", d]`` takes the arguments of a convolution and returns a `QuadtreeConv`:
+``Conv["quadtree", 2](16, 32, kernel_size=3, padding=1, rounds=2)``. It can be used in code that builds convolutions
+from a name or a constructor, with stride 1 and padding that keeps the size. The blocks of MONAI (`Convolution`,
+`ResidualUnit`, those of `UNet` and `BasicUNet`) always build plain convolutions: replace these by
+`medseg.networks.adapt`.
 
-``Act["hardswish"]`` is `torch.nn.Hardswish`, x ReLU6(x + 3) / 6, which MONAI does not name.
+``Act["hardswish"]`` is `torch.nn.Hardswish`, x ReLU6(x + 3) / 6, which the factories of MONAI do not have.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _quadtree_in_place_of_convolution(
     bias: bool = True,
     **options: Any,
 ) -> QuadtreeConv:
-    """A `QuadtreeConv` from the arguments of a convolution; a root kernel of side 1 where the channels differ."""
+    """A `QuadtreeConv` from the arguments of a convolution; it has a root kernel of side 1 if the channels differ."""
     side = _one("kernel_size", kernel_size)
     for name, value, expected in (
         ("stride", _one("stride", stride), 1),

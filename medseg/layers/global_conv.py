@@ -1,4 +1,4 @@
-"""Global convolution: large kernels at the cost of a few lines of them."""
+"""Global convolution: large kernels as products of one-dimensional kernels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ __all__ = ["GlobalConv"]
 
 
 class GlobalConv(nn.Module):
-    """A k x k convolution as a sum of two separable ones (Peng et al. 2017, https://arxiv.org/abs/1703.02719).
+    """A k x k convolution as the sum of two separable ones (Peng et al. 2017, https://arxiv.org/abs/1703.02719).
 
-    One branch convolves with k x 1, then 1 x k; the other with 1 x k, then k x 1; nothing lies between the two. The
-    cost grows with k, not with k^2. In 3-D (ours) there are three branches, each starting with another axis, in cyclic
-    order.
+    One branch has a k x 1 and then a 1 x k convolution, the other a 1 x k and then a k x 1 convolution, without
+    normalisation or activation between them. The cost grows with k, not with k^2. In 3-D (not in the paper) there are
+    three branches; each starts with another axis, and the axes follow in cyclic order.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         out_channels: channels of the result, and between the two convolutions of a branch.
-        kernel_size: k, odd.
-        bias: whether every convolution has one.
+        kernel_size: k, an odd number.
+        bias: whether every convolution has a bias.
 
     Raises:
         ValueError: for other values.

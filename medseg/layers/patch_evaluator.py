@@ -13,18 +13,18 @@ __all__ = ["PatchDescriptor", "SharedPatchEvaluator", "SlotPatchEvaluator", "pat
 
 
 def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
-    """L1 norm of every patch over its channels and voxels.
+    """L1 norm of every patch, over its channels and voxels.
 
     Args:
         x: ``[B, C, H, W]`` or ``[B, C, D, H, W]``, spatial sizes multiples of ``patch``.
         patch: side of a patch in voxels.
-        reduction: "mean" divides by the entries of a patch, "sum" does not.
+        reduction: "mean" divides by the number of values of a patch, "sum" does not.
 
     Returns:
         ``[B, N]``, patches in raster order, in the dtype of x.
 
     Raises:
-        ValueError: if there is no such reduction.
+        ValueError: for an unknown reduction.
 
     Example:
         >>> x = torch.ones(1, 3, 8, 8)
@@ -43,7 +43,7 @@ def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
 
 
 class PatchDescriptor(nn.Module):
-    """Mean and maximum of every patch per channel, batch-normalised without affine parameters.
+    """Mean and maximum of every patch per channel, followed by batch normalisation without affine parameters.
 
     Args:
         spatial_dims: 2 or 3.
@@ -56,13 +56,13 @@ class PatchDescriptor(nn.Module):
         self.norm = nn.BatchNorm1d(2 * channels, affine=False)
 
     def forward(self, x: Tensor, patch: int) -> Tensor:
-        """Describes the patches of ``x [B, C, *S]``: ``[B, N, 2 C]``, in the dtype of the running statistics."""
+        """Descriptors ``[B, N, 2 C]`` of the patches of ``x [B, C, *S]``, in the dtype of the running statistics."""
         pooled = torch.cat([self.average(patch)(x), self.maximum(patch)(x)], dim=1).flatten(2)
         return self.norm(pooled.to(self.norm.running_mean.dtype)).transpose(1, 2)
 
 
 class _ContentKey(nn.Module):
-    """Descriptor of a patch -> key of ``rank`` numbers; no bias at the end, it would move all scores alike."""
+    """Key of ``rank`` numbers from the descriptor of a patch; a bias of the last layer would only shift all scores."""
 
     def __init__(self, channels: int, hidden: int, rank: int) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class _ContentKey(nn.Module):
 
 
 class SharedPatchEvaluator(nn.Module):
-    """One score per patch: ``s_k = s0 * mean(desc_k) + q . W2 relu(W1 desc_k + b1)``; at the start s0 = 1 and q = 0.
+    """One score per patch: ``s_k = s0 * mean(desc_k) + q . W2 relu(W1 desc_k + b1)``, initially with s0 = 1 and q = 0.
 
-    It therefore starts as the pick of the patches with the largest normalised mean and maximum.
+    A new evaluator therefore selects the patches with the largest normalised mean and maximum.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
-        hidden: width of the hidden layer.
+        hidden: number of hidden units.
         rank: length of key and query.
 
     Example:
@@ -104,22 +104,23 @@ class SharedPatchEvaluator(nn.Module):
 
 
 class SlotPatchEvaluator(nn.Module):
-    """A score for every pair of patch and slot, as a product of keys and queries.
+    """A score for every pair of patch and output slot, as a product of keys and queries.
 
-    The key of a patch is [content key; mean of its descriptor; positional key (y, x, y^2 + x^2)], in centred integer
-    patch coordinates. The query of a slot at the start is [0; ``norm``; ``position`` * (2 y, 2 x, -1)] with (y, x) the
-    place of every second patch: with the defaults the layer starts as exactly the strided pick. A learned table is
-    added; it is interpolated to the grid of the slots.
+    The key of a patch is [content key; mean of its descriptor; positional key (y, x, y^2 + x^2)], with integer patch
+    coordinates relative to the centre. The initial query of a slot is [0; ``norm``; ``position`` * (2 y, 2 x, -1)],
+    where (y, x) is the position of a patch, every second one along each axis. With the defaults a new layer selects
+    exactly every second patch along each axis. A learned table is added to the queries; it is interpolated to the grid
+    of the slots.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
-        hidden: width of the hidden layer.
+        hidden: number of hidden units.
         rank: length of the content key.
-        grid: slots along every axis of the learned table (one number, or one per axis).
-        position: weight of the positional part at the start; 0 lets the content alone decide.
-        norm: weight of the mean descriptor at the start.
-        query_std: standard deviation of the content queries at the start.
+        grid: slots of the learned table along every axis (one number, or one per axis).
+        position: initial weight of the positional part; with 0 only the content decides.
+        norm: initial weight of the mean of the descriptor.
+        query_std: standard deviation of the initial content queries.
 
     Example:
         >>> evaluator = SlotPatchEvaluator(spatial_dims=2, channels=3)
@@ -172,6 +173,6 @@ class SlotPatchEvaluator(nn.Module):
 
 
 def _centred_places(grid: list[int], step: int, like: Tensor) -> Tensor:
-    """Coordinates ``[count, d]`` of every ``step``-th patch of a grid, with the grid's centre at 0."""
+    """Coordinates ``[count, d]`` of every ``step``-th patch of a grid, relative to the centre of the grid."""
     axes = [torch.arange(0, n, step, device=like.device, dtype=like.dtype) - (n - 1) / 2 for n in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)

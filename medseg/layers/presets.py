@@ -18,18 +18,18 @@ KINDS = ("max", "avg", "sd")
 
 
 def parse_placement(placement: str) -> list[str]:
-    """The pooling of every stage: "max-sd-sd-max" or, with counts, "4sd", "6sd", "max-2sd-max".
+    """The pooling of every stage, from a text such as "max-sd-sd-max" or, with counts, "4sd", "6sd", "max-2sd-max".
 
-    "max-sd-sd-max" is the recommended placement; "4sd" and "6sd" replace every pooling of a network of four or six.
+    "max-sd-sd-max" is the recommended placement. "4sd" and "6sd" replace all poolings of a network that has 4 or 6.
 
     Args:
-        placement: parts joined by "-", each max, avg or sd, with a count before it if it repeats.
+        placement: parts joined by "-"; each is max, avg or sd, with a number in front if it is repeated.
 
     Returns:
-        One of max, avg and sd per stage.
+        One of "max", "avg" and "sd" per stage.
 
     Raises:
-        ValueError: for any other part.
+        ValueError: for an unknown part.
 
     Example:
         >>> parse_placement("max-2sd-max")
@@ -54,21 +54,21 @@ def make_poolings(
     patch: Sequence[int] | None = None,
     **options: Any,
 ) -> nn.ModuleList:
-    """The halvings of a network, one per stage.
+    """The layers that halve the maps of a network, one per stage.
 
     Args:
         placement: see `parse_placement`.
         spatial_dims: 2 or 3.
         channels: channels at every stage.
         size: spatial size of the map at the first stage.
-        patch: side of a patch at every stage (only those of sparse downsampling count); None takes `default_patch`.
-        options: further arguments of every `SparseDownsample`.
+        patch: side of the patches at every stage (ignored for poolings). None: `default_patch`.
+        options: other arguments of every `SparseDownsample`.
 
     Returns:
         Modules that halve every side.
 
     Raises:
-        ValueError: if the numbers of stages differ, or a size cannot be halved as often.
+        ValueError: if the numbers of stages differ, or a size cannot be halved that often.
 
     Example:
         >>> pools = make_poolings("max-sd", spatial_dims=2, channels=[4, 8], size=32)

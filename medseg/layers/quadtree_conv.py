@@ -1,4 +1,4 @@
-"""Adaptive quadtree (2-D) and octree (3-D) convolution: rounds of convolutions where the image varies."""
+"""Adaptive quadtree (2-D) and octree (3-D) convolution: more convolutions in regions where the image varies."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ _OP_ACTIVATIONS = {None: None, "relu": "relu", "leakyrelu": "leaky_relu"}
 
 
 class QuadtreeConv(ConvRounds):
-    """Convolves a map in rounds, each on the blocks of a nested partition that follows the image.
+    """Convolves a map in rounds, each in the active blocks of a nested partition that is adapted to the image.
 
-    With y_0 = W_0 * x (or x) and z_r = act(norm(W_r * y + b_r)), in the blocks Omega_r of round r
+    With y_0 = W_0 * x (or y_0 = x) and z_r = act(norm(W_r * y + b_r)), inside the active blocks of round r
 
         sum        y_r = y_{r-1} + z_r, z_r from y_{r-1}
         replace    y_r = z_r, z_r from y_{r-1}
         parallel   y_r = y_{r-1} + z_r, z_r from y_0
 
-    and y_r = y_{r-1} elsewhere. The sets are nested, the blocks of every round half as large as those of the round
-    before. This is a masked dense convolution in every round at the cost of the active blocks: kernels read true values
-    beyond a block's border, and outside the image 0. Statistics of a normalisation run over the active positions.
+    and y_r = y_{r-1} elsewhere. The active regions are nested, and the blocks of every round are half as large as those
+    of the round before. The result of a round equals a dense convolution with a mask, at the cost of the active blocks
+    only: kernels read the true values beyond the border of a block, and 0 outside of the image. Statistics of a
+    normalisation are computed over the active positions.
 
-    The partition is made once for an image and handed to every layer that runs on it, at any scale with whole tiles. A
-    layer that is called without one makes its own, from ``guide`` or from its input.
+    The partition is made once per image and passed to all layers, at every scale at which its tiles consist of whole
+    voxels. A layer that is called without a partition makes its own, from ``guide`` or from its input.
 
-    With ``evaluator="learned"`` a small network scores the blocks on the detached y_0. Its gradient comes through the
-    active blocks and a few rejected ones (``explore``), never through a dense convolution. With learned thresholds its
-    cost penalty belongs into the loss:
+    With ``evaluator="learned"`` a small network scores the blocks on the detached y_0. Its gradient is computed from
+    the active blocks and a few rejected ones (``explore``), never from a dense convolution. With learned thresholds,
+    add its cost penalty to the loss:
 
         plan = layer.own_plan(x)
         loss = criterion(layer(x, plan)) + 0.1 * layer.evaluator.cost_penalty(plan.kept)
@@ -53,25 +54,25 @@ class QuadtreeConv(ConvRounds):
         rounds: number of rounds, 1 to 8.
         kernel_size: side of the rounds' kernels, 1, 3 or 5.
         mode: ``"sum"``, ``"replace"`` or ``"parallel"``.
-        root_kernel: side of the kernel W_0 on the whole map (1, 3 or 5), necessary when channels differ; 1 is cheap.
-            None: y_0 = x. No normalisation or activation follows it.
+        root_kernel: side of the kernel W_0 on the whole map (1, 3 or 5), required if the channels differ; 1 costs
+            least. None: y_0 = x. It has no normalisation or activation.
         root: root blocks along each axis; round 1 has twice as many. None: see `medseg.partition.PlanSettings`.
-        budget: share of the blocks kept in each round, falling or equal. None: 0.5, 0.25, 0.125, ... unless there is a
-            threshold.
-        threshold: variation above which a block is kept, one number or one per round.
+        budget: share of the blocks that is kept in each round; it must not increase. None: 0.5, 0.25, 0.125, ...,
+            or no budget if there is a threshold.
+        threshold: blocks with a variation above this number are kept; one number or one per round.
         evaluator: how blocks are scored: ``"gradient"``, ``"variance"``, ``"range"``, ``"entropy"``, ``"random"`` (new
-            blocks in each call: a control), or ``"learned"``, or a pair of it and further arguments of
+            blocks in each call, as a control), ``"learned"``, or a pair of ``"learned"`` and other arguments of
             `LearnedEvaluator`, such as ``("learned", {"select": "threshold"})``.
-        reduce: ``"max"`` or ``"mean"`` of a block's cells.
+        reduce: whether the score of a block is the ``"max"`` or the ``"mean"`` of its cells.
         act: ``"relu"``, ``"leakyrelu"`` (with options as MONAI's pair) or None, after each round.
         norm: None, ``"batch"`` or ``"instance"`` (or a pair with options), after each round, see `ActiveNorm`.
-        bias: whether root and rounds have a bias.
-        explore: share of the rejected blocks that a learned evaluator tries in training, 0 to 1.
-        temperature: of the sigmoid that turns a learned score into a gate, above 0.
-        spacing: side of a voxel along each axis in mm, for the partitions that the layer makes itself.
+        bias: whether the root kernel and the rounds have a bias.
+        explore: share of the rejected blocks that is computed in training to train a learned evaluator, 0 to 1.
+        temperature: temperature of the sigmoid in the gate of a learned evaluator, above 0.
+        spacing: voxel size along each axis in mm, for partitions that the layer makes itself.
 
     Raises:
-        ValueError: for values outside of these.
+        ValueError: for other values.
 
     Example:
         >>> layer = QuadtreeConv(2, in_channels=3, out_channels=8, rounds=2, root=2, root_kernel=1)
@@ -131,19 +132,19 @@ class QuadtreeConv(ConvRounds):
             raise ValueError(f"QuadtreeConv: evaluator {self.scored_by!r} has no option {', '.join(options)}")
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None, guide: Tensor | None = None) -> Tensor:
-        """Runs root and rounds.
+        """Applies the root kernel and the rounds.
 
         Args:
             x: ``[B, in_channels, *S]``, contiguous or channels-last.
-            plan: partition of the image behind x, see `medseg.partition`, or what a `LearnedEvaluator` returns; its
-                tiles must be whole on this map. None: the layer makes its own.
-            guide: ``[B, any, *S]``, what the layer's own partition is made of. None: x.
+            plan: partition of the image that x was computed from, see `medseg.partition`, or the result of a
+                `LearnedEvaluator`; its tiles must consist of whole voxels of x. None: the layer makes its own.
+            guide: ``[B, any, *S]``, from which the layer makes its own partition. None: x.
 
         Returns:
             ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for shapes that do not fit, or a plan of another batch, scale or number of rounds.
+            ValueError: for shapes that do not match, or a plan for another batch, scale or number of rounds.
         """
         self.check_input(x)
         if isinstance(x, MetaTensor):
@@ -151,7 +152,7 @@ class QuadtreeConv(ConvRounds):
             return MetaTensor(out, meta=x.meta, applied_operations=x.applied_operations)
         y = x if self.root_conv is None else self.root_conv(x)
         if plan is not None and guide is not None:
-            raise ValueError("QuadtreeConv: plan and guide are both given; a guide only serves to make a plan")
+            raise ValueError("QuadtreeConv: plan and guide are both given; a guide is only used to make a plan")
         rows: list[int] | None = None
         if plan is None:
             plan = self._plan_of(y, x, guide)
@@ -160,14 +161,14 @@ class QuadtreeConv(ConvRounds):
         return self._run(y, self._checked(plan, x), plan if isinstance(plan, EvaluatedPlan) else None, rows)
 
     def own_plan(self, x: Tensor, guide: Tensor | None = None) -> BlockPlan | EvaluatedPlan:
-        """The partition that the layer makes of its input or of a guide; an `EvaluatedPlan` if it is learned."""
+        """The partition that the layer makes from its input or from a guide; an `EvaluatedPlan` if it is learned."""
         self.check_input(x)
         return self._plan_of(x if self.root_conv is None or self.evaluator is None else self.root_conv(x), x, guide)
 
     def macs(self, plan: AnyPlan, size: Sequence[int]) -> int:
         """Multiply-adds on a batch of maps of spatial size ``size`` under a plan: root kernel and active positions.
 
-        Positions of tiles that lie outside of the map are not counted; nor is the work of a learned evaluator.
+        Positions outside of the map are not counted, and neither is the work of a learned evaluator.
         """
         blocks = plan if isinstance(plan, BlockPlan) else plan.plan
         active, size = int(active_voxels(blocks, size).sum()), tuple(size)
@@ -185,10 +186,10 @@ class QuadtreeConv(ConvRounds):
         norm, weight, bias = self.norm, self.kernels(), self.bias
         if norm.kind == "batch" and not norm.measures:
             weight, bias = norm.fold(weight, bias)
-        if self.evaluator is not None:  # a plan that was given may come from elsewhere
+        if self.evaluator is not None:  # a plan that was given may not depend on the evaluator
             weight = keep_gradients(weight, self.evaluator.parameters())
         if rows is None and y.device.type != "cpu":
-            rows = [plan.index.shape[1]] * self.rounds  # count stays on the device: nothing waits for it
+            rows = [plan.index.shape[1]] * self.rounds  # the count stays on the device: no host synchronisation
         out, stats = quadtree_conv(
             y,
             weight,
@@ -212,7 +213,7 @@ class QuadtreeConv(ConvRounds):
         return out
 
     def _checked(self, plan: AnyPlan, x: Tensor) -> BlockPlan:
-        """The plan as tensors; raises ValueError if it does not fit the layer and its input."""
+        """The plan as tensors; raises a ValueError if it does not match the layer and its input."""
         blocks = plan if isinstance(plan, BlockPlan) else plan.plan
         size = tuple(x.shape[2:])
         if blocks.batch != x.shape[0]:
@@ -229,13 +230,13 @@ class QuadtreeConv(ConvRounds):
         return blocks
 
     def extra_repr(self) -> str:
-        """What the layer was made with, for ``print``."""
+        """The settings of the layer, for ``print``."""
         share = f"budget={self.settings.budget}" if self.settings.budget else f"threshold={self.settings.threshold}"
         return f"{super().extra_repr()}, {share}, evaluator={self.scored_by}"
 
 
 def _check_scale(image: tuple[int, ...], grid: tuple[int, ...], size: tuple[int, ...]) -> None:
-    """Raises ValueError unless the tiles of the image cover the same ground as those of the map."""
+    """Raises a ValueError unless the tiles cover the same regions of the image and of the map."""
     scales = set()
     for s, g, m in zip(image, grid, size, strict=True):
         at_image, at_map = -(-s // g), -(-m // g)

@@ -1,4 +1,4 @@
-"""Health of a learned selection of patches: is it varied, does it follow the image, does the target survive?"""
+"""Measures of a learned selection of patches: variety, dependence on the image, and whether the target is kept."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["SelectionHealth", "distinct_share", "moved_share", "rank_correlation
 
 
 class SelectionHealth(NamedTuple):
-    """Figures of one layer; NaN where one cannot be computed."""
+    """Measures of one layer; NaN if a measure cannot be computed."""
 
     distinct: float
-    """Share of slots whose patch no earlier slot shows: 1 for unique patches."""
+    """Share of slots with a patch that no earlier slot has: 1 for unique patches."""
     moved: float
-    """Share of the chosen patches that the next image of the batch does not choose: 0 means that no image matters."""
+    """Share of the selected patches that the next image of the batch does not have: 0 if images have no influence."""
     rank_correlation: float
-    """Spearman correlation of the scores with the mean absolute value of the patches: 1 is the norm pick."""
+    """Spearman correlation of the scores with the mean absolute value of the patches: 1 if the norm decides."""
     cover: float
-    """Share of the target's voxels at the layer that its selection keeps; mean over images with a target."""
+    """Share of the target's voxels that reach the layer and are in selected patches; mean over images with a target."""
 
 
 def distinct_share(index: Tensor) -> float:
-    """Share of different patches among the slots of an image: ``index [B, M]``."""
+    """Number of different patches of an image over the number of slots; ``index [B, M]``."""
     ordered = index.sort(dim=1).values
     return (1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)).float().mean().item() / index.shape[1]
 
 
 def moved_share(index: Tensor) -> float:
-    """Share of an image's patches that the next image does not choose, mean over neighbours in ``index [B, M]``."""
+    """Share of the patches of an image that the next image does not have; mean over the images of ``index [B, M]``."""
     if index.shape[0] < 2:
         return math.nan
     kept = (index[:-1, :, None] == index[1:, None, :]).any(2)
@@ -43,7 +43,7 @@ def moved_share(index: Tensor) -> float:
 
 
 def rank_correlation(scores: Tensor, norms: Tensor) -> float:
-    """Spearman correlation of two ``[B, N]`` tensors along N, mean over images; NaN for constant rows only."""
+    """Spearman correlation of two ``[B, N]`` tensors along N, mean over images; NaN if all rows are constant."""
     ranks = [t.argsort(dim=1).argsort(dim=1).double() for t in (scores, norms)]
     centred = [r - r.mean(1, keepdim=True) for r in ranks]
     spread = [(t.amax(1) > t.amin(1)) for t in (scores, norms)]
@@ -53,7 +53,7 @@ def rank_correlation(scores: Tensor, norms: Tensor) -> float:
 
 
 def _routed(mask: Tensor, place: PatchIndex) -> tuple[Tensor, Tensor]:
-    """The mask as it reaches a layer, and what its selection keeps of it."""
+    """The mask at the input of a layer, and the part of it that the selection keeps."""
     if any(m % s for m, s in zip(mask.shape[2:], place.size, strict=True)):
         raise ValueError(
             f"target_cover: a mask of size {list(mask.shape[2:])} meets a layer whose map is {list(place.size)}; "
@@ -70,20 +70,21 @@ def _routed(mask: Tensor, place: PatchIndex) -> tuple[Tensor, Tensor]:
 
 
 def target_cover(mask: Tensor, places: Sequence[PatchIndex]) -> tuple[list[float], Tensor]:
-    """Follows a target through the selections of a network.
+    """Follows a target through the selections of the layers of a network.
 
-    Between two selections the mask is max-pooled to the size of the next map, as halvings in between would do.
+    Between two selections the mask is max-pooled to the size of the next map.
 
     Args:
-        mask: ``[B, 1, *S]``, above 0.5 on the target, at the network's input size.
-        places: what the layers chose, in the order in which the image meets them.
+        mask: ``[B, 1, *S]`` with the size of the network's input; above 0.5 in the target.
+        places: the patches that the layers selected, in the order in which the layers run.
 
     Returns:
-        For each layer the share of the target's voxels that reached it and that it keeps (mean over images where some
-        did; NaN if none did); and bool ``[B]``, whether any voxel of the target survives all of them.
+        For each layer, the share of the target's voxels at its input that it keeps (mean over images in which the
+        target reaches the layer; NaN if there is none). And bool ``[B]``, whether a part of the target passes all
+        layers.
 
     Raises:
-        ValueError: if a map's size is no whole fraction of the mask's.
+        ValueError: if the size of the mask is not a multiple of the size of a map.
     """
     left = (mask > 0.5).float()
     shares = []
@@ -96,17 +97,17 @@ def target_cover(mask: Tensor, places: Sequence[PatchIndex]) -> tuple[list[float
 
 
 def selection_health(selections: Mapping[str, Selection], mask: Tensor | None = None) -> dict[str, SelectionHealth]:
-    """Figures of every layer for one batch.
+    """Measures of every layer for one batch.
 
     Args:
-        selections: name to `Selection`, in the order in which the image meets the layers.
-        mask: ``[B, 1, *S]`` of the target at input size, or None.
+        selections: name to `Selection`, in the order in which the layers run.
+        mask: ``[B, 1, *S]``, the target with the size of the input, or None.
 
     Returns:
-        Name to figures.
+        Name to measures.
 
     Raises:
-        ValueError: if the mask does not fit a map.
+        ValueError: if the size of the mask is not a multiple of the size of a map.
     """
     places = [s.place for s in selections.values()]
     covers = [math.nan] * len(places) if mask is None else target_cover(mask.to(places[0].index.device), places)[0]

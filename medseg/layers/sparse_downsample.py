@@ -1,4 +1,4 @@
-"""Sparse downsampling: a pooling layer for small, concentrated targets that keeps the best patches of a map."""
+"""Sparse downsampling: a pooling layer for small, compact targets that keeps the best patches of a map."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVALUATORS = ("shared", "slots", "norm")
 
 
 class PatchIndex(NamedTuple):
-    """Where the patches of a sparse downsampling came from; `medseg.layers.SparseUpsample` needs it.
+    """Original positions of the patches of a sparse downsampling; `medseg.layers.SparseUpsample` needs them.
 
     Example:
         >>> out, place = SparseDownsample(2, channels=3, patch=4, return_index=True)(torch.randn(2, 3, 16, 16))
@@ -34,7 +34,7 @@ class PatchIndex(NamedTuple):
     """
 
     index: Tensor
-    """int32 ``[B, M]``: patch number of every slot, raster order of the (padded) input's patches."""
+    """int32 ``[B, M]``: number of the patch in every slot, in raster order of the patches of the (padded) input."""
     patch: int
     """Side of a patch in voxels."""
     size: tuple[int, ...]
@@ -42,7 +42,7 @@ class PatchIndex(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What a layer chose in its last call, detached; see `medseg.layers.selection_health`.
+    """The selection of a layer in its last call, detached; see `medseg.layers.selection_health`.
 
     Example:
         >>> layer = SparseDownsample(2, channels=3, patch=4)
@@ -54,54 +54,60 @@ class Selection(NamedTuple):
 
     place: PatchIndex
     scores: Tensor | None
-    """``[B, N]``: score of every patch (its best over the slots); None where the norm decides."""
+    """``[B, N]``: score of every patch (its best score over all slots); None if the norm decides."""
     norms: Tensor
     """``[B, N]``: mean absolute value of every patch."""
 
 
 class SparseDownsample(nn.Module):
-    """Halves every side of a map by keeping 1 of 2^d patches, chosen by a small evaluator network.
+    """Halves every side of a map by keeping 1 of 2^d patches, selected by a small evaluator network.
 
-    The map is cut into N patches of side ``patch``; M = N / 2^d of them form the output. Three evaluators:
-    "shared" gives one score per patch and keeps the best M, in raster order; it starts as the pick of the largest mean.
-    "slots" gives a score for every pair of patch and output slot and starts as the strided pick
-    (`SlotPatchEvaluator`). "norm" keeps the patches of the largest mean absolute value and learns nothing: the control
-    that every study should carry beside max pooling.
+    The map is cut into N patches of side ``patch``; M = N / 2^d of them form the output. There are three evaluators.
+    "shared" gives one score per patch and keeps the best M, in raster order; a new one prefers patches with a large
+    mean and maximum. "slots" gives a score for every pair of patch and output slot; a new one selects every second
+    patch along each axis (`SlotPatchEvaluator`). "norm" keeps the patches with the largest mean absolute value and has
+    no parameters: a study should include it as a control, beside max pooling.
 
-    Choice is a step; its surrogate derivative "softmax" weighs every patch by its softmax score, "paper" is the literal
-    step with derivative ``slope`` below the maximum (`medseg.ops.patch_select`; with ``evaluator="slots"`` and
-    ``assignment="argmax"`` the original form, with repeats), "none" trains the features only.
+    Selection is a step function, so its derivative is replaced by a surrogate: "softmax" weights every patch by its
+    softmax score; "paper" is the step with derivative ``slope`` below the maximum (`medseg.ops.patch_select`; with
+    ``evaluator="slots"`` and ``assignment="argmax"`` this is the original form, with repeated patches); "none" trains
+    only the features.
 
-    Choose ``patch`` near the target's side in this map and small enough for 16 to 64 patches. Keep max pooling as the
-    first and last pooling of a network; start with `warm` (norm pick) for the first third of the training, and give the
-    evaluators a fifth of the learning rate (`medseg.training.adaptive`). For findings that fill the image use
-    ``residual="max"`` or leave the layer out: diffuse texture loses by selection.
+    Choose ``patch`` near the side of the target in this map, and small enough for 16 to 64 patches. Keep max pooling as
+    the first and last pooling of a network. Set `warm` (the norm selects) for the first third of the training
+    (`medseg.training.warmup`), and give the evaluators a fifth of the learning rate
+    (`medseg.training.evaluator_parameters`). For findings that fill the image, use ``residual="max"`` or do not use the
+    layer: a selection loses diffuse texture.
+
+    In training in several processes (`torch.distributed`), a warm evaluator gets a gradient of zero, as
+    `torch.nn.parallel.DistributedDataParallel` needs one. In a single process it gets none.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
-        patch: side of a patch in voxels. None: `default_patch` of every map that comes, which fits all even sizes.
+        patch: side of a patch in voxels. None: `default_patch` of the map in each call, which works for all even sizes.
         evaluator: "shared", "slots" or "norm", or (name, options of `SharedPatchEvaluator` / `SlotPatchEvaluator`).
-        assignment: "unique" or "argmax" (a patch may fill several slots; "slots" only).
-        order: "raster" or "slots" (patches stay in the slot whose query won; "slots" only).
+        assignment: "unique", or "argmax" (a patch can be in several slots; only for "slots").
+        order: "raster", or "slots" (a patch is put into the slot that selected it; only for "slots").
         surrogate: "softmax", "paper" or "none".
-        slope: scale of the surrogate derivative; above 0.1 it disturbs the features.
+        slope: scale of the surrogate derivative; values above 0.1 disturb the features.
         tau: temperature of the softmax.
         max_grad: False treats the maximum as a constant in the gradient of "paper".
-        padding: for sizes that are no multiple of ``2 * patch``: "error", or "constant" (zeros) or "replicate" at the
-            far ends.
-        residual: "max" returns w * selection + (1 - w) * max pooling with a learned w that starts at 0.5.
-        detach: True keeps the evaluator's gradient out of the features.
+        padding: what to do if a size is not a multiple of ``2 * patch``: "error" raises, "constant" (zeros) and
+            "replicate" pad the end of each axis.
+        residual: "max" returns w * selection + (1 - w) * max pooling with a learned w that is 0.5 at first.
+        detach: True stops the gradient of the evaluator before the features.
         return_index: True returns ``(out, PatchIndex)``.
-        keep_norms: "mean" or "sum" keeps the patches' L1 norms of the last call, with their gradient, in
+        keep_norms: "mean" or "sum" stores the L1 norms of the patches of the last call, with their gradient, in
             ``patch_norms`` for `medseg.losses.SparsityLoss`.
 
     Attributes:
-        warm: while True the norm decides; part of the state dict, so evaluation and resumed training agree.
-        record: while True every call leaves a `Selection` in ``selection``.
+        warm: while True, the norm selects instead of the evaluator; it is part of the state dict, so that evaluation
+            and resumed training agree.
+        record: while True, every call stores a `Selection` in ``selection``.
 
     Raises:
-        ValueError: for options that do not exist or do not go together.
+        ValueError: for options that do not exist or cannot be combined.
 
     Example:
         >>> layer = SparseDownsample(spatial_dims=2, channels=3, patch=4)
@@ -154,7 +160,7 @@ class SparseDownsample(nn.Module):
 
     @property
     def warm(self) -> bool:
-        """Whether the norm pick replaces the evaluator."""
+        """Whether the norm selects the patches instead of the evaluator."""
         return self._warm
 
     @warm.setter
@@ -164,21 +170,21 @@ class SparseDownsample(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._warm = bool(self.warmup)  # the branch is a Python value: no transfer from the device in every call
+        self._warm = bool(self.warmup)  # a Python value, so that no call has to wait for the device
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, PatchIndex]:
         """Selects patches.
 
         Args:
-            x: ``[B, C, *S]``, C the layer's channels. A MetaTensor gives a MetaTensor with the same metadata: chosen
-                patches share no frame, so the affine is left as it is.
+            x: ``[B, C, *S]`` with C = ``channels``. A MetaTensor gives a MetaTensor with the same metadata. Its affine
+                is not changed, because the selected patches do not form an image with an affine.
 
         Returns:
-            ``[B, C, *S / 2]`` in the dtype of x (sizes rounded up to ``2 * patch`` first), and with ``return_index``
-            the `PatchIndex`.
+            ``[B, C, *S / 2]`` in the dtype of x (sizes are first padded to multiples of ``2 * patch``), and with
+            ``return_index`` the `PatchIndex`.
 
         Raises:
-            ValueError: for channels or sizes that do not fit.
+            ValueError: for channels or sizes that do not match.
         """
         plain = x.as_tensor() if isinstance(x, MetaTensor) else x
         patch = self._patch_of(plain)
@@ -198,16 +204,16 @@ class SparseDownsample(nn.Module):
         return (out, place) if self.return_index else out
 
     def _select(self, x: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The chosen patches, their numbers, and the scores if an evaluator made them."""
+        """The selected patches, their numbers, and the scores if there is an evaluator."""
         if self.evaluator is None or self._warm:
             with torch.no_grad():
                 norms = patch_l1(x if x.dtype == torch.float64 else x.float(), patch)
             out, index = patch_select_shared(x, norms, patch, surrogate="none")
-            # A process alone leaves the evaluator without gradient: optimisers then do not touch it nor count steps.
+            # In a single process the evaluator has no gradient, so that optimisers neither change it nor count steps.
             if self.evaluator is not None and in_process_group():
                 out = keep_gradients(out, self.evaluator.parameters())
             return out, index, None
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 scores would tie and choose by index
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 scores are often equal: then the index decides
             found = self.evaluator(x.detach() if self.detach else x, patch)
         if self.kind == "shared":
             selected = patch_select_shared(
@@ -230,7 +236,7 @@ class SparseDownsample(nn.Module):
         return out, index, best_slot_scores(keys, queries) if self.record else None
 
     def _patch_of(self, x: Tensor) -> int:
-        """The side of a patch on this map."""
+        """The side of a patch for this map."""
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.channels:
             raise ValueError(
                 f"SparseDownsample: input has shape {list(x.shape)}; expected [B, {self.channels}, "
@@ -259,12 +265,12 @@ class SparseDownsample(nn.Module):
             self._told = True
             warnings.warn(
                 f"SparseDownsample: patch 2 on a map of side {side} scrambles its local geometry; "
-                "use a patch near the target's side, such as 4 or 8",
+                "use a patch near the side of the target, such as 4 or 8",
                 stacklevel=3,
             )
 
     def extra_repr(self) -> str:
-        """The settings, for printing."""
+        """The settings of the layer, for ``print``."""
         return (
             f"{self.channels}, patch={self.patch}, evaluator={self.kind!r}, assignment={self.assignment!r}, "
             f"order={self.order!r}, surrogate={self.surrogate!r}, slope={self.slope}, warm={self._warm}"
@@ -272,7 +278,7 @@ class SparseDownsample(nn.Module):
 
 
 def best_slot_scores(keys: Tensor, queries: Tensor) -> Tensor:
-    """Score ``[B, N]`` that every patch reaches in its best slot, without the matrix of scores."""
+    """Best score ``[B, N]`` of every patch over all slots, without the matrix of scores."""
     with torch.no_grad():
         return score_argmax(queries.expand(keys.shape[0], -1, -1), keys)[1]
 

@@ -1,4 +1,4 @@
-"""Sparse upsampling: puts the patches of a sparse downsampling back where they came from."""
+"""Sparse upsampling: puts the patches of a sparse downsampling back to their original positions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILLS = ("zeros", "neighbours")
 
 
 class SparseUpsample(nn.Module):
-    """Doubles every side of a map by returning its patches to the places a `SparseDownsample` took them from.
+    """Doubles every side of a map by putting the patches back to where a `SparseDownsample` took them from.
 
-    Patches of several slots that came from one place are averaged, added in the order of the slots. Places that no slot
-    took become zero, or the mean of the patches that came back to the 3^d - 1 places around (zero where there is none).
-    The channels may differ from those of the downsampling, so a decoder can work in between.
+    Patches of several slots with the same original position are averaged, in the order of the slots. Positions without
+    a patch become zero, or the mean of the patches at the 3^d - 1 neighbouring positions (zero if there is none). The
+    number of channels may differ from that of the downsampling, as there may be other layers in between.
 
     Args:
         spatial_dims: 2 or 3.
@@ -49,17 +49,17 @@ class SparseUpsample(nn.Module):
         self.spatial_dims, self.fill = spatial_dims, fill
 
     def forward(self, x: Tensor, place: PatchIndex) -> Tensor:
-        """Returns the patches to their places.
+        """Puts the patches back.
 
         Args:
-            x: ``[B, C, *S]``, the spatial size that the downsampling made; MetaTensor in, MetaTensor out.
-            place: what the downsampling returned with ``return_index=True``.
+            x: ``[B, C, *S]`` with the spatial size of the result of the downsampling. A MetaTensor gives a MetaTensor.
+            place: the `PatchIndex` that the downsampling returned with ``return_index=True``.
 
         Returns:
             ``[B, C, *place.size]`` in the dtype of x.
 
         Raises:
-            ValueError: if x is not of the downsampling's size or batch.
+            ValueError: if size or batch of x are not those of the downsampling.
         """
         patch, size = place.patch, place.size
         grid = [2 * math.ceil(s / (2 * patch)) for s in size]
@@ -81,26 +81,26 @@ class SparseUpsample(nn.Module):
 
 
 def _visits(index: Tensor, grid: list[int]) -> Tensor:
-    """How many slots took each patch: ``[B, 1, *grid]``; sums of ones are exact in any order."""
+    """In how many slots each patch is: ``[B, 1, *grid]``; sums of ones are exact in any order."""
     ones = torch.ones(index.shape, device=index.device)
     count = torch.zeros(index.shape[0], math.prod(grid), device=index.device)
     return count.scatter_add(1, index.long(), ones).reshape(-1, 1, *grid)
 
 
 def _spread(per_patch: Tensor, patch: int) -> Tensor:
-    """One value per patch, repeated over its voxels."""
+    """One value per patch, repeated for all voxels of the patch."""
     for axis in range(2, per_patch.ndim):
         per_patch = per_patch.repeat_interleave(patch, dim=axis)
     return per_patch
 
 
 def _fill_from_neighbours(x: Tensor, filled: Tensor, patch: int) -> Tensor:
-    """Empty patches become the mean of the filled ones around them, voxel by voxel."""
+    """Replaces empty patches by the mean of the filled neighbouring patches, voxel by voxel."""
     grid = list(filled.shape[2:])
     rows = to_patches(x, patch)
     as_map = rows.transpose(1, 2).reshape(x.shape[0], -1, *grid)
     pool = F.avg_pool2d if len(grid) == 2 else F.avg_pool3d
-    # Padded beforehand: 3-D pooling refuses a map smaller than its window whatever it would pad.
+    # Padded before: 3-D pooling does not take a map that is smaller than its window, even with padding.
     around = (1, 1) * len(grid)
     total, weight = pool(F.pad(as_map, around), 3, 1), pool(F.pad(filled, around), 3, 1)
     mean = total / weight.clamp(min=0.5 / 3 ** len(grid))

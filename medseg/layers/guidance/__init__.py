@@ -1,4 +1,4 @@
-"""Guidance as layers: what a density vector and a guide map do to the maps of a network."""
+"""Layers for guidance: histograms or patches scale the channels of a network's maps, a guide map biases the voxels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways from a density vector to numbers for every channel: full layers, convolutions along the bins, gates."""
+"""Heads that compute numbers per channel from histograms: fully connected, convolutions along the bins, or gates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ VGG_CONVS = (2, 2, 3, 3, 3)
 
 
 class FCHead(nn.Module):
-    """Full layers with ReLU and dropout, then a linear one.
+    """Fully connected layers with ReLU and dropout, then a linear layer.
 
     Args:
-        signals: histograms of a sample.
-        bins: of each.
-        texture: length of a further vector that stands behind the histograms, or 0.
-        out_features: numbers wanted; 0: those of the layer before the last, as they are.
-        widths: of the layers before the last.
-        dropout: after each of them.
+        signals: number of histograms of a sample.
+        bins: number of bins of a histogram.
+        texture: length of the vector of texture features, which is appended to the histograms, or 0.
+        out_features: number of outputs. 0: no last layer; the outputs are those of the layer before.
+        widths: units of the layers before the last one.
+        dropout: dropout probability after each of these layers.
     """
 
     def __init__(
@@ -40,23 +40,23 @@ class FCHead(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.last = last_layer(before, out_features) if out_features else nn.Identity()
 
-    def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:
+    def forward(self, histograms: Tensor, texture: Tensor | None = None) -> Tensor:
         """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
-        flat = density.flatten(1)
+        flat = histograms.flatten(1)
         return self.last(self.layers(flat if texture is None else torch.cat((flat, texture), 1)))
 
 
 class ConvHead(nn.Module):
-    """VGG-16 along the bins: 13 convolutions of length 3 in five blocks that halve, then one over what is left.
+    """VGG-16 along the bins: 13 convolutions of length 3 in five blocks that halve, then one over the remaining length.
 
     Args:
-        signals: histograms of a sample; the channels of the first convolution.
-        bins: of each.
-        texture: length of a further vector that joins after the convolutions, or 0.
-        out_features: numbers wanted.
-        widths: of the two layers before the last.
-        dropout: after each of them.
-        channels: of the first block, doubled by each further one.
+        signals: number of histograms of a sample, the input channels of the first convolution.
+        bins: number of bins of a histogram.
+        texture: length of the vector of texture features, which is appended after the convolutions, or 0.
+        out_features: number of outputs.
+        widths: units of the two layers before the last one.
+        dropout: dropout probability after each of these two layers.
+        channels: channels of the first block; every other block has twice as many as the one before.
     """
 
     def __init__(
@@ -83,24 +83,24 @@ class ConvHead(nn.Module):
         layers += [nn.Conv1d(before, widths[0], length), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.mix = nn.Sequential(nn.Linear(widths[0] + texture, widths[1]), nn.ReLU(), nn.Dropout(dropout))
-        start_weights(self.layers, "fan_in")  # fourteen in a row: torch's own start would let the signal fade
+        start_weights(self.layers, "fan_in")  # in fourteen layers, values drawn by torch's default would vanish
         self.last = last_layer(widths[1], out_features)
 
-    def forward(self, density: Tensor, texture: Tensor | None = None) -> Tensor:
+    def forward(self, histograms: Tensor, texture: Tensor | None = None) -> Tensor:
         """``[B, signals, bins]`` and ``[B, texture]`` to ``[B, out_features]``."""
-        found = self.layers(density)
+        found = self.layers(histograms)
         return self.last(self.mix(found if texture is None else torch.cat((found, texture), 1)))
 
 
 class GatedScales(nn.Module):
-    """Squeeze and excitation (Hu et al. 2018) that also knows the density: scales that depend on the map they scale.
+    """Squeeze and excitation (Hu et al. 2018) with histograms: scales that also depend on the map that they scale.
 
-    The means of a map's channels and the features of the density, one after the other, pass a layer of a quarter as
-    many numbers with ReLU, and one that ends in ``2 sigmoid``: scales between 0 and 2, all 1 at the start.
+    The means of the channels of a map and the features of the histograms are concatenated. A layer with a quarter as
+    many units and ReLU follows, then a layer with ``2 sigmoid``: scales between 0 and 2, initially 1.
 
     Args:
-        channels: of the maps.
-        features: numbers that describe the density.
+        channels: channels of each map.
+        features: number of features of the histograms.
     """
 
     def __init__(self, channels: Sequence[int], features: int) -> None:
@@ -111,7 +111,7 @@ class GatedScales(nn.Module):
         )
 
     def forward(self, features: Tensor) -> list[Callable[[Tensor], Tensor]]:
-        """``[B, features]`` to a function for every map, from the map ``[B, C, *S]`` to its scales ``[B, C]``."""
+        """For ``[B, features]``, a function per map that computes the scales ``[B, C]`` from the map ``[B, C, *S]``."""
         return [partial(_gated, gate, features) for gate in self.gates]
 
 
@@ -122,7 +122,7 @@ def _gated(gate: nn.Module, features: Tensor, u: Tensor) -> Tensor:
 
 
 def last_layer(in_features: int, out_features: int) -> nn.Linear:
-    """A linear layer that starts at zero: whatever it modulates stays as it is."""
+    """A linear layer that is initially zero, so that it does not change what it modulates."""
     layer = nn.Linear(in_features, out_features)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

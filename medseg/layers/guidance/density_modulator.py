@@ -1,4 +1,4 @@
-"""The density branch: a scale, and if wanted a shift, for every channel from the histograms of regions."""
+"""The branch for histograms: a scale, and optionally a shift, for every channel from the histograms of regions."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ _NAME = "DensityModulator"
 
 
 class DensityModulator(nn.Module):
-    """Numbers for every channel of a network from the histograms of regions (and from a vector of texture features).
+    """Scales for every channel of a network from histograms of regions and, optionally, a vector of texture features.
 
-    The last layer starts at zero, so the scale is 1 and the shift 0 at first: a network modulated by them starts as
-    the network itself. Scales of channels that a condition predicts are FiLM (Perez et al. 2018,
+    The last layer is initially zero, so the scales are 1 and the shifts are 0: a new layer does not change the network.
+    Scaling the channels by numbers that are predicted from a condition is known as FiLM (Perez et al. 2018,
     https://arxiv.org/abs/1709.07871).
 
-    Shares of a histogram are read as ``log(1 + bins * share)``: 0 for an empty bin, log 2 for an even histogram.
-    Histograms that are not given are replaced by a learned one, which no region has: an empty region (all zero, a
-    tumour that is not there) and an unknown one are different things.
+    A share of a histogram is transformed to ``log(1 + bins * share)``: 0 for an empty bin, log 2 for the bins of a
+    uniform histogram. Unknown histograms are replaced by a learned one. An empty region (all bins zero, such as a
+    tumour that does not exist) is not the same as an unknown region.
 
     Args:
-        channels: of the maps to modulate, one after the other.
-        head: ``"fc"`` (full layers), ``"conv1d"`` (VGG-16 along the bins, the histograms as its input channels) or
-            ``"se"`` (full layers, then a gate for every map that also sees the means of its channels, `GatedScales`).
-        signals: histograms of a sample: regions times channels of the image.
-        bins: of each.
-        texture: length of a vector of further features, such as those of `medseg.transforms.texture.RegionGLCM`; 0:
+        channels: channels of each map to modulate.
+        head: ``"fc"`` (fully connected layers), ``"conv1d"`` (VGG-16 along the bins, with the histograms as input
+            channels) or ``"se"`` (fully connected layers, then a gate for every map that also depends on the means of
+            its channels, `GatedScales`).
+        signals: number of histograms of a sample: regions times channels of the image.
+        bins: number of bins of a histogram.
+        texture: length of a vector of other features, such as those of `medseg.transforms.texture.RegionGLCM`; 0 for
             none.
-        shift: whether channels also get a shift; ``"se"`` has none.
-        widths: of the two layers before the last (``"fc"``, ``"se"``: any number of them from 1).
-        dropout: after each of those, in training.
+        shift: whether channels also get a shift; not possible for ``"se"``.
+        widths: units of the two layers before the last one (for ``"fc"`` and ``"se"``: of any number of layers).
+        dropout: dropout probability after each of these layers.
         head_channels: channels of the first block of ``"conv1d"``.
 
     Raises:
@@ -94,15 +95,15 @@ class DensityModulator(nn.Module):
         """Scales and shifts.
 
         Args:
-            guidance: `Guidance` with histograms as ``appearance``; ``texture``, ``valid`` and ``guided`` are read too.
-            batch: B, where nothing is known.
+            guidance: `Guidance` with histograms as ``appearance``; ``texture``, ``valid`` and ``guided`` are also used.
+            batch: number of samples B, needed if nothing is known.
 
         Returns:
-            For every map its scale ``[B, C]``, or with ``"se"`` the function that makes it of the map; and its shift
-            ``[B, C]`` or None.
+            For every map its scales ``[B, C]``, or for ``"se"`` a function that computes them from the map. For every
+            map its shifts ``[B, C]`` or None.
 
         Raises:
-            ValueError: for shapes that do not fit.
+            ValueError: for shapes that do not match.
         """
         guidance = as_guidance(_NAME, guidance)
         size = guidance.samples(batch)
@@ -143,7 +144,9 @@ class DensityModulator(nn.Module):
     def _texture(self, texture: Tensor | None, keep: Tensor | None, size: int) -> Tensor | None:
         if self.null_texture is None:
             if texture is not None:
-                raise ValueError("DensityModulator: texture is given, but none is expected; set texture to its length")
+                raise ValueError(
+                    "DensityModulator: texture is given, but the layer expects none; set texture to its length"
+                )
             return None
         null = self.null_texture.expand(size, -1)
         if texture is None:

@@ -1,4 +1,4 @@
-"""What is known of the target of each image: the one argument of every guided network and guidance layer."""
+"""What is known about the target in each image: the argument of all guided networks and guidance layers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["Guidance", "as_guidance", "flags", "guided_flags"]
 
 
 class Guidance(NamedTuple):
-    """What is known of the target of each of B images; a field that is None is unknown.
+    """What is known about the target in each of B images; a field that is None is unknown.
 
-    A guided network is called as ``net(image, guidance=Guidance(...))``. In a batch where only some images come with
-    guidance, give the fields for all of them (any values) and say by ``guided`` which ones to read.
+    A guided network is called as ``net(image, guidance=Guidance(...))``. If only some images of a batch have guidance,
+    give the fields for all of them (with any values for the others) and select those to read by ``guided``.
 
     Attributes:
         appearance: what the target looks like. Histograms ``[B, regions, channels, bins]`` or ``[B, signals, bins]``
-            that sum to 1 (`medseg.transforms.texture.RegionHistogram`, the organ's first), or for a network made with
-            ``appearance="patches"`` patches ``[B, signals, *size]`` around clicks
+            that sum to 1 (`medseg.transforms.texture.RegionHistogram`), that of the organ first. For a network with
+            ``appearance="patches"``: patches ``[B, signals, *size]`` around clicks
             (`medseg.transforms.guidance.ClickPatches`).
         spatial: where the target is: a guide map ``[B, guide_channels, *S]`` on the grid of the image
             (`medseg.transforms.guidance.GuideMap`).
-        texture: further features ``[B, texture]`` of about unit size (`medseg.transforms.texture.RegionGLCM`).
-        valid: bool, the shape of ``appearance`` without bins: which histograms to read
-            (`medseg.transforms.texture.region_valid`). The others count as unknown. None: read all.
-        guided: bool ``[B]``: which samples have guidance. The others run as if nothing were known of them. None: all.
+        texture: other features ``[B, texture]``, scaled to about -1 to 1 (`medseg.transforms.texture.RegionGLCM`).
+        valid: bool, of the shape of ``appearance`` without the bins: the histograms to read
+            (`medseg.transforms.texture.region_valid`). All others are treated as unknown. None: all are read.
+        guided: bool ``[B]``: the samples that have guidance. For the others nothing is known. None: all have guidance.
 
     Example:
         >>> known = Guidance(appearance=torch.full((2, 2, 1, 100), 0.01), guided=torch.tensor([True, False]))
@@ -62,14 +62,14 @@ class Guidance(NamedTuple):
 
 
 def as_guidance(owner: str, given: Guidance | Mapping[str, Tensor | None] | None) -> Guidance:
-    """The guidance that a caller gave, as plain tensors.
+    """Guidance in any of its forms as a `Guidance` of plain tensors.
 
     Args:
         owner: name of the layer or network, for the message.
-        given: a `Guidance`, a dictionary with the names of its fields, or None: nothing is known.
+        given: a `Guidance`, a dictionary with the names of its fields, or None if nothing is known.
 
     Raises:
-        ValueError: for anything else, and for names that `Guidance` does not have.
+        ValueError: for another type, and for names that `Guidance` does not have.
     """
     if given is None:
         return Guidance()
@@ -94,7 +94,7 @@ def guided_flags(owner: str, guidance: Guidance, batch: int, device: torch.devic
         owner: name of the layer, for the message.
         guidance: what is known.
         batch: number of samples.
-        device: where the flags are wanted.
+        device: device of the result.
 
     Raises:
         ValueError: unless the flags are bool ``[batch]``.
@@ -107,10 +107,10 @@ def flags(owner: str, name: str, values: Tensor, shape: tuple[int, ...], device:
 
     Args:
         owner: name of the layer, for the message.
-        name: of the field of `Guidance`, for the message.
+        name: name of the field of `Guidance`, for the message.
         values: the flags.
         shape: their expected shape.
-        device: where they are wanted.
+        device: device of the result.
 
     Raises:
         ValueError: for another type or shape.

@@ -1,4 +1,4 @@
-"""What guidance does to one map: scale and shift of its channels, bias of its voxels, a learned affine after them."""
+"""The effect of guidance on one map: scale and shift of its channels, bias of its voxels, then a learned affine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 __all__ = ["Modulation", "Scale"]
 
 Scale: TypeAlias = Tensor | Callable[[Tensor], Tensor]
-"""Scales ``[B, C]`` of a map ``[B, C, *S]``, or the function that makes them of it."""
+"""Scales ``[B, C]`` of a map ``[B, C, *S]``, or a function that computes them from the map."""
 
 
 class Modulation(NamedTuple):
-    """``(scale u + shift + bias) gain + offset`` of a map u ``[B, C, *S]``; what is None is left out.
+    """``(scale u + shift + bias) gain + offset`` for a map u ``[B, C, *S]``; fields that are None are left out.
 
     Attributes:
-        scale: of the density, ``[B, C]``, or a function of u that gives it.
-        shift: of the density, ``[B, C]``.
-        bias: of the guide map, ``[B, C, *S]``.
-        gain: learned, ``[C]``.
-        offset: learned, ``[C]``.
+        scale: scales from the appearance, ``[B, C]``, or a function that computes them from u.
+        shift: shifts from the appearance, ``[B, C]``.
+        bias: biases from the guide map, ``[B, C, *S]``.
+        gain: learned factors, ``[C]``.
+        offset: learned offsets, ``[C]``.
 
     Example:
         >>> u = torch.ones(1, 2, 1, 3)
@@ -36,7 +36,7 @@ class Modulation(NamedTuple):
     offset: Tensor | None = None
 
     def __call__(self, u: Tensor) -> Tensor:
-        """The modulated map, in the type of u."""
+        """The modulated map, in the dtype of u."""
         dtype, ones = u.dtype, (1,) * (u.ndim - 2)
         if self.scale is not None:
             scale = self.scale if isinstance(self.scale, Tensor) else self.scale(u)

@@ -1,4 +1,4 @@
-"""The density branch of clicks: scales for every channel from what the image looks like around them."""
+"""The branch for patches around clicks: scales for every channel from the image near the clicks."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _NAME = "PatchModulator"
 
 
 class PatchModulator(nn.Module):
-    """Numbers for every channel of a network from patches around a user's clicks; called as `DensityModulator` is.
+    """Scales for every channel of a network from patches around clicks; it is called like `DensityModulator`.
 
-    Convolutions of side 3 with ReLU, the mean over all places, a full layer with ReLU and dropout, and a last layer
-    that starts at zero: the scale is 1 and the shift 0 at first. Samples without a click have a learned vector in
-    place of those means.
+    It consists of convolutions of side 3 with ReLU, the mean over all positions, a fully connected layer with ReLU and
+    dropout, and a last layer that is initially zero, so that the scales are 1 and the shifts are 0. For samples without
+    a click, the means are replaced by a learned vector.
 
     Args:
         spatial_dims: 2 or 3.
-        channels: of the maps to modulate, one after the other.
-        signals: channels of the patches: sides of `medseg.transforms.guidance.ClickPatches` times image channels.
+        channels: channels of each map to modulate.
+        signals: channels of the patches: number of sides of `medseg.transforms.guidance.ClickPatches` times image
+            channels.
         shift: whether channels also get a shift.
         convs: channels of the convolutions.
-        width: of the full layer.
-        dropout: after it, in training.
+        width: units of the fully connected layer.
+        dropout: dropout probability after it.
 
     Raises:
         ValueError: for numbers below 1.
@@ -77,19 +78,19 @@ class PatchModulator(nn.Module):
         """Scales and shifts.
 
         Args:
-            guidance: `Guidance` with patches as ``appearance`` (None: no click); tell samples without a click by
-                ``guided``. ``texture`` and ``valid`` must be None.
-            batch: B, where nothing is known.
+            guidance: `Guidance` with patches as ``appearance`` (None: no click in any sample); ``guided`` is False for
+                samples without a click. ``texture`` and ``valid`` must be None.
+            batch: number of samples B, needed if nothing is known.
 
         Returns:
-            For every map its scale ``[B, C]``, and its shift ``[B, C]`` or None.
+            For every map its scales ``[B, C]``, and its shifts ``[B, C]`` or None.
 
         Raises:
-            ValueError: for shapes that do not fit, or a texture or ``valid``.
+            ValueError: for shapes that do not match, or if ``texture`` or ``valid`` is given.
         """
         guidance = as_guidance(_NAME, guidance)
         if guidance.texture is not None or guidance.valid is not None:
-            raise ValueError("PatchModulator: texture or valid is given; expected appearance and guided alone")
+            raise ValueError("PatchModulator: texture or valid is given; expected only appearance and guided")
         values = self.last(self.mix(self._features(guidance, guidance.samples(batch))))
         count, parts = len(self.channels), values.split(self.channels * (2 if self.shift else 1), 1)
         shifts: list[Tensor | None] = list(parts[count:]) if self.shift else [None] * count

@@ -1,4 +1,4 @@
-"""The spatial guide branch: a bias for every voxel and channel from a map that shows where the user pointed."""
+"""The branch for guide maps: a bias for every voxel and channel from a map that shows where the user pointed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Halvings = tuple[int, ...]
 
 
 class SpatialGuide(nn.Module):
-    """Biases of a network's maps: a pyramid of the guide, and a convolution of side 1 on each of its levels.
+    """Biases for the maps of a network: a pyramid of the guide map, and a convolution of side 1 on each of its levels.
 
-    Everything starts at zero, so that a network with these biases starts as the network itself.
+    All biases are initially zero, so a new layer does not change the network.
 
     Args:
         spatial_dims: 2 or 3.
-        channels: of the maps to bias, in the order in which the image meets them.
-        halvings: of each of those maps, how often each of its axes was halved.
+        channels: channels of each map to bias, in the order in which the maps are computed.
+        halvings: for each of these maps, how often each axis has been halved.
         guide_channels: channels of the guide map.
-        kind: ``"linear"``, or ``"normed"``: instance normalisation and ReLU follow the convolution, then a factor per
-            channel that starts at zero.
-        null: value of a guide map that says nothing, that of `medseg.transforms.guidance.GuideMap` without prompts.
+        kind: ``"linear"``, or ``"normed"``: the convolution is followed by instance normalisation and ReLU, then by a
+            factor per channel that is initially zero.
+        null: value of a guide map without information, i.e. of `medseg.transforms.guidance.GuideMap` without prompts.
 
     Raises:
-        ValueError: for an unknown kind or numbers that do not fit.
+        ValueError: for an unknown kind, or numbers that do not match.
 
     Example:
         >>> layer = SpatialGuide(spatial_dims=2, channels=[8, 16], halvings=[(1, 1), (2, 2)])
@@ -75,15 +75,15 @@ class SpatialGuide(nn.Module):
         """Biases.
 
         Args:
-            guidance: `Guidance` of which ``spatial`` and ``guided`` are read. Without a map the null value is
-                everywhere.
-            image: ``[B, any, *S]``; only its shape is read.
+            guidance: `Guidance`, of which ``spatial`` and ``guided`` are used. Without ``spatial`` the guide map has
+                the null value everywhere.
+            image: ``[B, any, *S]``; only its shape is used.
 
         Returns:
-            For every map its bias ``[B, C, *S / 2^halvings]``, sizes rounded up.
+            For every map its bias ``[B, C, *S / 2^halvings]``, with sizes rounded up.
 
         Raises:
-            ValueError: for shapes that do not fit.
+            ValueError: for shapes that do not match.
         """
         levels = []
         for i, small in enumerate(guide_pyramid(self._filled(guidance, image), self.levels)):
@@ -99,14 +99,14 @@ class SpatialGuide(nn.Module):
 
 
 def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Tensor, null: float) -> Tensor:
-    """The guide map, with the null value wherever no guide is known.
+    """The guide map, with the null value for samples without guidance.
 
     Args:
         owner: name of the layer or network, for the message.
         guidance: what is known.
         shape: expected shape of the map, ``(B, channels, *S)``.
-        like: a tensor of the wanted type and device.
-        null: value of a map that says nothing.
+        like: a tensor with the dtype and device of the result.
+        null: value of a guide map without information.
 
     Raises:
         ValueError: for a map of another shape, or flags that are not bool ``[B]``.
@@ -121,11 +121,11 @@ def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Te
 
 
 def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:
-    """The guide averaged over 2^h voxels along each axis, in steps of 2; sizes are rounded up.
+    """The guide map averaged over 2^h voxels along each axis, in steps of 2; sizes are rounded up.
 
     Args:
         guide: ``[B, any, *S]``.
-        levels: for each result, h of every axis.
+        levels: for each result, h for every axis.
 
     Example:
         >>> [level.shape for level in guide_pyramid(torch.rand(1, 1, 9, 8), [(1, 1), (2, 1)])]
@@ -144,9 +144,10 @@ def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:
 
 
 def inner(bias: Tensor, size: Sequence[int]) -> Tensor:
-    """The middle of a bias, of the spatial size of the map it is for.
+    """The central part of a bias, with the spatial size of the map that it is added to.
 
-    Convolutions without padding take as much from both ends of a map; a pooling that rounds down takes the last voxel.
+    Convolutions without padding remove the same number of voxels at both ends of a map; a pooling that rounds down
+    removes the last voxel.
 
     Raises:
         ValueError: if the map is larger than the bias.
@@ -157,7 +158,9 @@ def inner(bias: Tensor, size: Sequence[int]) -> Tensor:
     """
     for axis, side in enumerate(size, start=2):
         if side > bias.shape[axis]:
-            raise ValueError(f"SpatialGuide: map of size {list(size)} for a guide of size {list(bias.shape[2:])}")
+            raise ValueError(
+                f"SpatialGuide: the map has size {list(size)}; expected at most the guide's, {list(bias.shape[2:])}"
+            )
         if side < bias.shape[axis]:
             bias = bias.narrow(axis, (bias.shape[axis] - side) // 2, side)
     return bias

@@ -163,7 +163,10 @@ def test_says_what_settings_there_are(options: dict[str, Any], message: str) -> 
             r"appearance has shape \[2, 3, 10\]; expected \[2, regions, channels, 10\]",
         ),
         ({"appearance": torch.zeros(2, 2, 9)}, r"appearance has shape \[2, 2, 9\]"),
-        ({"appearance": torch.zeros(2, 2, 10), "texture": torch.zeros(2, 3)}, "texture is given, but none is expected"),
+        (
+            {"appearance": torch.zeros(2, 2, 10), "texture": torch.zeros(2, 3)},
+            "texture is given, but the layer expects none",
+        ),
         ({"appearance": torch.zeros(2, 2, 10), "guided": torch.ones(2)}, r"guided is torch.float32 of shape \[2\]"),
         ({"valid": torch.ones(2, 2).bool()}, "valid is given without appearance"),
     ],

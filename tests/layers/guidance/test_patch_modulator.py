@@ -86,5 +86,5 @@ def test_says_what_does_not_fit() -> None:
         make()(Guidance(torch.zeros(2, 4, 8, 8)))
     with pytest.raises(ValueError, match=r"guided is torch.float32 of shape \[2\]; expected bool of \[2\]"):
         make()(Guidance(torch.zeros(2, 3, 8, 8), guided=torch.ones(2)))
-    with pytest.raises(ValueError, match="texture or valid is given; expected appearance and guided alone"):
+    with pytest.raises(ValueError, match="texture or valid is given; expected only appearance and guided"):
         make()(Guidance(torch.zeros(2, 3, 8, 8), texture=torch.zeros(2, 1)))

@@ -67,7 +67,7 @@ def test_samples_without_guidance_get_what_a_null_map_gives(null: float) -> None
 def test_the_middle_of_a_bias_serves_a_map_that_lost_its_border() -> None:
     bias = torch.arange(36.0).reshape(1, 1, 6, 6)
     assert torch.equal(inner(bias, (2, 6)), bias[:, :, 2:4])
-    with pytest.raises(ValueError, match=r"map of size \[7, 6\] for a guide of size \[6, 6\]"):
+    with pytest.raises(ValueError, match=r"the map has size \[7, 6\]; expected at most the guide's, \[6, 6\]"):
         inner(bias, (7, 6))
 
 
