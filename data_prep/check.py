@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,9 @@ def _check(args: argparse.Namespace) -> int:
     }
     with _folder(args.out, args) as report_folder, _folder(args.out_data, args) as data_folder:
         reports = [_one(pair, found, settings, stated, report_folder) for pair in found.pairs]
+        for report in reports:
+            report.problems = [replace(item, text=args.fit_message(item.text)) for item in report.problems]
+            report.notes = [args.fit_message(line) for line in report.notes]
         _find_twins(reports)
         if data_folder is not None:
             _mend(found, reports, args, stated, data_folder)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_prep._check.pairs import Pair
-from medseg.io.bounded.remedies import fit_remedies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,8 +174,7 @@ def _readable(path: Path, what: str, report: CaseReport, stated: Stated | None) 
         found = load(path, stated)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         text = os_reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-        text = fit_remedies(text.removeprefix(f"{path}: "), options=())
-        report.problems.append(Problem("unreadable", f"{what}: {text}"))
+        report.problems.append(Problem("unreadable", f"{what}: {text.removeprefix(f'{path}: ')}"))
         return None
     report.shapes[what] = list(found.array.shape)
     report.notes.extend(f"{what}: {line}" for line in found.info.warnings)

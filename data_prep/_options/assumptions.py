@@ -13,7 +13,7 @@ __all__ = ["add_assumption_options", "add_rescale_option", "assumptions_from", "
 
 
 def add_assumption_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--assume-space`` and ``--ignore-pixdim-sign`` to the parser of a command that reads image files."""
+    """Add ``--assume-space``, ``--ignore-pixdim-sign`` and ``--spacing-from`` to a command that reads image files."""
     group = parser.add_argument_group("image headers that leave the geometry open (refused unless you state it)")
     group.add_argument(
         "--assume-space",
@@ -28,13 +28,18 @@ def add_assumption_options(parser: argparse.ArgumentParser) -> None:
         help="NIfTI: negative spacings (pixdim) mean nothing; the sform, or their absolute values, are used and that "
         "is recorded",
     )
+    group.add_argument(
+        "--spacing-from",
+        choices=("sform", "pixdim"),
+        help="NIfTI: which is right where both state a spacing and they differ (default: sform, with a warning)",
+    )
 
 
 def assumptions_from(args: argparse.Namespace) -> ImageAssumptions:
     """What the options of `add_assumption_options` state."""
     from medseg.io.volumes.assumptions import ImageAssumptions
 
-    return ImageAssumptions(args.assume_space, args.ignore_pixdim_sign)
+    return ImageAssumptions(args.assume_space, args.ignore_pixdim_sign, args.spacing_from)
 
 
 def add_rescale_option(parser: argparse.ArgumentParser) -> None:

@@ -47,8 +47,9 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, and those of
-            `medseg.io.ct.policy_options.add_policy_options`.
+            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of
+            `medseg.io.ct.policy_options.add_policy_options`, and ``fit_message``, which makes the options in a message
+            those of this command.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -70,7 +71,7 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
         if args.dry_run:
             case = read_case(args.input, args.series, policy=_policy(args), rules=rules)
             dicom_source(case, check_output_types(args.output_type))
-            _print_plan(plan, case, args.overwrite)
+            _print_plan(plan, case, args)
             return 0
         try:
             result = _segment(plan, args, rules, lines, log)
@@ -109,7 +110,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             monitor=monitor,
         )
         for line in write_result(result, folder, result.run.output_types, monitor):
-            lines.say(f"warning: {line}")
+            lines.say(f"warning: {args.fit_message(line)}")
     return result
 
 
@@ -121,7 +122,7 @@ def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
         raise ConfigurationError(str(error)) from None
 
 
-def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
+def _print_plan(plan: _Plan, case: Case, args: argparse.Namespace) -> None:
     """The plan of a dry run, on standard output."""
     facts, available = case.facts(), available_memory()
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"
@@ -132,7 +133,7 @@ def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
     values = overrides_for(plan.bundle, image, plan.target, plan.weights, plan.device)
     if case.file is None:
         values["input_files"] = ["CASE.nii.gz"]
-    state = "replaced (--overwrite)" if overwrite and plan.target.exists() else "new"
+    state = "replaced (--overwrite)" if args.overwrite and plan.target.exists() else "new"
     lines = [
         f"case:     {case.kind}, {shape} voxels, {spacing} mm, {facts['orientation']}, {facts['dtype']}",
         f"bundle:   {plan.bundle.name} {plan.bundle.version}, classes {', '.join(plan.bundle.labels.values())}",
@@ -141,7 +142,7 @@ def _print_plan(plan: _Plan, case: Case, overwrite: bool) -> None:
         f"memory:   {needed}, the network comes on top{free}",
         f"output:   {plan.target} ({state}): {', '.join(RESULT_FILES)}",
         f"same as:  {equivalent_command(plan.bundle, values)}",
-        *(f"warning:  {line}" for line in case.warnings),
+        *(f"warning:  {args.fit_message(line)}" for line in case.warnings),
         "dry run: nothing was written",
     ]
     print("\n".join(lines))

@@ -15,7 +15,7 @@ _SERIES_OPTIONS = (
     *("--on-tilt", "--on-gap", "--on-variable", "--on-duplicate", "--max-gap", "--part"),
     *("--series", "--allow-burned-in", "--assume-rescale"),
 )
-_IMAGE_OPTIONS = ("--assume-space", "--ignore-pixdim-sign")
+_IMAGE_OPTIONS = ("--assume-space", "--ignore-pixdim-sign", "--spacing-from")
 
 OWNERS = {
     **dict.fromkeys(_SERIES_OPTIONS, "data_prep.convert"),

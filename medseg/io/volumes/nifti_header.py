@@ -154,13 +154,22 @@ def geometry_warnings(header: nib.Nifti1Header, shape: Sequence[int], affine_ras
 def _spacing_warning(sform: Affine, pixdim: NDArray[np.float64], shape: Sequence[int]) -> Iterator[str]:
     """The sform's spacing against pixdim, which no qform supports."""
     spacing = spacing_of(sform)
-    if float(np.max(np.abs(spacing - pixdim) * np.maximum(np.subtract(shape, 1), 1))) > _FORMS_DIFFER_MM:
+    if _differs(sform, pixdim, shape):
         factor = float(np.prod(spacing) / np.prod(pixdim))
         stated = " x ".join(f"{value:.4g}" for value in pixdim)
         yield (
             f"the sform has a spacing of {spacing_text(sform)} mm, pixdim says {stated} mm (volumes differ by a factor "
-            f"of {max(factor, 1 / factor):.3g}) and there is no qform; the sform is used, other programs may use pixdim"
+            f"of {max(factor, 1 / factor):.3g}) and there is no qform; the sform is used, other programs may use "
+            "pixdim; if pixdim is right, say so with --spacing-from pixdim"
         )
+
+
+def _differs(sform: Affine, pixdim: NDArray[np.float64], shape: Sequence[int]) -> bool:
+    """True if two statements of the spacing put the last voxel more than half a millimetre apart."""
+    # Of sheared axes some programs write the distance of the planes instead.
+    planes = 1 / np.linalg.norm(np.linalg.inv(np.asarray(sform, dtype=np.float64)[:3, :3]), axis=1)
+    off = np.minimum(np.abs(spacing_of(sform) - pixdim), np.abs(planes - pixdim))
+    return float(np.max(off * np.maximum(np.subtract(shape, 1), 1))) > _FORMS_DIFFER_MM
 
 
 def header_block(path: str | Path) -> nib.Nifti1Header:
@@ -245,7 +254,22 @@ def _fill_in(path: Path, header: nib.Nifti1Header, assume: ImageAssumptions) -> 
         header.set_sform(assume.along_axes(header["pixdim"][1:4]), code=1)
         axes = f"axes run along {assume.space} as stated (--assume-space), from 0 mm on"
         notes.append(f"sform and qform codes are both 0: {axes}")
+    if assume.spacing_from == "pixdim" and int(header["sform_code"]):
+        notes += _take_pixdim(path, header)
     return tuple(notes)
+
+
+def _take_pixdim(path: Path, header: nib.Nifti1Header) -> list[str]:
+    """Give the sform's columns the lengths that pixdim states, where they differ."""
+    _check_spacing(path, header)
+    sform = check_geometry(path, _sform(header), "sform")
+    pixdim = header["pixdim"][1:4].astype(np.float64)
+    if not _differs(sform, pixdim, header["dim"][1:4]):
+        return []
+    before = spacing_text(sform)
+    sform[:3, :3] *= pixdim / spacing_of(sform)
+    header.set_sform(sform, code=int(header["sform_code"]))
+    return [f"the sform has a spacing of {before} mm: {spacing_text(sform)} mm of pixdim used (--spacing-from pixdim)"]
 
 
 def _check_spacing(path: Path, header: nib.Nifti1Header) -> None:

@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medseg.geometry import make_affine
+from medseg.geometry import direction_of, make_affine, spacing_of
+from medseg.io.volumes.assumptions import ImageAssumptions
 from medseg.io.volumes.nifti import find_nifti, read_nifti, write_nifti, write_nifti_like
 
 SHAPE = (5, 6, 7)
@@ -291,6 +292,31 @@ class TestTwoStatementsOfTheSpacing:
         assert "sform has a spacing of 1 x 1 x 1 mm, pixdim says 0.866 x 0.866 x 0.796 mm" in line
         assert "volumes differ by a factor of 1.68" in line
         assert "the sform is used" in line
+
+    @pytest.mark.parametrize("code", [1, 2])
+    def test_a_user_who_knows_that_pixdim_is_right_says_so(self, tmp_path: Path, code: int) -> None:
+        path = self._with_pixdim(self._saved(tmp_path / "a.nii", (1, 1, 1), None), (0.866, 0.866, 0.796))
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<h", content, 254, code)
+        path.write_bytes(content)
+        volume = read_nifti(path, assume=ImageAssumptions(spacing_from="pixdim"))
+        np.testing.assert_allclose(volume.affine_ras, np.diag([0.866, 0.866, 0.796, 1]), atol=1e-6)
+        assert volume.warnings == (
+            "the sform has a spacing of 1 x 1 x 1 mm: 0.866 x 0.866 x 0.796 mm of pixdim used (--spacing-from pixdim)",
+        )
+        assert int(volume.header["sform_code"]) == code
+
+    def test_directions_and_origin_stay_when_pixdim_is_used(self, tmp_path: Path) -> None:
+        write_nifti(tmp_path / "a.nii", voxels(), oblique_affine())
+        path = self._with_pixdim(tmp_path / "a.nii", (0.4, 5.0, 1.3))
+        found = read_nifti(path, assume=ImageAssumptions(spacing_from="pixdim")).affine_ras
+        np.testing.assert_allclose(spacing_of(found), (0.4, 5.0, 1.3), atol=1e-6)
+        np.testing.assert_allclose(direction_of(found), direction_of(oblique_affine()), atol=1e-6)
+        np.testing.assert_allclose(found[:3, 3], oblique_affine()[:3, 3], atol=1e-5)
+
+    def test_nothing_is_assumed_where_both_agree(self, tmp_path: Path) -> None:
+        path = self._saved(tmp_path / "a.nii", (1, 2, 3), (1, 2, 3))
+        assert read_nifti(path, assume=ImageAssumptions(spacing_from="pixdim")).warnings == ()
 
     def test_a_qform_beside_a_sform_of_another_spacing(self, tmp_path: Path) -> None:
         (line,) = read_nifti(self._saved(tmp_path / "a.nii", (2, 2, 2), (1, 1, 3))).warnings
