@@ -140,3 +140,24 @@ def test_the_real_tilted_head_needs_both_rules(real_data, tmp_path: Path, capsys
     facts = json.loads((tmp_path / "out" / "ct.json").read_text())
     assert [record["rule"] for record in facts["repairs"]] == ["shear", "resample"]
     assert np.ptp(np.diff(facts["slice_positions_mm"])) < 1e-5
+
+
+def test_one_stretch_of_a_split_series_is_written_alone(
+    gapped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(gapped), str(tmp_path / "out"), "--on-gap", "split"]
+    assert main([*command, "--part", "2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dicom", "out_2"]
+    facts = json.loads((tmp_path / "out_2" / "ct.json").read_text())
+    assert (facts["repair_policy"]["gap"], facts["repair_policy"]["part"]) == ("split", 2)
+    assert main([*command, "--part", "3"]) == 3
+    assert "part 3 is asked for, but the series has 2 even stretch(es)" in capsys.readouterr().err
+    assert main([*command, "--part", "0"]) == 2
+    assert "--part is 0" in capsys.readouterr().err
+
+
+def test_the_policy_is_recorded_only_where_something_was_repaired(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom", positions(4))
+    assert main([str(tmp_path / "dicom"), str(tmp_path / "out"), "--on-gap", "resample"]) == 0
+    facts = json.loads((tmp_path / "out" / "ct.json").read_text())
+    assert (facts["repairs"], facts["repair_policy"]) == ([], None)

@@ -211,3 +211,42 @@ def test_slices_of_any_orientation_find_their_place() -> None:
     assert grid.planes.tolist() == [0, 1, 2, 3]
     assert grid.corners == pytest.approx(np.array([[3.25 * k, 1.5 + k] for k in range(4)]))
     assert grid.off_mm == pytest.approx([0.3] * 4)
+
+
+@pytest.mark.parametrize("name", ["tilt", "steep", "gap", "split"])
+def test_a_box_of_original_slices_lands_where_the_reader_puts_these_slices(tmp_path: Path, name: str) -> None:
+    """What goes onto the grid comes back whole wherever a slice of the grid is one original slice."""
+    series, source = _case(tmp_path, name)
+    assert source.repaired is not None
+    columns, rows = source.repaired.size
+    box = np.random.default_rng(0).integers(1, 9, (7, 6, len(source.references) - 2)).astype(np.uint8)
+    start = (columns - 9, rows - 8, 1)
+    moved, place = source.repaired.from_slices(box, start)
+    whole = np.zeros(series.array.shape, np.uint8)
+    whole[tuple(slice(a, a + n) for a, n in zip(place, moved.shape, strict=True))] = moved
+    back = source.repaired.on_slices(whole)
+    shown = [k for k in range(1, len(source.references) - 1) if abs(source.repaired.off_mm[k]) < 0.01]
+    assert len(shown) == len(source.references) - 2
+    for k in shown:
+        assert np.array_equal(back[start[0] : start[0] + 7, start[1] : start[1] + 6, k], box[:, :, k - 1])
+        assert back[:, :, k].sum() == box[:, :, k - 1].sum()
+
+
+@pytest.mark.parametrize("name", ["variable", "both"])
+def test_each_slice_of_an_even_grid_shows_the_original_slice_nearest_to_it(tmp_path: Path, name: str) -> None:
+    _, source = _case(tmp_path, name)
+    assert source.repaired is not None
+    count = len(source.references)
+    box = np.broadcast_to(np.arange(count, dtype=np.uint8), (1, 1, count))
+    moved, (_, _, first) = source.repaired.from_slices(box, (0, 0, 0))
+    assert (first, moved.shape[2]) == (0, source.shape[2])
+    for k in range(source.shape[2]):
+        distance = np.abs(source.repaired.heights - k)
+        assert distance[int(moved[:, :, k].max())] == distance.min()
+
+
+def test_a_box_between_the_slices_of_a_coarser_grid_has_no_slices(tmp_path: Path) -> None:
+    _, source = _case(tmp_path, "gap")
+    assert source.repaired is not None
+    moved, _ = source.repaired.from_slices(np.ones((2, 2, 0), np.uint8), (0, 0, 3))
+    assert moved.shape[2] == 0
