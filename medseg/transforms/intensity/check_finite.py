@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
+from monai.utils import TransformBackends, ensure_tuple_rep
 
 from medseg.io.bounded.errors import DataError
+from medseg.transforms._arrays import tracked_tensor
 
 __all__ = ["CheckFinite", "CheckFinited"]
 
@@ -72,11 +73,13 @@ class CheckFinite(Transform):
         Raises:
             DataError: for "refuse", one line with the file (if known), the number of voxels and the index of the first.
         """
-        image = convert_to_tensor(img, track_meta=get_track_meta())
+        image = tracked_tensor(img)
         bad = ~torch.isfinite(image.as_tensor() if isinstance(image, MetaTensor) else image)
         count = int(bad.sum())
         if not count:
             return image
+        if self.on_nonfinite == "fill" and abs(self.fill_value) > torch.finfo(image.dtype).max:
+            raise ValueError(f"fill_value is {self.fill_value:g}; expected a number that {image.dtype} can hold")
         first = bad.nonzero()[0].tolist()
         source = image.meta.get("filename_or_obj", "image") if isinstance(image, MetaTensor) else "image"
         found = (

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
-from monai.data import get_track_meta
 from monai.transforms import LoadImage, RandomizableTransform
-from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg.transforms._arrays import numpy_array, tracked_tensor, widened
+from medseg.transforms._checks import check_probability
+from medseg.transforms._output_type import OutputType, Rounding
 from medseg.transforms._shared_draw import SharedDraw
 
 __all__ = ["RandHistogramMatch", "RandHistogramMatchd"]
@@ -35,13 +37,17 @@ class RandHistogramMatch(RandomizableTransform):
     Only the quantiles of a reference are kept in memory (:data:`REFERENCE_VALUES` per channel). A file is read when it
     is chosen for the first time.
 
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
     Args:
         references: files that MONAI's ``LoadImage`` reads, or channel-first arrays ``(C, *spatial)``; at least one.
         prob: probability of the matching.
-        dtype: output type.
+        dtype: output type; None for the type of the image.
+        rounding: "nearest" allows an integer type and rounds to whole numbers; None allows floating types only.
 
     Raises:
-        ValueError: for no references, a file that does not exist, or values that are not finite.
+        ValueError: for no references, a file that does not exist, values that are not finite, a probability outside 0
+            to 1, or a type that cannot hold the values.
 
     Example:
         >>> reference = np.array([[[100.0, 200.0, 300.0, 400.0]]])
@@ -53,21 +59,25 @@ class RandHistogramMatch(RandomizableTransform):
     backend = [TransformBackends.NUMPY]
 
     def __init__(
-        self, references: Sequence[str | Path | NdarrayOrTensor], prob: float = 0.5, dtype: DtypeLike = np.float32
+        self,
+        references: Sequence[str | Path | NdarrayOrTensor],
+        prob: float = 0.5,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
+        RandomizableTransform.__init__(self, check_probability(prob))
         if isinstance(references, str | Path) or not len(references):
             raise ValueError(f"references is {references!r}, expected a list of at least one scan (path or array)")
         for reference in references:
             if isinstance(reference, str | Path) and not Path(reference).exists():
                 raise ValueError(f"{reference}: no such file; expected a reference scan for histogram matching")
         self.references = list(references)
-        self.dtype = dtype
+        self.output = OutputType(dtype, rounding)
         self.chosen = 0
         self._quantiles: dict[int, NDArray[Any]] = {}
         for index, reference in enumerate(self.references):
             if not isinstance(reference, str | Path):
-                self._quantiles[index] = _quantiles(_to_numpy(reference), f"reference {index}")
+                self._quantiles[index] = _quantiles(numpy_array(reference), f"reference {index}")
                 self.references[index] = f"reference {index}"
 
     def randomize(self, data: Any = None) -> None:
@@ -88,11 +98,12 @@ class RandHistogramMatch(RandomizableTransform):
         """
         if randomize:
             self.randomize()
-        image = convert_to_tensor(img, track_meta=get_track_meta())
+        image = tracked_tensor(img)
+        values = widened(image)
         if self._do_transform:
-            matched = self._match(_to_numpy(image))
-            image = convert_to_dst_type(matched, image, dtype=torch.float64)[0]
-        return convert_data_type(image, dtype=self.dtype)[0]
+            values = convert_to_dst_type(self._match(numpy_array(image)), image, dtype=torch.float64)[0]
+        result: NdarrayOrTensor = self.output(values, image.dtype)
+        return result
 
     def _match(self, image: NDArray[Any]) -> NDArray[np.float64]:
         from skimage.exposure import match_histograms
@@ -113,7 +124,7 @@ class RandHistogramMatch(RandomizableTransform):
     def _reference(self, index: int) -> NDArray[Any]:
         if index not in self._quantiles:
             path = str(self.references[index])
-            self._quantiles[index] = _quantiles(_to_numpy(LoadImage(ensure_channel_first=True)(path)), path)
+            self._quantiles[index] = _quantiles(numpy_array(LoadImage(ensure_channel_first=True)(path)), path)
         return self._quantiles[index]
 
 
@@ -125,6 +136,7 @@ class RandHistogramMatchd(SharedDraw):
         references: see :class:`RandHistogramMatch`.
         prob: see :class:`RandHistogramMatch`.
         dtype: see :class:`RandHistogramMatch`.
+        rounding: see :class:`RandHistogramMatch`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -141,15 +153,11 @@ class RandHistogramMatchd(SharedDraw):
         keys: KeysCollection,
         references: Sequence[str | Path | NdarrayOrTensor],
         prob: float = 0.5,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, RandHistogramMatch(references, prob, dtype), allow_missing_keys)
-
-
-def _to_numpy(image: NdarrayOrTensor) -> NDArray[Any]:
-    array: NDArray[Any] = convert_data_type(image, output_type=np.ndarray)[0]
-    return array
+        super().__init__(keys, RandHistogramMatch(references, prob, dtype, rounding), allow_missing_keys)
 
 
 def _quantiles(array: NDArray[Any], name: str) -> NDArray[Any]:

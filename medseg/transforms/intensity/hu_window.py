@@ -6,10 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform, ScaleIntensityRange, Transform
 from monai.utils import TransformBackends
 
+from medseg.transforms._arrays import tracked_tensor, widened
+from medseg.transforms._checks import check_probability
+from medseg.transforms._output_type import OutputType, Rounding
 from medseg.transforms._shared_draw import SharedDraw
 from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter, jittered, resolve_window
 
@@ -27,10 +31,12 @@ class HUWindow(Transform):
         out_min: output value at the lower edge of the window.
         out_max: output value at the upper edge of the window, above ``out_min``.
         clip: whether values outside the window are clipped to the output range.
-        dtype: output type.
+        dtype: output type; None for the type of the image. The computation is in float32 (float64 for float64 images).
+        rounding: "nearest" allows an integer type and rounds to whole numbers, which an output range such as 0 to 255
+            makes useful; an unsigned type also needs ``clip=True``. None allows floating types only.
 
     Raises:
-        ValueError: for an unknown or invalid window, or ``out_min >= out_max``.
+        ValueError: for an unknown or invalid window, ``out_min >= out_max``, or a type that cannot hold the values.
 
     Example:
         >>> ct = np.array([[-500.0, -40.0, 60.0, 110.0, 900.0]])
@@ -48,17 +54,21 @@ class HUWindow(Transform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
     ) -> None:
-        if not out_min < out_max:
-            raise ValueError(f"out_min ({out_min}) must be below out_max ({out_max})")
+        if not -np.inf < out_min < out_max < np.inf:
+            raise ValueError(f"out_min ({out_min}) must be below out_max ({out_max}), both finite")
         self.centre, self.width = resolve_window(window)
         lower, upper = self.centre - self.width / 2, self.centre + self.width / 2
-        self.scale = ScaleIntensityRange(lower, upper, out_min, out_max, clip=clip, dtype=dtype)
+        self.scale = ScaleIntensityRange(lower, upper, out_min, out_max, clip=clip, dtype=None)
+        self.output = OutputType(dtype, rounding, (float(out_min), float(out_max)), clip)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the windowed image; ``img`` is in HU, of any shape, and is not modified."""
-        return self.scale(img)
+        image = tracked_tensor(img)
+        result: NdarrayOrTensor = self.output(self.scale(widened(image)), image.dtype)
+        return result
 
 
 class HUWindowd(MapTransform):
@@ -71,6 +81,7 @@ class HUWindowd(MapTransform):
         out_max: see :class:`HUWindow`.
         clip: see :class:`HUWindow`.
         dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -88,11 +99,12 @@ class HUWindowd(MapTransform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.window = HUWindow(window, out_min, out_max, clip, dtype)
+        self.window = HUWindow(window, out_min, out_max, clip, dtype, rounding)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` in which every key's image is windowed."""
@@ -108,6 +120,8 @@ class RandHUWindow(RandomizableTransform):
     With probability ``1 - prob`` the nominal window is used. The output range is always the same. Use
     :class:`HUWindow` with the nominal window for validation.
 
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
     Args:
         window: nominal window, a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
         centre_shift: range ``(lowest, highest)`` of the shift of the centre in HU, or one number for both directions.
@@ -116,10 +130,11 @@ class RandHUWindow(RandomizableTransform):
         out_min: output value at the lower edge of the window.
         out_max: output value at the upper edge of the window, above ``out_min``.
         clip: whether values outside the window are clipped to the output range.
-        dtype: output type.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
 
     Raises:
-        ValueError: for an invalid window or range.
+        ValueError: for an invalid window, range, probability or type.
 
     Example:
         >>> ct = np.array([[-40.0, 60.0, 160.0]])
@@ -141,14 +156,16 @@ class RandHUWindow(RandomizableTransform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
+        RandomizableTransform.__init__(self, check_probability(prob))
         self.window = resolve_window(window)
         self.jitter = WindowJitter(centre_shift, width_scale)
+        self.jitter.check(self.window)
         self.drawn = NO_JITTER
-        self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
-        HUWindow(self.window, **self.output)  # raises now if the output range is wrong
+        self.output: tuple[Any, ...] = (out_min, out_max, clip, dtype, rounding)
+        HUWindow(self.window, *self.output)  # raises now if the output range or type is wrong
 
     def randomize(self, data: Any = None) -> None:
         """Draw whether the window is changed, and by how much."""
@@ -164,7 +181,7 @@ class RandHUWindow(RandomizableTransform):
         """
         if randomize:
             self.randomize()
-        return HUWindow(jittered(self.window, self.drawn), **self.output)(img)
+        return HUWindow(jittered(self.window, self.drawn), *self.output)(img)
 
 
 class RandHUWindowd(SharedDraw):
@@ -179,7 +196,8 @@ class RandHUWindowd(SharedDraw):
         out_min: see :class:`RandHUWindow`.
         out_max: see :class:`RandHUWindow`.
         clip: see :class:`RandHUWindow`.
-        dtype: see :class:`RandHUWindow`.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -202,8 +220,9 @@ class RandHUWindowd(SharedDraw):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        transform = RandHUWindow(window, centre_shift, width_scale, prob, out_min, out_max, clip, dtype)
+        transform = RandHUWindow(window, centre_shift, width_scale, prob, out_min, out_max, clip, dtype, rounding)
         super().__init__(keys, transform, allow_missing_keys)

@@ -6,10 +6,15 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapLabelValue, MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
+
+from medseg.geometry import check_whole_labels
+from medseg.transforms._arrays import numpy_array, tracked_tensor
+from medseg.transforms._checks import whole_number
 
 __all__ = ["MapLabels", "MapLabelsd"]
 
@@ -21,10 +26,11 @@ class MapLabels(Transform):
     another convention, a network would then be trained or evaluated on the wrong structure without a warning.
 
     Args:
-        mapping: new value by old value; keys may be strings, because keys are strings in JSON.
+        mapping: new value, 0 to 255, by old value, both whole numbers; keys may be strings, because keys are strings in
+            JSON.
 
     Raises:
-        ValueError: if the mapping is empty.
+        ValueError: for an empty mapping, or values that are not such numbers.
 
     Example:
         >>> label = np.array([[0, 1, 2, 2]])
@@ -37,7 +43,14 @@ class MapLabels(Transform):
     def __init__(self, mapping: Mapping[int | str, int]) -> None:
         if not mapping:
             raise ValueError("mapping is empty; expected new label values by old ones, e.g. {0: 0, 1: 1, 2: 1}")
-        self.mapping = {int(old): int(new) for old, new in mapping.items()}
+        self.mapping: dict[int, int] = {}
+        for old, new in mapping.items():
+            key, value = whole_number("old value in mapping", old), whole_number(f"new value of {old} in mapping", new)
+            if not 0 <= value <= 255:
+                raise ValueError(f"new value of {old} in mapping is {value}, expected 0 to 255: the result is uint8")
+            if key in self.mapping:
+                raise ValueError(f"mapping names old value {key} twice, expected every value once")
+            self.mapping[key] = value
         self.replace = MapLabelValue(list(self.mapping), list(self.mapping.values()), dtype=np.uint8)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -47,17 +60,22 @@ class MapLabels(Transform):
             img: label map of any shape.
 
         Raises:
-            ValueError: for values that the mapping does not contain, with the file if it is known.
+            ValueError: for values that are not whole numbers or that the mapping does not contain, with the file if it
+                is known.
         """
-        unknown = sorted(set(np.unique(np.asarray(img)).tolist()) - set(self.mapping))
+        source = img.meta.get("filename_or_obj", "label map") if isinstance(img, MetaTensor) else "label map"
+        label = tracked_tensor(img, source)
+        values = numpy_array(label)
+        check_whole_labels(values, source)
+        unknown = sorted(set(np.unique(values).tolist()) - set(self.mapping))
         if unknown:
-            source = img.meta.get("filename_or_obj", "label map") if isinstance(img, MetaTensor) else "label map"
             shown = ", ".join(f"{value:g}" for value in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
             raise ValueError(
                 f"{source}: label values {shown} are unexpected, known are {sorted(self.mapping)}; map them when the "
                 "data set is made (python -m data_prep.dataset --map OLD=NEW)"
             )
-        return convert_to_tensor(self.replace(img), track_meta=get_track_meta())
+        result: NdarrayOrTensor = convert_to_dst_type(self.replace(values), label, dtype=torch.uint8)[0]
+        return result
 
 
 class MapLabelsd(MapTransform):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform, Transform
 
+from medseg.transforms._checks import check_in_order, check_probability
+from medseg.transforms._output_type import Rounding
 from medseg.transforms._shared_draw import SharedDraw
 from medseg.transforms.intensity.hu_window import HUWindow
 from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter, jittered, resolve_window
@@ -27,10 +30,12 @@ class MultiWindow(Transform):
         out_min: output value at the lower edge of a window.
         out_max: output value at the upper edge of a window, above ``out_min``.
         clip: whether values outside a window are clipped to the output range.
-        dtype: output type.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
 
     Raises:
-        ValueError: for no windows, an unknown or invalid window, or ``out_min >= out_max``.
+        ValueError: for no windows, an unknown or invalid window, ``out_min >= out_max``, or a type that
+            cannot hold the values.
 
     Example:
         >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
@@ -46,10 +51,11 @@ class MultiWindow(Transform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
     ) -> None:
         self.windows = check_windows(windows)
-        self.maps = [HUWindow(window, out_min, out_max, clip, dtype) for window in self.windows]
+        self.maps = [HUWindow(window, out_min, out_max, clip, dtype, rounding) for window in self.windows]
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the windows as channels.
@@ -72,7 +78,8 @@ class MultiWindowd(MapTransform):
         out_min: see :class:`MultiWindow`.
         out_max: see :class:`MultiWindow`.
         clip: see :class:`MultiWindow`.
-        dtype: see :class:`MultiWindow`.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -90,11 +97,12 @@ class MultiWindowd(MapTransform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.windows = MultiWindow(windows, out_min, out_max, clip, dtype)
+        self.windows = MultiWindow(windows, out_min, out_max, clip, dtype, rounding)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` in which every key's image has its windows as channels."""
@@ -109,6 +117,8 @@ class RandMultiWindow(RandomizableTransform):
 
     With probability ``1 - prob`` the nominal windows are used.
 
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
     Args:
         windows: nominal windows, names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
         centre_shift: range ``(lowest, highest)`` of the shift of a centre in HU, or one number for both directions.
@@ -117,10 +127,11 @@ class RandMultiWindow(RandomizableTransform):
         out_min: output value at the lower edge of a window.
         out_max: output value at the upper edge of a window, above ``out_min``.
         clip: whether values outside a window are clipped to the output range.
-        dtype: output type.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
 
     Raises:
-        ValueError: for no windows, or an invalid window or range.
+        ValueError: for no windows, or an invalid window, range, probability or type.
 
     Example:
         >>> ct = np.random.uniform(-1000, 1000, (1, 64, 64, 32))
@@ -139,14 +150,17 @@ class RandMultiWindow(RandomizableTransform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
+        RandomizableTransform.__init__(self, check_probability(prob))
         self.windows = check_windows(windows)
         self.jitter = WindowJitter(centre_shift, width_scale)
+        for window in self.windows:
+            self.jitter.check(window)
         self.drawn = [NO_JITTER] * len(self.windows)
-        self.output: dict[str, Any] = {"out_min": out_min, "out_max": out_max, "clip": clip, "dtype": dtype}
-        MultiWindow(self.windows, **self.output)  # raises now if the output range is wrong
+        self.output: tuple[Any, ...] = (out_min, out_max, clip, dtype, rounding)
+        MultiWindow(self.windows, *self.output)  # raises now if the output range or type is wrong
 
     def randomize(self, data: Any = None) -> None:
         """Draw whether the windows are changed, and each of them by how much."""
@@ -163,7 +177,7 @@ class RandMultiWindow(RandomizableTransform):
         if randomize:
             self.randomize()
         windows = [jittered(window, drawn) for window, drawn in zip(self.windows, self.drawn, strict=True)]
-        return MultiWindow(windows, **self.output)(img)
+        return MultiWindow(windows, *self.output)(img)
 
 
 class RandMultiWindowd(SharedDraw):
@@ -178,7 +192,8 @@ class RandMultiWindowd(SharedDraw):
         out_min: see :class:`RandMultiWindow`.
         out_max: see :class:`RandMultiWindow`.
         clip: see :class:`RandMultiWindow`.
-        dtype: see :class:`RandMultiWindow`.
+        dtype: see :class:`HUWindow`.
+        rounding: see :class:`HUWindow`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -199,10 +214,11 @@ class RandMultiWindowd(SharedDraw):
         out_min: float = 0.0,
         out_max: float = 1.0,
         clip: bool = True,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        transform = RandMultiWindow(windows, centre_shift, width_scale, prob, out_min, out_max, clip, dtype)
+        transform = RandMultiWindow(windows, centre_shift, width_scale, prob, out_min, out_max, clip, dtype, rounding)
         super().__init__(keys, transform, allow_missing_keys)
 
 
@@ -212,6 +228,7 @@ def check_windows(windows: Sequence[Window]) -> list[tuple[float, float]]:
     Raises:
         ValueError: for a single name or pair where several windows are expected, no windows, or an invalid window.
     """
-    if isinstance(windows, str) or not len(windows) or isinstance(windows[0], int | float):
+    check_in_order("windows", windows)
+    if isinstance(windows, str) or not len(windows) or isinstance(windows[0], Real):
         raise ValueError(f"windows is {windows!r}, expected a sequence of windows such as ('lung', (40, 400))")
     return [resolve_window(window) for window in windows]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medseg.transforms._checks import MOST_FLOAT32
+
 __all__ = ["HU_WINDOWS", "NO_JITTER", "Window", "WindowJitter", "jittered", "resolve_window"]
 
 HU_WINDOWS: dict[str, tuple[float, float]] = {
@@ -38,10 +40,18 @@ def resolve_window(window: Window) -> tuple[float, float]:
         if window not in HU_WINDOWS:
             raise ValueError(f"unknown HU window {window!r}; use one of {sorted(HU_WINDOWS)} or (centre, width) in HU")
         return HU_WINDOWS[window]
-    values = tuple(float(value) for value in window)
-    if len(values) != 2 or not np.all(np.isfinite(values)) or values[1] <= 0:
-        raise ValueError(f"HU window {tuple(window)} must be (centre, width) in HU with a positive width")
-    return values[0], values[1]
+    values = _numbers(window)
+    if len(values) != 2 or not np.all(np.abs(values) <= MOST_FLOAT32) or values[1] <= 0:
+        raise ValueError(f"HU window {values} must be (centre, width) in HU with a positive width")
+    lower, upper = np.float32(values[0] - values[1] / 2), np.float32(values[0] + values[1] / 2)
+    if not lower < upper:
+        raise ValueError(f"HU window {values} is so narrow that its edges are equal in float32, expected a wider one")
+    return float(values[0]), float(values[1])
+
+
+def _numbers(values: float | Sequence[float]) -> tuple[float, ...]:
+    """One number or several as a tuple, whose length the caller checks."""
+    return tuple(np.atleast_1d(np.asarray(values)).tolist())
 
 
 class WindowJitter:
@@ -57,14 +67,20 @@ class WindowJitter:
     """
 
     def __init__(self, centre_shift: float | Sequence[float] = 20.0, width_scale: Sequence[float] = (0.9, 1.1)) -> None:
-        shift = (-centre_shift, centre_shift) if isinstance(centre_shift, int | float) else tuple(centre_shift)
-        scale = tuple(width_scale)
+        shift, scale = _numbers(centre_shift), _numbers(width_scale)
+        shift = (-shift[0], shift[0]) if np.ndim(centre_shift) == 0 else shift
         for name, values in (("centre_shift", shift), ("width_scale", scale)):
             if len(values) != 2 or not np.all(np.isfinite(values)) or values[0] > values[1]:
                 raise ValueError(f"{name} is {values}, expected two finite numbers (lowest, highest)")
         if scale[0] <= 0:
             raise ValueError(f"width_scale is {scale}, expected factors above 0")
         self.centre_shift, self.width_scale = shift, scale
+
+    def check(self, window: Window) -> None:
+        """Raises ValueError if a window is invalid after the smallest or the largest change."""
+        for shift in self.centre_shift:
+            for scale in self.width_scale:
+                resolve_window(jittered(window, (shift, scale)))
 
     def draw(self, random: np.random.RandomState) -> tuple[float, float]:
         """Draw ``(shift in HU, factor)``."""

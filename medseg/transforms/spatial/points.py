@@ -11,10 +11,12 @@ import torch
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import TraceKeys, TransformBackends, convert_data_type, convert_to_tensor
+from monai.utils import TraceKeys, TransformBackends
 from numpy.typing import NDArray
 
 from medseg.geometry import WorldFrame, apply_affine, world_affine
+from medseg.transforms._arrays import numpy_array, tracked_tensor
+from medseg.transforms._output_type import OutputType, Rounding
 
 __all__ = ["VoxelToWorld", "VoxelToWorldd", "WorldToVoxel", "WorldToVoxeld", "affine_of"]
 
@@ -35,10 +37,10 @@ def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False
     if isinstance(image, MetaTensor):
         affine = image.peek_pending_affine() if pending else image.affine
         return np.asarray(affine.detach().cpu(), dtype=np.float64)
-    if tuple(image.shape) == (4, 4):
-        return np.asarray(convert_data_type(image, output_type=np.ndarray)[0], dtype=np.float64)
+    if np.shape(image) == (4, 4):
+        return numpy_array(image, what).astype(np.float64)
     raise ValueError(
-        f"{what} is a {type(image).__name__} of shape {tuple(image.shape)} without an affine, expected a MetaTensor "
+        f"{what} is a {type(image).__name__} of shape {np.shape(image)} without an affine, expected a MetaTensor "
         "(as LoadImage makes) or a 4 x 4 affine, voxel to RAS mm"
     )
 
@@ -48,10 +50,12 @@ class _MapPoints(InvertibleTransform):
 
     backend = [TransformBackends.NUMPY]
 
-    def __init__(self, frame: WorldFrame, dtype: DtypeLike = np.float32) -> None:
+    def __init__(
+        self, frame: WorldFrame, dtype: DtypeLike | torch.dtype = np.float32, rounding: Rounding = None
+    ) -> None:
         world_affine(np.eye(4), frame)  # raises now if the frame is unknown
         self.frame = frame
-        self.dtype = dtype
+        self.output = OutputType(torch.float64 if dtype is None else dtype, rounding)
 
     @abstractmethod
     def matrix(self, affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,15 +65,15 @@ class _MapPoints(InvertibleTransform):
         """Return the mapped points; the computation is in float64.
 
         Args:
-            points: ``(N, 3)`` or ``(C, N, 3)``; they are not modified. Also ``(..., 2)`` for 2-D images, whose affine
-                must not mix the third axis with the first two.
+            points: ``(N, 3)`` or ``(C, N, 3)``, an array, a tensor or lists; they are not modified. Also ``(..., 2)``
+                for 2-D images, whose affine must not mix the third axis with the first two.
             image: the image that defines the grid, a MetaTensor with its current affine, or a 4 x 4 affine to RAS mm.
 
         Returns:
             Points of the same shape in ``dtype``.
 
         Raises:
-            ValueError: for points of another shape, or an image without an affine.
+            ValueError: for points of another shape or that ``dtype`` cannot hold, or an image without an affine.
         """
         matrix = self.matrix(affine_of(image, pending=True))
         result = self._apply(points, matrix)
@@ -83,7 +87,7 @@ class _MapPoints(InvertibleTransform):
         return self._apply(points, np.linalg.inv(trace[TraceKeys.EXTRA_INFO]["matrix"].numpy()))
 
     def _apply(self, points: NdarrayOrTensor, matrix: NDArray[np.float64]) -> Any:
-        tensor = convert_to_tensor(points, dtype=torch.float64, track_meta=get_track_meta())
+        tensor = tracked_tensor(points, "points").to(torch.float64)
         if tensor.ndim not in (2, 3) or tensor.shape[-1] not in (2, 3):
             raise ValueError(f"points have shape {tuple(tensor.shape)}, expected (N, 3) or (C, N, 3); (..., 2) in 2-D")
         values = tensor.detach().cpu().numpy()
@@ -91,7 +95,7 @@ class _MapPoints(InvertibleTransform):
         result = torch.as_tensor(mapped, device=tensor.device)
         if isinstance(tensor, MetaTensor):
             result = MetaTensor(result).copy_meta_from(tensor)
-        return convert_data_type(result, dtype=self.dtype)[0]
+        return self.output(result, torch.float64)
 
 
 def _apply_2d(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,10 +117,11 @@ class WorldToVoxel(_MapPoints):
 
     Args:
         frame: frame of the points: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
-        dtype: output type.
+        dtype: output type; None for float64, the type of the computation.
+        rounding: "nearest" allows an integer type and rounds to whole numbers; None allows floating types only.
 
     Raises:
-        ValueError: for an unknown frame.
+        ValueError: for an unknown frame, or a type that cannot hold the points.
 
     Example:
         >>> affine = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -136,10 +141,11 @@ class VoxelToWorld(_MapPoints):
 
     Args:
         frame: frame of the result: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
-        dtype: output type.
+        dtype: output type; None for float64, the type of the computation.
+        rounding: "nearest" allows an integer type and rounds to whole numbers; None allows floating types only.
 
     Raises:
-        ValueError: for an unknown frame.
+        ValueError: for an unknown frame, or a type that cannot hold the points.
 
     Example:
         >>> affine = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -187,6 +193,7 @@ class WorldToVoxeld(_MapPointsd):
         image_key: item of the image that defines the grid; use this transform after those that change the grid.
         frame: see :class:`WorldToVoxel`.
         dtype: see :class:`WorldToVoxel`.
+        rounding: see :class:`WorldToVoxel`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -200,10 +207,11 @@ class WorldToVoxeld(_MapPointsd):
         keys: KeysCollection,
         image_key: Hashable,
         frame: WorldFrame,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, image_key, WorldToVoxel(frame, dtype), allow_missing_keys)
+        super().__init__(keys, image_key, WorldToVoxel(frame, dtype, rounding), allow_missing_keys)
 
 
 class VoxelToWorldd(_MapPointsd):
@@ -214,6 +222,7 @@ class VoxelToWorldd(_MapPointsd):
         image_key: item of the image that defines the grid.
         frame: see :class:`VoxelToWorld`.
         dtype: see :class:`VoxelToWorld`.
+        rounding: see :class:`VoxelToWorld`.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
@@ -227,7 +236,8 @@ class VoxelToWorldd(_MapPointsd):
         keys: KeysCollection,
         image_key: Hashable,
         frame: WorldFrame,
-        dtype: DtypeLike = np.float32,
+        dtype: DtypeLike | torch.dtype = np.float32,
+        rounding: Rounding = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, image_key, VoxelToWorld(frame, dtype), allow_missing_keys)
+        super().__init__(keys, image_key, VoxelToWorld(frame, dtype, rounding), allow_missing_keys)

@@ -51,5 +51,5 @@ def test_unknown_values_are_named_with_the_file_and_the_fix() -> None:
 
 
 def test_half_way_values_of_an_interpolated_label_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"label values 0\.5 are unexpected"):
+    with pytest.raises(ValueError, match=r"label map contains 0\.5 at \[0, 1\], expected whole numbers"):
         MapLabels(LITS)(np.array([[0.0, 0.5, 1.0]]))
