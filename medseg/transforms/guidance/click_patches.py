@@ -13,7 +13,18 @@ from monai.utils import TransformBackends
 from torch import Tensor
 from torch.nn import functional as F
 
-from medseg.transforms.guidance.prompts import PromptFrame, check_frame, move_prompts, read_prompts
+from medseg.transforms._checks import check_in_order, whole_number
+from medseg.transforms.guidance.prompts import (
+    OutsideRule,
+    PromptFrame,
+    Prompts,
+    PromptTable,
+    check_frame,
+    check_outside,
+    move_prompts,
+    place_prompts,
+    read_prompts,
+)
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors
 
 __all__ = ["ClickPatches", "ClickPatchesd"]
@@ -32,38 +43,51 @@ class ClickPatches(Transform):
         sides: sides of the squares in voxels.
         size: side of every patch in the result, at most the smallest of ``sides``.
         frame: frame of the prompts, see :class:`GuideMap`.
+        outside: rule for clicks outside of the image: "refuse" raises an error (a click within one voxel of the border
+            is accepted), "clip" moves them to the nearest voxel, "keep" keeps them, so that their patches show the
+            repeated border.
 
     Raises:
-        ValueError: for an unknown frame, or a size that is larger than a side.
+        ValueError: for an unknown frame or rule, or a size that is larger than a side.
 
     Example:
         >>> image = np.random.normal(0, 100, (1, 200, 200))
-        >>> clicks = np.array([[1, 90.0, 120.0, 0, 0]])
+        >>> clicks = [[1, 90.0, 120.0, 0, 0]]
         >>> ClickPatches(sides=(32, 64, 128), size=32)(image, clicks).shape
         torch.Size([3, 32, 32])
     """
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, sides: Sequence[int] = (32, 64, 128), size: int = 32, frame: PromptFrame = "voxel") -> None:
+    def __init__(
+        self,
+        sides: Sequence[int] = (32, 64, 128),
+        size: int = 32,
+        frame: PromptFrame = "voxel",
+        outside: OutsideRule = "refuse",
+    ) -> None:
         check_frame(frame)
-        if not sides or size < 1 or min(sides) < size:
+        check_outside(outside)
+        check_in_order("sides", sides)
+        self.sides, self.size = tuple(whole_number("sides", s) for s in sides), whole_number("size", size)
+        if not self.sides or size < 1 or min(sides) < size:
             raise ValueError(f"sides is {tuple(sides)}, size {size}; expected sides of at least the size, that from 1")
-        self.sides, self.size, self.frame = tuple(int(s) for s in sides), int(size), frame
+        self.frame, self.outside = frame, outside
 
-    def __call__(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayOrTensor, prompts: PromptTable) -> NdarrayOrTensor:
         """Return patches ``(len(sides) * C, size, ...)`` as float32; all channels of the first side come first.
 
         Args:
             img: ``(C, *spatial)`` with two or three spatial axes.
-            prompts: table ``(N, 1 + 2 d)``, see :class:`Prompts`.
+            prompts: table ``(N, 1 + 2 d)``, see :class:`Prompts`; an array, a tensor or a list of rows.
 
         Raises:
-            ValueError: for shapes that do not match, or a world frame and an image without an affine.
+            ValueError: for shapes that do not match, a world frame and an image without an affine, or clicks outside of
+                the image that ``outside`` does not allow.
         """
         return self.with_validity(img, prompts)[0]
 
-    def with_validity(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> tuple[NdarrayOrTensor, Tensor]:
+    def with_validity(self, img: NdarrayOrTensor, prompts: PromptTable) -> tuple[NdarrayOrTensor, Tensor]:
         """Return the patches as a call does, and whether there is a foreground click (a bool tensor without axes).
 
         Args:
@@ -75,7 +99,9 @@ class ClickPatches(Transform):
         """
         tracked, image = as_image(img)
         moved = move_prompts(read_prompts(prompts, image.ndim - 1), img, self.frame, to_world=False)
-        centres = moved.centre[moved.kind == 1]
+        clicks = moved.kind == 1
+        clicked = Prompts(moved.kind[clicks], moved.centre[clicks], moved.extent[clicks])
+        centres = place_prompts(clicked, image.shape[1:], self.outside).centre
         found = image.new_zeros(len(self.sides), len(image), *(self.size,) * (image.ndim - 1))
         for centre in centres:
             middle = np.floor(centre + 0.5).astype(np.int64)
@@ -100,6 +126,7 @@ class ClickPatchesd(AddsBeside):
         sides: see :class:`ClickPatches`.
         size: see :class:`ClickPatches`.
         frame: see :class:`ClickPatches`.
+        outside: see :class:`ClickPatches`.
         postfix: appended to the key to form the name of the patches.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
@@ -108,7 +135,7 @@ class ClickPatchesd(AddsBeside):
 
     Example:
         >>> image = np.random.normal(0, 100, (1, 200, 200))
-        >>> found = ClickPatchesd("image", "clicks")({"image": image, "clicks": np.array([[1, 90.0, 120.0, 0, 0]])})
+        >>> found = ClickPatchesd("image", "clicks")({"image": image, "clicks": [[1, 90.0, 120.0, 0, 0]]})
         >>> found["image_patches"].shape
         torch.Size([3, 32, 32])
         >>> bool(found["image_patches_valid"])
@@ -125,10 +152,11 @@ class ClickPatchesd(AddsBeside):
         sides: Sequence[int] = (32, 64, 128),
         size: int = 32,
         frame: PromptFrame = "voxel",
+        outside: OutsideRule = "refuse",
         postfix: str = "_patches",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, ClickPatches(sides, size, frame), postfix, prompts_key, allow_missing_keys)
+        super().__init__(keys, ClickPatches(sides, size, frame, outside), postfix, prompts_key, allow_missing_keys)
 
     def derive(self, image: Any, *second: Any) -> tuple[Any, ...]:
         """The patches, and whether there is a click."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 
-from medseg.geometry import spacing_of
+from medseg.geometry import check_whole_labels, spacing_of
 from medseg.ops.geodesic_distance import COSTS, Cost, geodesic_distance
+from medseg.transforms._arrays import plain_tensor, tracked_tensor
+from medseg.transforms._checks import LEAST_FLOAT32, MOST_FLOAT32, whole_number
 from medseg.transforms.spatial.points import affine_of
 
 __all__ = ["GeodesicDistance", "GeodesicDistanced", "Unit", "image_spacing"]
@@ -78,10 +79,12 @@ class GeodesicDistance(Transform):
         for name, value, allowed in (("cost", cost, tuple(COSTS)), ("unit", unit, ("mm", "voxel"))):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected {allowed[0]!r} or {allowed[1]!r}")
+        sweeps = None if sweeps is None else whole_number("sweeps", sweeps)
         if sweeps is not None and sweeps < 1:
             raise ValueError(f"sweeps is {sweeps}, expected at least 1, or None for the exact map")
-        if not (math.isfinite(max_distance) and max_distance > 0):
-            raise ValueError(f"max_distance is {max_distance}, expected a positive number")
+        if not LEAST_FLOAT32 <= max_distance <= MOST_FLOAT32:
+            span = f"{LEAST_FLOAT32:g} to {MOST_FLOAT32:g}"
+            raise ValueError(f"max_distance is {max_distance}, expected a positive number, {span}")
         self.weight, self.cost, self.sweeps = float(weight), cost, sweeps
         self.max_distance, self.unit = float(max_distance), unit
 
@@ -90,19 +93,20 @@ class GeodesicDistance(Transform):
 
         Args:
             img: image ``(C, *spatial)`` with two or three spatial axes; the norm of a step is taken over its channels.
-            seeds: ``(K, *spatial)``, K sets of seeds; every value that is not 0 is a seed.
+            seeds: ``(K, *spatial)``, K sets of seeds; whole numbers; every value that is not 0 is a seed.
 
         Raises:
-            ValueError: for shapes that do not match, or ``unit="mm"`` and an image without an affine.
+            ValueError: for shapes that do not match, seeds that are not whole numbers, or ``unit="mm"`` and an image
+                without an affine.
         """
-        tensor = convert_to_tensor(img, track_meta=get_track_meta())
-        marked = convert_to_tensor(seeds, track_meta=False)
+        tensor, marked = tracked_tensor(img), plain_tensor(seeds, "seeds")
         if tensor.ndim not in (3, 4) or marked.ndim != tensor.ndim or marked.shape[1:] != tensor.shape[1:]:
             raise ValueError(
                 f"image has shape {tuple(tensor.shape)} and seeds {tuple(marked.shape)}, expected (C, *spatial) and "
                 "(K, *spatial) with the same 2 or 3 spatial axes"
             )
-        plain = torch.as_tensor(tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor).float()
+        check_whole_labels(marked, "seeds")
+        plain = plain_tensor(tensor).float()
         distance = geodesic_distance(
             plain[None],
             (marked != 0).to(plain.device)[None],

@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import get_track_meta
 from monai.transforms import MapTransform, Randomizable, Transform
-from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
+from monai.utils import TransformBackends, ensure_tuple_rep
+
+from medseg.transforms._arrays import tracked_tensor
 
 __all__ = ["RandGuideDropout", "RandGuideDropoutd"]
 
 
 class RandGuideDropout(Randomizable, Transform):
     """Replace all channels of a guide by its null value with a given probability.
+
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
     Args:
         prob: probability that all guides of a sample are dropped.
@@ -63,16 +66,17 @@ class RandGuideDropout(Randomizable, Transform):
             null: null value to use instead of that of the constructor.
 
         Raises:
-            ValueError: for an array of an integer type, which may not be able to hold the null value.
+            ValueError: for an array of a type that cannot hold the null value, such as an integer type.
         """
-        tensor = convert_to_tensor(guide, track_meta=get_track_meta())
+        tensor = tracked_tensor(guide, "guide")
         if not torch.is_floating_point(tensor):
             raise ValueError(f"guide is {tensor.dtype}, expected floating values")
+        value = self.null if null is None else null
+        if abs(value) > torch.finfo(tensor.dtype).max:
+            raise ValueError(f"null is {value}, which a guide of {tensor.dtype} cannot hold, expected a smaller number")
         if randomize:
             self.randomize()
-        result: NdarrayOrTensor = (
-            torch.full_like(tensor, self.null if null is None else null) if self.dropped else tensor
-        )
+        result: NdarrayOrTensor = torch.full_like(tensor, value) if self.dropped else tensor
         return result
 
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import get_track_meta
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
 from medseg.ops.geodesic_distance import Cost
+from medseg.transforms._arrays import numpy_array, tracked_tensor
+from medseg.transforms._checks import LEAST_FLOAT32, MOST_FLOAT32, check_in_order
 from medseg.transforms.guidance._draw import draw_boxes, draw_discs, draw_gaussians, seed_mask
 from medseg.transforms.guidance.geodesic_distance import GeodesicDistance, Unit, image_spacing
-from medseg.transforms.guidance.prompts import PromptFrame, Prompts, check_frame, move_prompts, read_prompts
+from medseg.transforms.guidance.prompts import (
+    OutsideRule,
+    PromptFrame,
+    Prompts,
+    PromptTable,
+    check_frame,
+    check_outside,
+    move_prompts,
+    place_prompts,
+    read_prompts,
+    within,
+)
 
 __all__ = ["GuideKind", "GuideMap", "GuideMapd"]
 
@@ -40,8 +51,8 @@ class GuideMap(Transform):
 
     Gaussians are drawn up to 5.3 sigmas, where they are below 1e-6. The result is ``low + (high - low) g`` with
     ``value_range = (low, high)``. A class without prompts gives ``low`` everywhere (``high`` for ``edt`` and
-    ``geodesic``: the largest distance). Prompts may be outside of the image, e.g. after a crop: their Gaussians, discs
-    and boxes can extend into the image, and they are not seeds of distances.
+    ``geodesic``: the largest distance). A prompt outside of the image is handled by the rule ``outside``. With "keep",
+    its Gaussian, disc or box can extend into the image, and it is not a seed of distances.
 
     Args:
         kind: see above.
@@ -58,13 +69,16 @@ class GuideMap(Transform):
         weight: weight λ of the intensities in geodesic distances, 0 to 1.
         cost: see :func:`medseg.ops.geodesic_distance`.
         sweeps: number of raster sweeps of geodesic distances, or None for exact distances.
+        outside: rule for prompts outside of the image: "refuse" raises an error (a centre within one voxel of the
+            border is accepted), "clip" moves them to the nearest voxel, "keep" keeps them, e.g. for images that are
+            cropped after the prompts were made.
 
     Raises:
         ValueError: for an unknown choice, or a number that is missing or out of its range.
 
     Example:
         >>> image = np.zeros((1, 64, 64))
-        >>> clicks = np.array([[1, 20.0, 30.0, 0, 0], [0, 50.0, 10.0, 0, 0]])
+        >>> clicks = [[1, 20.0, 30.0, 0, 0], [0, 50.0, 10.0, 0, 0]]
         >>> guide = GuideMap("gauss", sigma=4.0)(image, clicks)
         >>> guide.shape
         torch.Size([2, 64, 64])
@@ -87,34 +101,39 @@ class GuideMap(Transform):
         weight: float = 1.0,
         cost: Cost = "additive",
         sweeps: int | None = None,
+        outside: OutsideRule = "refuse",
     ) -> None:
         check_frame(frame)
+        check_outside(outside)
+        check_in_order("channels", channels)
         for name, value, allowed in (("kind", kind, get_args(GuideKind)), ("unit", unit, ("mm", "voxel"))):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
         if not channels or isinstance(channels, str) or not set(channels) <= set(_CLASSES):
             raise ValueError(f"channels is {channels!r}, expected a list of 'fg' and 'bg'")
-        if len(value_range) != 2 or not all(math.isfinite(v) for v in value_range):
+        if np.shape(value_range) != (2,) or not all(abs(v) <= MOST_FLOAT32 for v in value_range):
             raise ValueError(f"value_range is {value_range!r}, expected two numbers (low, high)")
         _check_numbers(kind, sigma, min_sigma, max_distance)
-        self.kind, self.unit, self.frame = kind, unit, frame
+        self.kind, self.unit, self.frame, self.outside = kind, unit, frame, outside
         self.sigma = None if sigma is None else np.atleast_1d(np.asarray(sigma, dtype=np.float64))
         self.channels, self.value_range = tuple(channels), (float(value_range[0]), float(value_range[1]))
         self.min_sigma, self.max_distance = float(min_sigma), max_distance
         reach = 80.0 * float(self.sigma[0]) if kind == "exp_geodesic" and self.sigma is not None else max_distance
-        self.geodesic = GeodesicDistance(weight, cost, sweeps, reach or 1.0, unit)
+        self.geodesic = GeodesicDistance(weight, cost, sweeps, min(reach or 1.0, MOST_FLOAT32), unit)
 
-    def __call__(self, img: NdarrayOrTensor, prompts: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayOrTensor, prompts: PromptTable) -> NdarrayOrTensor:
         """Return the map ``(len(channels), *spatial)`` as float32.
 
         Args:
             img: image ``(C, *spatial)`` that defines the grid; the geodesic kinds also use its intensities.
-            prompts: table ``(N, 1 + 2 d)``: class (1 foreground, 0 background), centre and extents along the axes.
+            prompts: table ``(N, 1 + 2 d)``: class (1 foreground, 0 background), centre and extents along the axes; an
+                array, a tensor or a list of rows.
 
         Raises:
-            ValueError: for shapes that do not match, or an image without an affine if an affine is needed.
+            ValueError: for shapes that do not match, an image without an affine if an affine is needed, or prompts
+                outside of the image that ``outside`` does not allow.
         """
-        tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        tensor = tracked_tensor(img)
         if tensor.ndim not in (3, 4):
             raise ValueError(f"image has shape {tuple(tensor.shape)}, expected (C, *spatial) with 2 or 3 spatial axes")
         moved = move_prompts(read_prompts(prompts, tensor.ndim - 1), img, self.frame, to_world=False)
@@ -123,6 +142,7 @@ class GuideMap(Transform):
         for name in self.channels:
             chosen = moved.kind == _CLASSES[name]
             own = Prompts(moved.kind[chosen], moved.centre[chosen], moved.extent[chosen])
+            own = place_prompts(own, tensor.shape[1:], self.outside)
             maps.append(self._map(img, tuple(tensor.shape[1:]), own, spacing))
         low, high = self.value_range
         values = low + (high - low) * np.stack(maps)
@@ -141,10 +161,10 @@ class GuideMap(Transform):
             return draw(
                 shape, prompts.centre, np.broadcast_to(self._sigmas(len(shape)) / spacing, prompts.centre.shape)
             )
-        seeds = seed_mask(shape, prompts.centre)
+        seeds = seed_mask(shape, prompts.centre if self.outside == "keep" else within(prompts.centre, shape))
         if self.kind == "edt":
             return self._euclidean(seeds, spacing)
-        distance = np.asarray(convert_to_tensor(self.geodesic(img, seeds[None]), track_meta=False)[0].cpu(), np.float64)
+        distance = numpy_array(self.geodesic(img, seeds[None]))[0].astype(np.float64)
         if self.kind == "geodesic":
             return distance / self.geodesic.max_distance
         return np.where(distance < self.geodesic.max_distance, np.exp(-distance / self._sigmas(1)[0]), 0.0)
@@ -181,6 +201,7 @@ class GuideMapd(MapTransform):
         weight: see :class:`GuideMap`.
         cost: see :class:`GuideMap`.
         sweeps: see :class:`GuideMap`.
+        outside: see :class:`GuideMap`.
         postfix: appended to the key to form the name of the map.
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
@@ -188,7 +209,7 @@ class GuideMapd(MapTransform):
         ValueError: for an empty postfix, which would overwrite the image.
 
     Example:
-        >>> sample = {"image": np.zeros((1, 64, 64)), "clicks": np.array([[1, 20.0, 30.0, 0, 0]])}
+        >>> sample = {"image": np.zeros((1, 64, 64)), "clicks": [[1, 20.0, 30.0, 0, 0]]}
         >>> GuideMapd("image", "clicks", "disc", sigma=3.0)(sample)["image_guide"].sum((1, 2)).tolist()
         [29.0, 0.0]
     """
@@ -210,6 +231,7 @@ class GuideMapd(MapTransform):
         weight: float = 1.0,
         cost: Cost = "additive",
         sweeps: int | None = None,
+        outside: OutsideRule = "refuse",
         postfix: str = "_guide",
         allow_missing_keys: bool = False,
     ) -> None:
@@ -218,7 +240,7 @@ class GuideMapd(MapTransform):
             raise ValueError("postfix is '', expected a text such as '_guide' that keeps the image")
         self.prompts_key, self.postfix = prompts_key, postfix
         self.guide = GuideMap(
-            kind, sigma, unit, frame, channels, value_range, min_sigma, max_distance, weight, cost, sweeps
+            kind, sigma, unit, frame, channels, value_range, min_sigma, max_distance, weight, cost, sweeps, outside
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -247,5 +269,9 @@ def _check_numbers(
     if kind in ("edt", "geodesic") and max_distance is None:
         raise ValueError(f"max_distance is None, expected a positive number for kind {kind!r}")
     for name, value in (("sigma", sigma), ("min_sigma", min_sigma), ("max_distance", max_distance)):
-        if value is not None and not (np.isfinite(value).all() and np.greater(value, 0).all()):
-            raise ValueError(f"{name} is {value}, expected positive numbers")
+        if value is None:
+            continue
+        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        fits = numbers.size and ((numbers >= LEAST_FLOAT32) & (numbers <= MOST_FLOAT32)).all()
+        if not fits or (name != "sigma" and np.ndim(value)):
+            raise ValueError(f"{name} is {value}, expected positive numbers, {LEAST_FLOAT32:g} to {MOST_FLOAT32:g}")

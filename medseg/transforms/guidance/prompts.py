@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from monai.config import NdarrayOrTensor
-from monai.utils import convert_data_type
 from numpy.typing import NDArray
 
 from medseg.geometry import world_affine
+from medseg.transforms._arrays import numpy_array
 from medseg.transforms.spatial.points import affine_of
 
-__all__ = ["PromptFrame", "Prompts", "check_frame", "move_prompts", "read_prompts"]
+__all__ = [
+    "OutsideRule",
+    "PromptFrame",
+    "PromptTable",
+    "Prompts",
+    "check_frame",
+    "check_outside",
+    "move_prompts",
+    "place_prompts",
+    "read_prompts",
+    "within",
+]
 
 PromptFrame = Literal["voxel", "RAS", "LPS"]
 """Frame of prompts: voxel indices of the image, or world coordinates in mm, RAS or LPS."""
+PromptTable: TypeAlias = NdarrayOrTensor | Sequence[Sequence[float]]
+"""A table of prompts: an array, a tensor, or a list of rows as JSON gives it."""
+OutsideRule = Literal["refuse", "clip", "keep"]
+"""What happens to prompts that are outside of the image:
+
+* "refuse": an error, except for a centre within one voxel of the border, because a resampling moves the border of an
+  image by such fractions of a voxel; it counts as in the nearest voxel where a voxel is needed;
+* "clip": the centre is moved to the nearest voxel of the image;
+* "keep": the prompt stays where it is, for images that are cropped after the prompts were made.
+"""
+_NEAR = 1.0
 
 
 class Prompts(NamedTuple):
@@ -48,24 +71,32 @@ def check_frame(frame: str) -> None:
         raise ValueError(f"frame is {frame!r}, expected 'voxel', 'RAS' (NIfTI, MONAI) or 'LPS' (DICOM, ITK)")
 
 
-def read_prompts(table: NdarrayOrTensor, axes: int) -> Prompts:
+def check_outside(outside: str) -> None:
+    """Raise ValueError for an unknown rule."""
+    if outside not in get_args(OutsideRule):
+        raise ValueError(f"outside is {outside!r}, expected one of {', '.join(get_args(OutsideRule))}")
+
+
+def read_prompts(table: PromptTable, axes: int) -> Prompts:
     """The prompts of a table.
 
     Args:
-        table: ``(N, 1 + 2 d)``, see :class:`Prompts`.
+        table: ``(N, 1 + 2 d)``, see :class:`Prompts`; an array, a tensor, or a list of rows as JSON gives it. An empty
+            list has no prompts.
         axes: d, the number of spatial axes of the image.
 
     Raises:
         ValueError: for another shape, a class other than 0 and 1, or values that are not finite.
 
     Example:
-        >>> prompts = read_prompts(np.array([[1, 20.0, 30.0, 0, 0], [0, 5.0, 6.0, 0, 0]]), axes=2)
+        >>> prompts = read_prompts([[1, 20.0, 30.0, 0, 0], [0, 5.0, 6.0, 0, 0]], axes=2)
         >>> prompts.kind.tolist()
         [1, 0]
         >>> prompts.centre.tolist()
         [[20.0, 30.0], [5.0, 6.0]]
     """
-    rows: NDArray[Any] = convert_data_type(table, output_type=np.ndarray)[0].astype(np.float64)
+    rows: NDArray[Any] = numpy_array(table, "prompts").astype(np.float64)
+    rows = rows.reshape(0, 1 + 2 * axes) if rows.shape == (0,) else rows
     if rows.ndim != 2 or rows.shape[1] != 1 + 2 * axes:
         raise ValueError(
             f"prompts have shape {tuple(rows.shape)}, expected (N, {1 + 2 * axes}): class, {axes} centre coordinates, "
@@ -77,6 +108,32 @@ def read_prompts(table: NdarrayOrTensor, axes: int) -> Prompts:
     if not np.isin(kind, (0, 1)).all():
         raise ValueError(f"prompts hold class {kind[~np.isin(kind, (0, 1))][0]:g}, expected 1 (foreground) or 0")
     return Prompts(kind.astype(np.int64), centre, extent)
+
+
+def within(points: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Points ``(N, d)`` in voxels, those outside of an image moved to its nearest voxel."""
+    last = np.asarray(shape) - 1
+    outside = (points < -0.5) | (points >= last + 0.5)
+    return np.where(outside, np.clip(points, 0, last), points)
+
+
+def place_prompts(prompts: Prompts, shape: Sequence[int], outside: OutsideRule) -> Prompts:
+    """Apply a rule to the prompts that are outside of an image of the given shape; see :data:`OutsideRule`.
+
+    Raises:
+        ValueError: for such a prompt and the rule "refuse".
+    """
+    if outside == "clip":
+        return prompts._replace(centre=within(prompts.centre, shape))
+    beyond = np.maximum(-0.5 - prompts.centre, prompts.centre - (np.asarray(shape) - 0.5)).max(axis=1, initial=0.0)
+    if outside == "refuse" and (beyond > _NEAR).any():
+        row = int(beyond.argmax())
+        raise ValueError(
+            f"a prompt is at voxel {np.round(prompts.centre[row], 2).tolist()}, outside of the image of "
+            f"{' x '.join(str(s) for s in shape)} voxels; check its frame and the order of its coordinates, or choose "
+            "outside='clip' (move it to the nearest voxel) or 'keep' (for an image that was cropped)"
+        )
+    return prompts
 
 
 def move_prompts(prompts: Prompts, image: NdarrayOrTensor, frame: PromptFrame, to_world: bool) -> Prompts:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
-from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg.geometry import check_whole_labels
+from medseg.transforms._arrays import numpy_array, tracked_tensor
+from medseg.transforms._checks import whole_number
 from medseg.transforms.guidance import _simulate
 from medseg.transforms.guidance.prompts import PromptFrame, Prompts, check_frame, move_prompts
 
@@ -28,6 +31,8 @@ _RULES: dict[str, Callable[..., Prompts]] = {
     "scribbles": _simulate.scribbles,
 }
 _LEAST = {"sigma_jitter": 1, "most": 1, "per_click": 1}
+_COUNTS = ("least", "most", "per_click")
+"""Options that are numbers of voxels or clicks; the margin of a box is one as well."""
 
 
 class SimulatePrompts(Randomizable, Transform):
@@ -45,6 +50,8 @@ class SimulatePrompts(Randomizable, Transform):
     Lengths in options are in voxels. An object is a connected component of the target. A label without a target gives a
     table without rows, except for clicks on false positives of a prediction.
 
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
     Args:
         kind: see above.
         frame: frame of the result: "voxel" indices of the label, or world coordinates in mm, "RAS" or "LPS", from its
@@ -56,7 +63,7 @@ class SimulatePrompts(Randomizable, Transform):
         options: options of the kind, see above.
 
     Raises:
-        ValueError: for an unknown kind, frame or option, or a number that is too small.
+        ValueError: for an unknown kind, frame or option, or a number that is out of range or should be whole.
 
     Example:
         >>> label = np.zeros((1, 32, 32), np.uint8)
@@ -78,6 +85,7 @@ class SimulatePrompts(Randomizable, Transform):
         if kind not in _RULES:
             raise ValueError(f"kind is {kind!r}, expected one of {', '.join(_RULES)}")
         check_frame(frame)
+        slice_axis = whole_number("slice_axis", slice_axis)
         if not -3 <= slice_axis < 3:
             raise ValueError(f"slice_axis is {slice_axis}, expected a spatial axis from -3 to 2")
         self.options = dict(options or {})
@@ -87,8 +95,13 @@ class SimulatePrompts(Randomizable, Transform):
                 raise ValueError(f"options has {name!r}, expected of {', '.join(known)} for kind {kind!r}")
             if not (np.isfinite(value) and value >= _LEAST.get(name, 0)):
                 raise ValueError(f"options has {name} = {value}, expected a number from {_LEAST.get(name, 0)}")
+            if name in _COUNTS or (kind == "boxes" and name == "margin"):
+                self.options[name] = whole_number(f"option {name}", value)
         self.kind, self.frame, self.slice_axis = kind, frame, slice_axis
-        self.target = None if target is None else np.atleast_1d(np.asarray(target))
+        self.target: NDArray[np.int64] | None = None
+        if target is not None:
+            values = target if isinstance(target, Iterable) else [target]
+            self.target = np.array([whole_number("label in target", value) for value in values], dtype=np.int64)
         self.prompts: Prompts | None = None
 
     def randomize(self, data: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
@@ -108,18 +121,20 @@ class SimulatePrompts(Randomizable, Transform):
             randomize: True draws again; False uses the last draw again.
 
         Raises:
-            ValueError: for other shapes, or a world frame and a label without an affine.
+            ValueError: for other shapes, values that are not whole numbers, or a world frame and a label without an
+                affine.
         """
-        tensor = convert_to_tensor(label, track_meta=get_track_meta())
-        if tensor.ndim not in (3, 4) or tensor.shape[0] != 1:
+        tensor = tracked_tensor(label, "label")
+        if tensor.ndim not in (3, 4) or tensor.shape[0] != 1 or 0 in tensor.shape:
             raise ValueError(
-                f"label has shape {tuple(tensor.shape)}, expected one channel (1, *spatial) with 2 or 3 spatial axes"
+                f"label has shape {tuple(tensor.shape)}, expected one channel (1, *spatial) with 2 or 3 spatial axes, "
+                "none of them empty"
             )
         if pred is not None and tuple(pred.shape) != tuple(tensor.shape):
             raise ValueError(f"pred has shape {tuple(pred.shape)}, expected {tuple(tensor.shape)} as the label")
         if randomize or self.prompts is None:
-            mask = self._mask(tensor)
-            self.randomize((mask, np.zeros_like(mask) if pred is None else self._mask(pred)))
+            mask = self._mask(tensor, "label")
+            self.randomize((mask, np.zeros_like(mask) if pred is None else self._mask(pred, "pred")))
         assert self.prompts is not None  # drawn above
         moved = move_prompts(self.prompts, label, self.frame, to_world=True)
         result: NdarrayOrTensor = convert_to_dst_type(moved.table().astype(np.float32), tensor, dtype=torch.float32)[0]
@@ -127,8 +142,9 @@ class SimulatePrompts(Randomizable, Transform):
             result.clear_pending_operations()  # pending transforms of the label do not apply to the table
         return result
 
-    def _mask(self, label: NdarrayOrTensor) -> NDArray[np.bool_]:
-        values: NDArray[Any] = convert_data_type(label, output_type=np.ndarray)[0][0]
+    def _mask(self, label: NdarrayOrTensor, what: str) -> NDArray[np.bool_]:
+        values = numpy_array(label, what)[0]
+        check_whole_labels(values, what)
         return values != 0 if self.target is None else np.isin(values, self.target)
 
 

@@ -177,12 +177,13 @@ def test_geodesic_maps_are_those_of_the_op(kind: str) -> None:
     np.testing.assert_allclose(drawn(transform, IMAGE, click(4, 5))[0], expected, atol=1e-5)
 
 
-def test_prompts_outside_reach_in_as_gaussians_and_are_no_seeds() -> None:
-    outside = click(-1.0, 6)
+@pytest.mark.parametrize("centre", [(-1.0, 6.0), (-3.0, 6.0)])
+def test_prompts_kept_outside_reach_in_as_gaussians_and_are_no_seeds(centre: tuple[float, ...]) -> None:
+    outside = click(*centre)
     np.testing.assert_allclose(
-        drawn(GuideMap("gauss", 2.0), IMAGE, outside)[0], gauss((12, 14), (-1, 6), 2.0), atol=1e-6
+        drawn(GuideMap("gauss", 2.0, outside="keep"), IMAGE, outside)[0], gauss((12, 14), centre, 2.0), atol=1e-6
     )
-    assert (drawn(GuideMap("edt", max_distance=5.0), IMAGE, outside) == 1).all()
+    assert (drawn(GuideMap("edt", max_distance=5.0, outside="keep"), IMAGE, outside) == 1).all()
 
 
 @pytest.mark.parametrize("frame", ["RAS", "LPS"])
