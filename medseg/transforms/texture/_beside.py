@@ -8,28 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from monai.utils import convert_data_type, convert_to_dst_type, convert_to_tensor
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from medseg.geometry import spacing_of
+from medseg.transforms._arrays import plain_tensor, tracked_tensor, widened
 from medseg.transforms.spatial.points import affine_of
 
-__all__ = ["AddsBeside", "as_image", "as_mask", "as_vectors", "check_alike", "spacing_in"]
+__all__ = ["AddsBeside", "as_image", "as_mask", "as_vectors", "check_alike", "check_mask", "spacing_in"]
 
 
 def as_image(img: NdarrayOrTensor) -> tuple[Any, Tensor]:
     """The image as MONAI tracks it, and as a plain float32 (or float64) tensor ``(C, *spatial)``.
 
     Raises:
-        ValueError: unless it has two or three spatial axes.
+        ValueError: unless it has two or three spatial axes and is not empty.
     """
-    tracked = convert_to_tensor(img, track_meta=get_track_meta())
-    plain = tracked.as_tensor() if isinstance(tracked, MetaTensor) else tracked
-    if plain.ndim not in (3, 4):
-        raise ValueError(f"image has shape {tuple(plain.shape)}, expected (C, H, W) or (C, D, H, W)")
-    return tracked, plain if plain.dtype == torch.float64 else plain.float()
+    tracked = tracked_tensor(img)
+    plain = plain_tensor(tracked)
+    if plain.ndim not in (3, 4) or 0 in plain.shape:
+        raise ValueError(f"image has shape {tuple(plain.shape)}, expected (C, H, W) or (C, D, H, W), none of them 0")
+    return tracked, widened(plain)
 
 
 def as_mask(mask: NdarrayOrTensor | None, image: Tensor) -> Tensor | None:
@@ -40,13 +41,20 @@ def as_mask(mask: NdarrayOrTensor | None, image: Tensor) -> Tensor | None:
     """
     if mask is None:
         return None
-    plain = mask.as_tensor() if isinstance(mask, MetaTensor) else mask
-    found: Tensor = convert_data_type(plain, output_type=torch.Tensor, device=image.device)[0]
+    found = plain_tensor(mask, "mask").to(image.device)
     if tuple(found.shape) not in (tuple(image.shape), (1, *image.shape[1:])):
         raise ValueError(f"mask has shape {tuple(found.shape)}, expected {(1, *image.shape[1:])} as the image")
-    if not bool(((found == 0) | (found == 1)).all()):
-        raise ValueError("mask holds values other than 0 and 1, expected a mask; threshold or select labels first")
+    check_mask(found, "mask holds", "expected a mask; threshold or select labels first")
     return found.bool()
+
+
+def check_mask(mask: Tensor, what: str, expected: str) -> None:
+    """Raises ValueError if a mask holds another value than 0 and 1, with the value, its index and what is expected."""
+    wrong = (mask != 0) & (mask != 1)
+    if bool(wrong.any()):
+        index = tuple(wrong.nonzero()[0].tolist())
+        value = float(mask[index])
+        raise ValueError(f"{what} values other than 0 and 1, such as {value:g} at {list(index)}, {expected}")
 
 
 def check_alike(img: Any, regions: Any) -> None:

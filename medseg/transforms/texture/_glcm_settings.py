@@ -11,11 +11,12 @@ import numpy as np
 from monai.config import NdarrayOrTensor
 from torch import Tensor
 
-from medseg.ops._glcm_features import chosen_features, feature_bits
+from medseg.ops._glcm_features import feature_bits
 from medseg.ops._histogram_bins import bin_position
 from medseg.ops.local_glcm import MAX_LEVELS
+from medseg.transforms._checks import check_in_order, whole_number
 from medseg.transforms.texture._beside import spacing_in
-from medseg.transforms.texture.region_histogram import check_bins
+from medseg.transforms.texture.region_histogram import check_value_range
 
 __all__ = ["GlcmSettings", "Unit", "glcm_offsets"]
 
@@ -73,7 +74,7 @@ class GlcmSettings:
         value_range: intensities at the lower end of the first level and at the upper end of the last level.
         distances: lengths of the offsets.
         unit: "voxel", or "mm" according to the spacing in the affine of the image.
-        features: names of features.
+        features: names of features, in the order of the channels.
         quantise: True for whole levels, False for positions between them.
         skip_axis: axis along which no offset steps.
 
@@ -91,16 +92,20 @@ class GlcmSettings:
         quantise: bool,
         skip_axis: int | None,
     ) -> None:
-        if not 2 <= levels <= MAX_LEVELS:
+        self.levels = whole_number("levels", levels)
+        if not 2 <= self.levels <= MAX_LEVELS:
             raise ValueError(f"levels is {levels}, expected 2 to {MAX_LEVELS}")
-        self.levels, (self.low, self.high) = check_bins(levels, value_range, False)
+        self.low, self.high = check_value_range(value_range)
         if not len(distances) or not all(math.isfinite(d) and d > 0 for d in distances):
             raise ValueError(f"distances is {tuple(distances)}, expected at least one number above 0")
         if unit not in ("voxel", "mm"):
             raise ValueError(f"unit is {unit!r}, expected 'voxel' or 'mm'")
         self.distances, self.unit = tuple(float(d) for d in distances), unit
-        self.features = chosen_features(feature_bits("features", features))
-        self.quantise, self.skip_axis = quantise, skip_axis
+        check_in_order("features", features)
+        self.features = [features] if isinstance(features, str) else list(features)
+        feature_bits("features", self.features)  # raises for an unknown feature or none
+        self.quantise = quantise
+        self.skip_axis = None if skip_axis is None else whole_number("skip_axis", skip_axis)
 
     def offsets(self, img: NdarrayOrTensor) -> list[tuple[int, ...]]:
         """The offsets in voxels of this image ``(C, *spatial)``."""

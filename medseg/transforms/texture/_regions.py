@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 from monai.config import NdarrayOrTensor
-from monai.data import MetaTensor
-from monai.utils import convert_data_type
 from torch import Tensor
+
+from medseg.geometry import check_whole_labels
+from medseg.transforms._arrays import plain_tensor
+from medseg.transforms._checks import check_in_order, whole_number
+from medseg.transforms.texture._beside import check_mask
 
 __all__ = ["Labels", "check_labels", "region_masks"]
 
@@ -20,11 +22,13 @@ def check_labels(labels: Labels) -> tuple[tuple[int, ...], ...] | None:
     """The labels of every region as tuples.
 
     Raises:
-        ValueError: if there is no region, or a region without a label.
+        ValueError: if there is no region, a region without a label, or a label that is not a whole number.
     """
     if labels is None:
         return None
-    groups = tuple((int(g),) if isinstance(g, int | np.integer) else tuple(int(v) for v in g) for g in labels)
+    check_in_order("labels", labels)
+    several = [group if isinstance(group, Iterable) and not isinstance(group, str) else (group,) for group in labels]
+    groups = tuple(tuple(whole_number("label in labels", value) for value in group) for group in several)
     if not groups or not all(groups):
         raise ValueError(f"labels is {labels!r}, expected one label, or a list of them, for every region")
     return groups
@@ -39,10 +43,9 @@ def region_masks(regions: NdarrayOrTensor, image: Tensor, labels: tuple[tuple[in
         labels: the labels of every region, or None.
 
     Raises:
-        ValueError: for another shape, or masks with values other than 0 and 1.
+        ValueError: for another shape, labels that are not whole numbers, or masks with values other than 0 and 1.
     """
-    plain = regions.as_tensor() if isinstance(regions, MetaTensor) else regions
-    found: Tensor = convert_data_type(plain, output_type=torch.Tensor, device=image.device)[0]
+    found = plain_tensor(regions, "regions").to(image.device)
     if image.ndim not in (3, 4):
         raise ValueError(f"image has shape {tuple(image.shape)}, expected (C, H, W) or (C, D, H, W)")
     channels = "R" if labels is None else "1"
@@ -51,9 +54,7 @@ def region_masks(regions: NdarrayOrTensor, image: Tensor, labels: tuple[tuple[in
             f"regions have shape {tuple(found.shape)}, expected ({channels}, *{tuple(image.shape[1:])}) as the image"
         )
     if labels is not None:
+        check_whole_labels(found, "regions")
         return torch.stack([torch.stack([found[0] == label for label in group]).any(0) for group in labels])
-    if not bool(((found == 0) | (found == 1)).all()):
-        raise ValueError(
-            "regions hold values other than 0 and 1, expected one mask a region; name labels for a label map"
-        )
+    check_mask(found, "regions hold", "expected one mask per region; name labels for a label map")
     return found.bool()

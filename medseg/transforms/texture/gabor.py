@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from medseg.transforms._checks import check_in_order, whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask, spacing_in
 from medseg.transforms.texture._glcm_settings import Unit
 from medseg.transforms.texture._slices import from_slices, to_slices
 
 __all__ = ["Gabor", "GaborOutput", "Gabord"]
 
+_MOST_ORIENTATIONS, _MOST_REACH = 1000, 4096
 GaborOutput = Literal["magnitude", "real", "imag"]
 
 
@@ -40,7 +42,7 @@ class Gabor(Transform):
         unit: unit of the frequencies, cycles per "voxel" or per "mm"; "mm" uses the spacing in the affine of the image,
             which must be the same along both axes of the slice.
         outputs: outputs of every filter, from "magnitude", "real" and "imag", in the order of the channels.
-        bandwidth: bandwidth of the filters in octaves; for 1, the sigma of the Gaussian is 0.56 wavelengths.
+        bandwidth: bandwidth of the filters in octaves, 0.01 to 100; for 1, the sigma is 0.56 wavelengths.
         slice_axis: for a volume, the spatial axis (0 is the first after the channel) perpendicular to the slices; None
             for an image with two spatial axes.
 
@@ -67,17 +69,19 @@ class Gabor(Transform):
         bandwidth: float = 1.0,
         slice_axis: int | None = None,
     ) -> None:
+        for name, values in (("frequencies", frequencies), ("outputs", outputs)):
+            check_in_order(name, values)
         if not len(frequencies) or not all(math.isfinite(f) and f > 0 for f in frequencies):
             raise ValueError(f"frequencies is {tuple(frequencies)}, expected at least one number above 0")
         if unit not in ("voxel", "mm"):
             raise ValueError(f"unit is {unit!r}, expected 'voxel' or 'mm'")
         if isinstance(outputs, str) or not outputs or not set(outputs) <= set(get_args(GaborOutput)):
             raise ValueError(f"outputs is {outputs!r}, expected a list of {', '.join(get_args(GaborOutput))}")
-        if not (math.isfinite(bandwidth) and bandwidth > 0):
-            raise ValueError(f"bandwidth is {bandwidth}, expected a number of octaves above 0")
+        if not 0.01 <= bandwidth <= 100:
+            raise ValueError(f"bandwidth is {bandwidth}, expected a number of octaves above 0, from 0.01 to 100")
         self.frequencies, self.angles = tuple(float(f) for f in frequencies), _angles(orientations)
         self.unit, self.outputs, self.bandwidth = unit, tuple(outputs), float(bandwidth)
-        self.slice_axis = slice_axis
+        self.slice_axis = None if slice_axis is None else whole_number("slice_axis", slice_axis)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -99,7 +103,8 @@ class Gabor(Transform):
             mask: mask of the voxels to use, ``(1, *spatial)`` or ``(C, *spatial)``; None for all.
 
         Raises:
-            ValueError: for shapes or a slice axis that do not match, a frequency above half a cycle per voxel, or
+            ValueError: for shapes or a slice axis that do not match, a frequency above half a cycle per voxel or so low
+                that the filter reaches more than 4096 voxels, or
                 ``unit="mm"`` and an image without an affine or with voxels that are not square in the slice.
         """
         tracked, image = as_image(img)
@@ -129,6 +134,12 @@ class Gabor(Transform):
             raise ValueError(
                 f"frequency is {highest:g} cycles/{self.unit}, expected at most {0.5 / sides[0]:.4g}: "
                 "half a cycle a voxel"
+            )
+        reach = _reach(min(self.frequencies) * sides[0], self.bandwidth)
+        if reach > _MOST_REACH:
+            raise ValueError(
+                f"frequency is {min(self.frequencies):g} cycles/{self.unit} with {self.bandwidth:g} octaves, whose "
+                f"filter reaches {reach:.3g} voxels, expected at most {_MOST_REACH}: use a higher frequency"
             )
         return sides[0]
 
@@ -192,13 +203,21 @@ class Gabord(AddsBeside):
 
 
 def _angles(orientations: int | Sequence[float]) -> tuple[float, ...]:
-    if isinstance(orientations, int):
-        if orientations < 1:
+    if isinstance(orientations, int | float | np.integer):
+        number = whole_number("orientations", orientations, most=_MOST_ORIENTATIONS)
+        if number < 1:
             raise ValueError(f"orientations is {orientations}, expected at least 1")
-        return tuple(180.0 * i / orientations for i in range(orientations))
+        return tuple(180.0 * i / number for i in range(number))
+    check_in_order("orientations", orientations)
     if not len(orientations) or not all(math.isfinite(a) for a in orientations):
         raise ValueError(f"orientations is {orientations!r}, expected a number of them, or angles in degrees")
     return tuple(float(a) for a in orientations)
+
+
+def _reach(frequency: float, bandwidth: float) -> float:
+    """Half the size of a kernel in voxels: three sigmas, as scikit-image has it; cycles per voxel and octaves."""
+    octaves = 2**bandwidth
+    return 3 * math.sqrt(math.log(2) / 2) / math.pi * (octaves + 1) / (octaves - 1) / frequency
 
 
 def _kernel_vectors(

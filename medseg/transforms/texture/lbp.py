@@ -13,6 +13,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg.transforms._checks import whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 from medseg.transforms.texture._slices import from_slices, to_slices
 
@@ -61,13 +62,14 @@ class LBP(Transform):
     def __init__(
         self, points: int = 8, radius: float = 1.0, method: LBPMethod = "uniform", slice_axis: int | None = None
     ) -> None:
-        if points != int(points) or not 1 <= points <= 24:
+        if not (1 <= points <= 24 and float(points).is_integer()):
             raise ValueError(f"points is {points}, expected a whole number from 1 to 24")
         if not (math.isfinite(radius) and radius > 0):
             raise ValueError(f"radius is {radius}, expected a number of voxels above 0")
         if method not in get_args(LBPMethod):
             raise ValueError(f"method is {method!r}, expected one of {', '.join(get_args(LBPMethod))}")
-        self.points, self.radius, self.method, self.slice_axis = int(points), float(radius), method, slice_axis
+        self.points, self.radius, self.method = int(points), float(radius), method
+        self.slice_axis = None if slice_axis is None else whole_number("slice_axis", slice_axis)
 
     @property
     def codes(self) -> int | None:
@@ -89,7 +91,8 @@ class LBP(Transform):
         inside = as_mask(mask, image)
         valid = image.isfinite() if inside is None else image.isfinite() & inside
         values = to_slices(torch.where(valid, image, 0.0), self.slice_axis).detach().cpu().double().numpy()
-        maps = np.where(self._readable(to_slices(valid, self.slice_axis).cpu().numpy()), self._codes(values), NO_CODE)
+        readable = self._readable(to_slices(valid, self.slice_axis).cpu().numpy())
+        maps = np.where(readable, self._codes(values), NO_CODE) if readable.any() else np.full(readable.shape, NO_CODE)
         result = from_slices(torch.from_numpy(maps), self.slice_axis)
         return convert_to_dst_type(result, tracked, dtype=image.dtype)[0]
 
@@ -106,6 +109,8 @@ class LBP(Transform):
 
     def _readable(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where the voxel, and all voxels that are interpolated for its points, are valid."""
+        if self.radius >= max(valid.shape[2:]):  # the first point of every circle is outside of the image
+            return np.zeros_like(valid)
         footprint = _footprint(self.points, self.radius)
         reach, (height, width) = len(footprint) // 2, valid.shape[2:]
         padded = np.pad(valid, ((0, 0), (0, 0), (reach, reach), (reach, reach)))

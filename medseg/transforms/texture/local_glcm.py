@@ -9,7 +9,9 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
 from medseg.ops import local_glcm
+from medseg.ops._glcm_features import chosen_features, feature_bits
 from medseg.ops.local_glcm import FEATURES
+from medseg.transforms._checks import odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 from medseg.transforms.texture._glcm_settings import GlcmSettings, Unit
 
@@ -19,8 +21,8 @@ __all__ = ["LocalGLCM", "LocalGLCMd"]
 class LocalGLCM(Transform):
     """Maps of contrast, homogeneity, entropy and other texture features; see :func:`medseg.ops.local_glcm`.
 
-    The features, in the order of the channels: contrast, dissimilarity, homogeneity, asm, energy, entropy,
-    correlation, cluster_shade, cluster_prominence, max_probability. Pairs of voxels are formed along all directions
+    The features are contrast, dissimilarity, homogeneity, asm, energy, entropy, correlation, cluster_shade,
+    cluster_prominence and max_probability. Pairs of voxels are formed along all directions
     between neighbours (4 in 2-D, 13 in 3-D). A pair is counted if both voxels are in the window, the image and the
     mask. The maps are means over the directions and distances.
 
@@ -30,7 +32,7 @@ class LocalGLCM(Transform):
         value_range: intensities at the lower end of the first level and at the upper end of the last level.
         distances: distances between the two voxels of a pair.
         unit: unit of the distances, "voxel", or "mm" according to the affine of the image (rounded to whole voxels).
-        features: names of the features.
+        features: names of the features, in the order of the channels.
         quantise: True for whole levels. With False, contrast, dissimilarity, homogeneity, correlation, cluster shade
             and cluster prominence use intensities in units of a level, without rounding, and are differentiable with
             respect to the image.
@@ -62,7 +64,7 @@ class LocalGLCM(Transform):
         skip_axis: int | None = None,
     ) -> None:
         self.settings = GlcmSettings(levels, value_range, distances, unit, features, quantise, skip_axis)
-        self.window = window
+        self.window = odd_window(window)
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """Return the maps ``(C * F, *spatial)``; all features of the first channel come first.
@@ -80,6 +82,8 @@ class LocalGLCM(Transform):
         inside = None if inside is None else inside[None]
         levels = s.to_levels(image)[None]
         maps = local_glcm(levels, self.window, s.offsets(img), s.levels, s.features, inside)[0]
+        computed = chosen_features(feature_bits("features", s.features))  # the op has an order of its own
+        maps = maps.unflatten(0, (-1, len(computed)))[:, [computed.index(f) for f in s.features]].flatten(0, 1)
         return convert_to_dst_type(maps, tracked, dtype=maps.dtype)[0]
 
 

@@ -9,6 +9,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
 from medseg.ops import local_histogram
+from medseg.transforms._checks import odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 from medseg.transforms.texture.region_histogram import Outside, check_bins
 
@@ -50,7 +51,7 @@ class LocalHistogram(Transform):
         self.bins, (self.low, self.high) = check_bins(bins, value_range, soft)
         if outside not in ("drop", "clip"):
             raise ValueError(f"outside is {outside!r}, expected 'drop' or 'clip'")
-        self.window, self.soft, self.outside = window, soft, outside
+        self.window, self.soft, self.outside = odd_window(window), soft, outside
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """Return the maps ``(C * bins, *spatial)``; all bins of the first channel come first.

@@ -11,6 +11,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medseg.ops._windows import check_window, window_sum
+from medseg.transforms._checks import check_in_order, odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 
 __all__ = ["LocalStatistics", "LocalStatisticsd"]
@@ -41,9 +42,10 @@ class LocalStatistics(Transform):
     backend = [TransformBackends.TORCH]
 
     def __init__(self, window: int | Sequence[int] = 11, statistics: Sequence[str] = STATISTICS) -> None:
+        check_in_order("statistics", statistics)
         if isinstance(statistics, str) or not statistics or any(s not in STATISTICS for s in statistics):
             raise ValueError(f"statistics is {statistics!r}, expected some of {', '.join(STATISTICS)}")
-        self.window, self.statistics = window, tuple(statistics)
+        self.window, self.statistics = odd_window(window), tuple(statistics)
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
         """Return the maps ``(C * statistics, *spatial)``; all statistics of the first channel come first.

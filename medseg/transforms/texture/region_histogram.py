@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
 from monai.transforms import Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from medseg.ops._histogram_bins import hard_bin, in_range, soft_bin
+from medseg.transforms._arrays import plain_tensor, tracked_tensor, widened
+from medseg.transforms._checks import whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_vectors, check_alike
 from medseg.transforms.texture._regions import Labels, check_labels, region_masks
 
@@ -68,7 +69,8 @@ class RegionHistogram(Transform):
         if outside not in ("drop", "clip"):
             raise ValueError(f"outside is {outside!r}, expected 'drop' or 'clip'")
         self.labels = check_labels(labels)
-        self.soft, self.outside, self.slice_axis = soft, outside, slice_axis
+        self.soft, self.outside = soft, outside
+        self.slice_axis = None if slice_axis is None else whole_number("slice_axis", slice_axis)
 
     def __call__(self, img: NdarrayOrTensor, regions: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return histograms ``(R, C, bins)``, or ``(slices, R, C, bins)`` with ``slice_axis``, as float32.
@@ -84,10 +86,8 @@ class RegionHistogram(Transform):
                 pending for only one of the two.
         """
         check_alike(img, regions)
-        tensor = convert_to_tensor(img, track_meta=get_track_meta())
-        image = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-        if image.dtype != torch.float64:
-            image = image.float()
+        tensor = tracked_tensor(img)
+        image = widened(plain_tensor(tensor))
         masks = region_masks(regions, image, self.labels)
         if self.slice_axis is not None and not 0 <= self.slice_axis < image.ndim - 1:
             raise ValueError(f"slice_axis is {self.slice_axis}, expected 0 to {image.ndim - 2} for this image")
@@ -186,16 +186,18 @@ def region_valid(histograms: NdarrayOrTensor) -> Tensor:
         >>> region_valid(torch.tensor([[[0.5, 0.5]], [[0.0, 0.0]]])).tolist()
         [[True], [False]]
     """
-    plain = histograms.as_tensor() if isinstance(histograms, MetaTensor) else torch.as_tensor(histograms)
-    return plain.detach().sum(-1) > 0
+    return widened(plain_tensor(histograms, "histograms")).detach().sum(-1) > 0
 
 
 def check_bins(bins: int, value_range: Sequence[float], soft: bool) -> tuple[int, tuple[float, float]]:
     """The checked number of bins and their range; ValueError if they are invalid."""
-    least = 2 if soft else 1
-    if bins != int(bins) or bins < least:
-        raise ValueError(f"bins is {bins}, expected a whole number from {least}")
+    number = whole_number("bins", bins, 2 if soft else 1)
+    return number, check_value_range(value_range)
+
+
+def check_value_range(value_range: Sequence[float]) -> tuple[float, float]:
+    """The checked lower and upper end of a range of intensities; ValueError if they are invalid."""
     low, high = (float(v) for v in value_range) if len(value_range) == 2 else (np.nan, np.nan)
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+    if not (np.isfinite(low) and np.isfinite(high) and low < high and np.isfinite(high - low)):
         raise ValueError(f"value_range is {tuple(value_range)}, expected two numbers, the lower one first")
-    return int(bins), (low, high)
+    return low, high

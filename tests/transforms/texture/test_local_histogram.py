@@ -26,7 +26,7 @@ class TestLocalHistogram(TransformMenu):
             (lambda: LocalHistogram(bins=0), "bins is 0, expected a whole number from 1"),
             (lambda: LocalHistogram(value_range=(3, 1)), "expected two numbers, the lower one first"),
             (lambda: LocalHistogram(outside="wrap"), "outside is 'wrap', expected 'drop' or 'clip'"),
-            (lambda: LocalHistogram(4)(IMAGE), "window is 4; expected 2 odd numbers"),
+            (lambda: LocalHistogram(4)(IMAGE), "window is 4, expected an odd whole number of voxels"),
             (lambda: LocalHistogram()(IMAGE[0]), r"image has shape \(2, 3\), expected \(C, H, W\)"),
             (lambda: LocalHistogram()(IMAGE, IMAGE[:, :1]), r"mask has shape \(1, 1, 3\), expected \(1, 2, 3\)"),
             (lambda: LocalHistogram()(IMAGE, IMAGE), "mask holds values other than 0 and 1"),

@@ -25,7 +25,7 @@ class TestLocalStatistics(TransformMenu):
         errors=(
             (lambda: LocalStatistics(statistics=["median"]), r"statistics is \['median'\], expected some of mean, std"),
             (lambda: LocalStatistics(statistics=()), r"statistics is \(\), expected some of mean, std"),
-            (lambda: LocalStatistics(4)(IMAGE), "window is 4; expected 2 odd numbers"),
+            (lambda: LocalStatistics(4)(IMAGE), "window is 4, expected an odd whole number of voxels"),
             (lambda: LocalStatistics()(IMAGE[0]), r"image has shape \(2, 2\), expected \(C, H, W\)"),
             (lambda: LocalStatisticsd("image", postfix=""), "postfix is '', expected a text"),
         ),
