@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medseg.geometry import corner_displacement_mm
 from medseg.io.volumes.nifti import write_nifti_like
 from medseg.io.volumes.nifti_header import read_nifti_header
+from medseg.transforms._arrays import numpy_array
 
 __all__ = ["SaveMask", "SaveMaskd", "case_name"]
 
@@ -56,6 +57,12 @@ class SaveMask(Transform):
 
     def __init__(self, output_dir: str | Path, output_name: str = "{case}_seg", overwrite: bool = False) -> None:
         self.output_dir = Path(output_dir)
+        try:
+            output_name.format(case="case")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(
+                f"output_name is {output_name!r}, expected a name with no other field than {{case}}"
+            ) from None
         self.output_name = output_name
         self.overwrite = overwrite
 
@@ -80,13 +87,17 @@ class SaveMask(Transform):
         source = img.meta.get("filename_or_obj") if isinstance(img, MetaTensor) else None
         if not source or not str(source).lower().endswith((".nii", ".nii.gz")):
             raise ValueError(f"mask was loaded from {source!r}, expected a NIfTI file whose grid can be copied")
-        array = img.detach().cpu().numpy()
+        array = numpy_array(img, f"{source}: mask")
         if array.ndim != 4 or array.shape[0] != 1:
             raise ValueError(f"{source}: mask has shape {array.shape}, expected one channel (1, i, j, k)")
         with np.errstate(invalid="ignore"):  # values that do not fit are an error in the next line
             labels = array[0].astype(np.uint8)
         if not np.array_equal(labels, array[0]):
-            raise ValueError(f"{source}: mask holds values other than whole numbers 0 to 255; apply AsDiscreted first")
+            wrong = array[0][labels != array[0]][0]
+            raise ValueError(
+                f"{source}: mask holds values other than whole numbers 0 to 255, such as {wrong:g}; apply AsDiscreted "
+                "first"
+            )
         target = self.target_of(source)
         if target.exists() and not self.overwrite:
             raise ValueError(f"{target}: exists already; remove it, choose another output_dir or set overwrite")

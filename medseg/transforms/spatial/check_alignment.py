@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medseg.geometry import Alignment, compare_grids
 from medseg.geometry.regrid import SAME_GRID_MM
+from medseg.transforms._arrays import numpy_array
 from medseg.transforms.spatial.points import affine_of
 
 __all__ = ["AlignmentPolicy", "CheckAlignment", "CheckAlignmentd"]
@@ -115,7 +116,7 @@ class CheckAlignment(Transform):
 
     def _fix(self, label: MetaTensor, image: MetaTensor, found: Alignment, finding: str) -> NDArray[Any] | None:
         """The array of the label on the grid of the image, or None if the policy does not allow it."""
-        array = label.detach().cpu().numpy()
+        array = numpy_array(label)
         if self.policy == "copy_from_image":
             if label.shape[1:] != image.shape[1:]:
                 raise ValueError(
@@ -137,9 +138,9 @@ class CheckAlignment(Transform):
         if self.prior_hu is None:
             return
         low, high = self.prior_hu
-        values = image.detach().cpu().numpy()[0]
+        values = numpy_array(image)[0]
         plausible = (values >= low) & (values <= high)
-        array = label.detach().cpu().numpy()
+        array = numpy_array(label)
         by_index = _dice(array[0] > 0, plausible) if array.shape[1:] == plausible.shape else 0.0
         by_header = _dice(_by_headers(label, image, found)[0] > 0, plausible)
         said = f"Dice with voxels of {low:g} to {high:g} HU is {by_index:.3f} by index and {by_header:.3f} by header"
@@ -168,7 +169,7 @@ def _by_headers(label: MetaTensor, image: MetaTensor, found: Alignment) -> NDArr
     """The array of the label on the grid of the image, according to the two affines."""
     from scipy.ndimage import affine_transform
 
-    array = label.detach().cpu().numpy()
+    array = numpy_array(label)
     if found.kind == "reordered":
         return np.stack([found.reordering.apply(channel) for channel in array])
     matrix = np.linalg.inv(affine_of(label)) @ affine_of(image)  # image voxel to label voxel
@@ -182,7 +183,7 @@ def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 def _with_affine_of(image: MetaTensor, label: MetaTensor, array: NDArray[Any]) -> MetaTensor:
-    values = torch.from_numpy(np.ascontiguousarray(array)).to(label.device)
+    values = torch.from_numpy(np.ascontiguousarray(array)).to(label.device, label.dtype)
     result: MetaTensor = MetaTensor(values).copy_meta_from(label)
     result.affine = torch.as_tensor(affine_of(image))
     return result

@@ -11,10 +11,11 @@ import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import TraceKeys, TransformBackends, convert_to_tensor, ensure_tuple, ensure_tuple_rep
+from monai.utils import TraceKeys, TransformBackends, ensure_tuple, ensure_tuple_rep
 
 from medseg.ops import bspline_warp
 from medseg.ops.bspline_warp import MODES, PADDINGS
+from medseg.transforms._arrays import plain_tensor, tracked_tensor
 from medseg.transforms.spatial.elastic_field import ElasticField
 
 __all__ = ["ElasticDeform", "ElasticDeformd", "Sampling", "move_points", "pop_field", "push_field", "warp_image"]
@@ -72,7 +73,7 @@ def warp_image(img: NdarrayOrTensor, elastic: ElasticField, sampling: Sampling) 
     Raises:
         ValueError: for another shape or type, or axes with other directions than those of the field.
     """
-    tensor = convert_to_tensor(img, track_meta=get_track_meta())
+    tensor = tracked_tensor(img)
     d = elastic.spatial_dims
     if tensor.ndim != d + 1:
         raise ValueError(
@@ -83,7 +84,7 @@ def warp_image(img: NdarrayOrTensor, elastic: ElasticField, sampling: Sampling) 
             f"image is {tensor.dtype} with mode 'bilinear', expected floating values; labels take 'nearest'"
         )
     grid = elastic.on_grid(image_affine(img))
-    values = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
+    values = plain_tensor(tensor)
     precision = torch.float64 if values.dtype == torch.float64 and sampling.mode == "bilinear" else torch.float32
     control = torch.from_numpy(grid.control).to(values.device, precision)
     options = (sampling.mode, sampling.padding_mode, sampling.fill)
@@ -106,7 +107,7 @@ def move_points(
         Points of the same shape (float64 if they were float64, else float32), and the remaining error of the iteration
         in mm.
     """
-    tensor = convert_to_tensor(points, track_meta=get_track_meta())
+    tensor = tracked_tensor(points, "points")
     if tensor.ndim not in (2, 3) or tensor.shape[-1] != elastic.spatial_dims:
         d = elastic.spatial_dims
         raise ValueError(f"points have shape {tuple(tensor.shape)}, expected (N, {d}) or (C, N, {d}) for a {d}-D field")
@@ -125,8 +126,8 @@ def move_points(
 
 def as_tensor_of(data: Any) -> torch.Tensor:
     """A copy of an array as a tensor; a MetaTensor if metadata are tracked."""
-    plain = data if isinstance(data, torch.Tensor) else torch.as_tensor(np.asarray(data))
-    return convert_to_tensor(plain, track_meta=get_track_meta()).clone()
+    copied: torch.Tensor = tracked_tensor(data).clone()
+    return copied
 
 
 def push_field(

@@ -132,7 +132,13 @@ class ElasticField:
         return float(np.sqrt((self.control_mm**2).sum(0)).max())
 
     def limited(self, contraction: float) -> ElasticField:
-        """This field, scaled down if necessary so that its :attr:`contraction` is at most the given number."""
+        """This field, scaled down if necessary so that its :attr:`contraction` is at most the given number.
+
+        Raises:
+            ValueError: for a number that is not above 0.
+        """
+        if not contraction > 0:
+            raise ValueError(f"contraction is {contraction}, expected a number above 0")
         if self.contraction <= contraction:
             return self
         factor = contraction / self.contraction
@@ -160,7 +166,12 @@ class ElasticField:
 
         Returns:
             positions p, and the remaining error, the largest ``|p + u(p) - q|`` in mm.
+
+        Raises:
+            ValueError: for a negative tolerance or no iteration.
         """
+        if not tolerance_mm >= 0 or most < 1:
+            raise ValueError(f"tolerance_mm is {tolerance_mm} and most {most}, expected numbers from 0 and from 1")
         target = np.asarray(points_mm, dtype=np.float64)
         if not len(target):
             return target.copy(), 0.0

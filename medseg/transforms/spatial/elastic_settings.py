@@ -10,9 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from medseg.transforms._checks import whole_number
 from medseg.transforms.spatial.elastic_field import ElasticField
 
 __all__ = ["ELASTIC_PRESETS", "ElasticSettings"]
+
+_MOST_POINTS = 1e7
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class ElasticSettings:
             raise ValueError(f"std is {self.std}, expected a number of {self.units} from 0")
         if (self.points is None) == (self.spacing is None):
             raise ValueError(f"points is {self.points} and spacing is {self.spacing}, expected exactly one of them")
-        if self.points is not None and (self.points != int(self.points) or self.points < 2):
-            raise ValueError(f"points is {self.points}, expected a whole number from 2")
+        if self.points is not None:
+            object.__setattr__(self, "points", whole_number("points", self.points, 2))
         if self.spacing is not None and not 0 < self.spacing < np.inf:
             raise ValueError(f"spacing is {self.spacing}, expected a number of {self.units} above 0")
         if self.units not in ("mm", "voxel"):
@@ -64,6 +67,9 @@ class ElasticSettings:
             random: source of the random numbers.
             size: voxels along its 2 or 3 axes.
             affine: 4 x 4, voxel to RAS mm.
+
+        Raises:
+            ValueError: if the grid of control points is too large.
         """
         matrix, d = np.asarray(affine, dtype=np.float64), len(size)
         voxel_mm = np.sqrt((matrix[:3, :d] ** 2).sum(0))
@@ -75,6 +81,11 @@ class ElasticSettings:
             assert self.spacing is not None
             step = self.spacing * unit_mm
             counts, origin = [int(n) for n in np.ceil(extent / step - 1e-9) + 3], -step
+        if np.prod(counts, dtype=np.float64) > _MOST_POINTS:
+            raise ValueError(
+                f"settings give {' x '.join(str(n) for n in counts)} control points for an image of "
+                f"{' x '.join(str(n) for n in size)} voxels, expected at most {_MOST_POINTS:g}: use a larger spacing"
+            )
         values = random.normal(0.0, self.std, (d, *counts)) * unit_mm.reshape(-1, *[1] * d)
         if self.interpolate:
             return ElasticField.through(values, step, origin, matrix)

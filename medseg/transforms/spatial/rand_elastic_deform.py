@@ -11,6 +11,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import InvertibleTransform, MapTransform, Randomizable, RandomizableTransform
 from monai.utils import ensure_tuple
 
+from medseg.transforms._checks import check_probability
 from medseg.transforms.spatial.elastic_deform import (
     ElasticDeform,
     Sampling,
@@ -35,6 +36,8 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
     The last field is :attr:`field` (None if the image was not deformed). It can be used again with
     :class:`ElasticDeform`. Its size is described by ``field.contraction``, ``field.jacobian_bounds`` and
     ``field.largest_mm``; ``field.scale`` is the factor by which it was reduced to avoid folding.
+
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
     Args:
         settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or :class:`ElasticSettings`.
@@ -68,8 +71,8 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
         fill: float = 0.0,
         fold_limit: float | None = 0.9,
     ) -> None:
-        RandomizableTransform.__init__(self, prob)
-        if isinstance(settings, str) and settings not in ELASTIC_PRESETS:
+        RandomizableTransform.__init__(self, check_probability(prob))
+        if not isinstance(settings, ElasticSettings) and settings not in ELASTIC_PRESETS:
             raise ValueError(
                 f"settings is {settings!r}, expected ElasticSettings or one of {', '.join(ELASTIC_PRESETS)}"
             )
@@ -180,5 +183,6 @@ class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
 
 def check_image(img: Any) -> None:
     """Raises ValueError unless the image is channel-first with two or three spatial axes."""
-    if img.ndim not in (3, 4) or 0 in img.shape[1:]:
-        raise ValueError(f"image has shape {tuple(img.shape)}, expected channel-first (C, y, x) or (C, z, y, x)")
+    shape = np.shape(img)
+    if len(shape) not in (3, 4) or 0 in shape[1:]:
+        raise ValueError(f"image has shape {tuple(shape)}, expected channel-first (C, y, x) or (C, z, y, x)")

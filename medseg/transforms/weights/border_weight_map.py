@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import Transform
-from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
-from medseg.geometry import spacing_of
+from medseg.geometry import check_whole_labels, spacing_of
+from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms.spatial.points import affine_of
 from medseg.transforms.weights._side_output import SideOutput
 
@@ -21,6 +22,9 @@ __all__ = ["BorderWeightMap", "BorderWeightMapd"]
 
 _REACH_SIGMAS = 6.1
 """exp(-6.1^2 / 2) is below 1e-8: objects farther away than this many sigmas do not change a float32 weight."""
+
+_MOST_WEIGHT = 1e30
+"""Weights are float32."""
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 
@@ -64,8 +68,11 @@ class BorderWeightMap(Transform):
         background_only: bool = False,
         unit: Literal["voxel", "mm"] = "voxel",
     ) -> None:
-        if not (np.isfinite(w0) and w0 >= 0) or not (np.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"w0 is {w0} and sigma {sigma}, expected w0 from 0 and sigma above 0")
+        if not 0 <= w0 <= _MOST_WEIGHT or not 0 < sigma < np.inf:
+            raise ValueError(
+                f"w0 is {w0} and sigma {sigma}, expected w0 from 0 and sigma above 0, w0 up to {_MOST_WEIGHT:g} and "
+                "sigma finite"
+            )
         for name, value, allowed in (
             ("objects", objects, ("components", "instances")),
             ("unit", unit, ("voxel", "mm")),
@@ -87,8 +94,8 @@ class BorderWeightMap(Transform):
             ValueError: for another shape, values that are not labels, a class without a weight, or ``unit="mm"`` and a
                 label without an affine.
         """
-        tensor = convert_to_tensor(label, track_meta=get_track_meta())
-        values = _label_values(convert_data_type(tensor, output_type=np.ndarray)[0])
+        tensor = tracked_tensor(label, "label")
+        values = _label_values(numpy_array(tensor))
         weights = self._class_term(values) + self._border_term(values, self._spacing(label, values.ndim))
         return convert_to_dst_type(weights[None].astype(np.float32), tensor, dtype=torch.float32)[0]
 
@@ -119,7 +126,8 @@ class BorderWeightMap(Transform):
 
     def _border_term(self, values: NDArray[np.int64], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
         first, second = _two_nearest(self._objects(values), spacing, _REACH_SIGMAS * self.sigma)
-        term = self.w0 * np.exp(-((first + second) ** 2) / (2 * self.sigma**2))
+        # In float64, and divided before the square: no sigma makes infinity over infinity of it.
+        term = self.w0 * np.exp(-(((first.astype(np.float64) + second) / self.sigma) ** 2) / 2)
         return np.where(values > 0, 0.0, term) if self.background_only else term
 
     def _objects(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -181,22 +189,24 @@ class BorderWeightMapd(SideOutput):
 def _check_class_weights(weights: ClassWeights) -> ClassWeights:
     if weights is None or weights == "balanced":
         return weights
-    if isinstance(weights, str) or not len(weights) or not all(np.isfinite(w) and w >= 0 for w in weights):
+    if isinstance(weights, str) or not len(weights) or not all(0 <= w <= _MOST_WEIGHT for w in weights):
         raise ValueError(
-            f"class_weights is {weights!r}, expected None, 'balanced' or one number from 0 for every class"
+            f"class_weights is {weights!r}, expected None, 'balanced' or one number from 0 for every class, up to "
+            f"{_MOST_WEIGHT:g}"
         )
     return tuple(float(weight) for weight in weights)
 
 
 def _label_values(array: NDArray[Any]) -> NDArray[np.int64]:
-    if array.ndim not in (3, 4) or array.shape[0] != 1:
-        raise ValueError(f"label has shape {array.shape}, expected one channel (1, *spatial) with 2 or 3 spatial axes")
-    with np.errstate(invalid="ignore"):  # values that do not fit are an error in the next line
-        values = array[0].astype(np.int64)
-    if not np.array_equal(values, array[0]) or values.min(initial=0) < 0:
+    if array.ndim not in (3, 4) or array.shape[0] != 1 or 0 in array.shape:
         raise ValueError(
-            "label holds values other than whole numbers from 0, expected a label map; discretise it first"
+            f"label has shape {array.shape}, expected one channel (1, *spatial) with 2 or 3 spatial axes, none of them "
+            "empty"
         )
+    check_whole_labels(array, "label")
+    values = array[0].astype(np.int64)
+    if values.min(initial=0) < 0:
+        raise ValueError(f"label contains {values.min()}, expected a label map of whole numbers from 0")
     return values
 
 
@@ -211,7 +221,7 @@ def _two_nearest(
     from scipy.ndimage import distance_transform_edt, find_objects
 
     first, second = (np.full(objects.shape, np.inf, np.float32) for _ in range(2))
-    margins = np.ceil(reach / spacing).astype(int)
+    margins = np.ceil(np.minimum(reach / spacing, max(objects.shape, default=0))).astype(int)
     for number, box in enumerate(find_objects(objects), start=1):
         around = tuple(
             slice(max(0, side.start - margin), side.stop + margin) for side, margin in zip(box, margins, strict=True)

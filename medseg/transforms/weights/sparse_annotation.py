@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import get_track_meta
 from monai.transforms import Randomizable, Transform
-from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg.geometry import check_whole_labels
+from medseg.transforms._arrays import numpy_array, tracked_tensor
+from medseg.transforms._checks import whole_number
 from medseg.transforms.weights._side_output import SideOutput
 
 __all__ = [
@@ -41,7 +43,7 @@ class SparseAnnotationMask(Transform):
             them is annotated. Negative indices count from the end.
 
     Raises:
-        ValueError: if neither is given, or there is no slice.
+        ValueError: if neither is given, there is no slice, or a number is not whole.
 
     Example:
         >>> label = np.array([[[0, 1, 255, 255]]])
@@ -58,9 +60,14 @@ class SparseAnnotationMask(Transform):
             raise ValueError("unlabelled and slices are both None, expected the unlabelled value or annotated slices")
         if slices is not None and not any(len(indices) for indices in slices.values()):
             raise ValueError(f"slices is {dict(slices)}, expected at least one slice index, e.g. {{2: [10, 40]}}")
-        self.unlabelled = unlabelled
+        self.unlabelled = None if unlabelled is None else whole_number("unlabelled", unlabelled)
         # Keys may be strings, because keys are strings in JSON.
-        self.slices = None if slices is None else {int(axis): list(indices) for axis, indices in slices.items()}
+        self.slices: dict[int, list[int]] | None = None
+        if slices is not None:
+            self.slices = {
+                whole_number("axis in slices", axis): [whole_number("index in slices", index) for index in indices]
+                for axis, indices in slices.items()
+            }
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the mask ``(1, *spatial)`` as float32.
@@ -69,9 +76,10 @@ class SparseAnnotationMask(Transform):
             label: label map ``(1, *spatial)``.
 
         Raises:
-            ValueError: for more than one channel, or an axis or slice that the label does not have.
+            ValueError: for more than one channel, values that are not whole numbers, or an axis or slice that the label
+                does not have.
         """
-        tensor = convert_to_tensor(label, track_meta=get_track_meta())
+        tensor = tracked_tensor(label, "label")
         array = _one_channel(tensor)
         mask = np.ones(array.shape, bool) if self.slices is None else _slice_mask(array.shape, self.slices)
         if self.unlabelled is not None:
@@ -119,6 +127,8 @@ class RandSparseAnnotationMask(Randomizable, Transform):
     Use it to find out how many annotated slices are enough. Slices are drawn without repetition. If ``nonempty`` is
     True and there are fewer slices with foreground than requested, all of these are taken.
 
+    With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
     Args:
         count: number of slices per spatial axis, e.g. ``(1, 1, 3)``; one number means slices along the last axis
             only.
@@ -137,10 +147,10 @@ class RandSparseAnnotationMask(Randomizable, Transform):
     backend = [TransformBackends.NUMPY]
 
     def __init__(self, count: int | Sequence[int], nonempty: bool = True) -> None:
-        counts = (count,) if isinstance(count, int) else tuple(int(number) for number in count)
+        counts = tuple(whole_number("count", number) for number in np.atleast_1d(np.asarray(count)).tolist())
         if not counts or min(counts) < 0 or max(counts) == 0:
             raise ValueError(f"count is {count}, expected numbers of slices from 0, at least one above 0")
-        self.count = count if isinstance(count, int) else counts
+        self.count = counts if np.ndim(count) else counts[0]
         self.nonempty = nonempty
         self.slices: dict[int, list[int]] = {}
 
@@ -171,7 +181,7 @@ class RandSparseAnnotationMask(Randomizable, Transform):
             label: dense label map ``(1, *spatial)``.
             randomize: True draws new slices; False uses the last ones again.
         """
-        tensor = convert_to_tensor(label, track_meta=get_track_meta())
+        tensor = tracked_tensor(label, "label")
         array = _one_channel(tensor)
         if randomize:
             self.randomize(array)
@@ -225,8 +235,9 @@ class RandSparseAnnotationMaskd(Randomizable, SideOutput):
 def _one_channel(label: torch.Tensor) -> NDArray[Any]:
     if label.ndim < 2 or label.shape[0] != 1:
         raise ValueError(f"label has shape {tuple(label.shape)}, expected one channel (1, *spatial)")
-    array: NDArray[Any] = convert_data_type(label, output_type=np.ndarray)[0]
-    return array[0]
+    array = numpy_array(label)[0]
+    check_whole_labels(array, "label")
+    return array
 
 
 def _slice_mask(shape: tuple[int, ...], slices: Slices) -> NDArray[np.bool_]:

@@ -39,8 +39,14 @@ class TestBorderWeightMap(TransformMenu):
             (lambda: BorderWeightMapd("label")({"label": ROW, "label_weight": 0}), "'label_weight' exists already"),
             (lambda: BorderWeightMap(class_weights=[1])(ROW), "label holds class 1, but class_weights has 1 entries"),
             (lambda: BorderWeightMap()(ROW[0]), r"label has shape \(1, 8\), expected one channel \(1, \*spatial\)"),
-            (lambda: BorderWeightMap()(np.full((1, 2, 2), 0.5)), "label holds values other than whole numbers from 0"),
-            (lambda: BorderWeightMap()(np.full((1, 2, 2), -1)), "label holds values other than whole numbers from 0"),
+            (
+                lambda: BorderWeightMap()(np.full((1, 2, 2), 0.5)),
+                r"label contains 0.5 at \[0, 0, 0\], expected whole numbers",
+            ),
+            (
+                lambda: BorderWeightMap()(np.full((1, 2, 2), -1)),
+                "label contains -1, expected a label map of whole numbers",
+            ),
             (lambda: BorderWeightMap(unit="mm")(ROW), "label is a ndarray without spacing, expected a MetaTensor"),
         ),
     )
