@@ -1,4 +1,10 @@
-"""MONAI-style transforms in array and dictionary form; they take and return MetaTensors."""
+"""MONAI-style transforms in array and dictionary form; they take and return MetaTensors.
+
+Random transforms and worker processes: like MONAI's, they draw from a random state of their own, which is copied into
+every worker. With ``torch.utils.data.DataLoader``, all workers therefore draw the *same* numbers, and samples that are
+loaded at the same time get the same augmentation. Use ``monai.data.DataLoader``, which gives every worker another seed
+in every epoch; ``monai.utils.set_determinism`` makes these seeds reproducible.
+"""
 
 from __future__ import annotations
 

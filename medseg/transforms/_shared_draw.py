@@ -27,6 +27,9 @@ class SharedDraw(Randomizable, MapTransform):
 
     The random state is that of the array transform, so both forms give the same results for the same seed.
 
+    Every worker process of a data loader has a copy of this state. Use ``monai.data.DataLoader``, which seeds it
+    differently in every worker: with ``torch.utils.data.DataLoader``, all workers draw the same numbers.
+
     Args:
         keys: items to transform.
         transform: the random array transform.
