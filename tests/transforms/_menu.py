@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 import torch
 from monai.data import MetaTensor, set_track_meta
 from monai.transforms import Compose, Randomizable
+
+import medseg
 
 AFFINE = torch.tensor([[-2.0, 0, 0, 10], [0, 0, -5, 20], [0, 3, 0, 30], [0, 0, 0, 1]], dtype=torch.float64)
 
@@ -24,6 +28,57 @@ CONTAINERS: dict[str, Callable[[np.ndarray], Any]] = {
     "numpy": np.copy,
     "torch": lambda array: torch.from_numpy(array.copy()),
     "metatensor": as_metatensor,
+}
+
+
+def reversed_twice(array: np.ndarray) -> np.ndarray:
+    """The same values with negative strides along every axis, also those of length 1."""
+    everywhere = (slice(None, None, -1),) * array.ndim
+    return array[everywhere].copy()[everywhere]
+
+
+def every_second(array: np.ndarray) -> np.ndarray:
+    """The same values with gaps between them."""
+    wide = np.repeat(array, 2, axis=-1)
+    return wide[..., ::2]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    kept = array.copy()
+    kept.flags.writeable = False
+    return kept
+
+
+# The same values in another layout of memory.
+LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "negative strides": reversed_twice,
+    "gaps": every_second,
+    "Fortran order": np.asfortranarray,
+    "read-only": read_only,
+    "transposed tensor": lambda array: torch.from_numpy(array.T.copy()).permute(*reversed(range(array.ndim))),
+}
+# Values that the type can hold.
+TYPES: dict[str, Callable[[np.ndarray], Any]] = {
+    "float16": lambda array: array.astype(np.float16),
+    "float64": lambda array: array.astype(np.float64),
+    "bfloat16": lambda array: torch.from_numpy(array.astype(np.float32)).bfloat16(),
+    "half tensor": lambda array: torch.from_numpy(array.astype(np.float32)).half(),
+    "int16": lambda array: np.rint(array).astype(np.int16),
+    "uint16": lambda array: np.rint(np.abs(array)).astype(np.uint16),
+    "int64 tensor": lambda array: torch.from_numpy(np.rint(array).astype(np.int64)),
+    "bool": lambda array: array > 0,
+    "longdouble": lambda array: array.astype(np.longdouble),
+}
+# Legal inputs at the end of what there is.
+EXTREMES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "constant": np.zeros_like,
+    "NaN": lambda array: np.full(array.shape, np.nan, np.float32),
+    "infinite": lambda array: np.full(array.shape, np.inf, np.float32),
+    "huge": lambda array: np.full(array.shape, 1e30, np.float32),
+    "1 voxel": lambda array: array[(slice(None), *[slice(1)] * (array.ndim - 1))].copy(),
+    "empty": lambda array: array[(slice(None), *[slice(0)] * (array.ndim - 1))].copy(),
+    "no channel": lambda array: array[:0].copy(),
 }
 
 
@@ -65,6 +120,14 @@ class MenuCase:
             for name, array in self.data.items()
         }
 
+    def changed(self, change: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+        """A sample whose item is changed; as a MetaTensor where the transform takes no other container."""
+        item = change(self.data[self.key].astype(np.float32))
+        if "numpy" not in self.containers:
+            tensor = item if isinstance(item, torch.Tensor) else torch.from_numpy(np.array(item))
+            item = MetaTensor(tensor, affine=AFFINE, meta={"filename_or_obj": "case.nii.gz"})
+        return {**self.sample("metatensor"), self.key: item}
+
     def apply(self, transform: Any, sample: Mapping[str, Any]) -> Any:
         return transform(sample[self.key], *[sample[name] for name in self.second])
 
@@ -77,7 +140,17 @@ def seeded(transform: Any, seed: int = 7) -> Any:
 
 
 def values(result: Any) -> np.ndarray:
-    return np.asarray(result.detach().cpu() if isinstance(result, torch.Tensor) else result)
+    if isinstance(result, torch.Tensor):
+        result = result.detach().cpu()
+        result = result.float() if result.dtype == torch.bfloat16 else result
+    return np.asarray(result)
+
+
+def assert_own_line(error: Exception) -> None:
+    """An error that the package raised itself, in one line; not one of NumPy, torch or MONAI."""
+    assert "\n" not in str(error)
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    assert Path(raised_in).is_relative_to(Path(medseg.__file__).parent), f"{raised_in}: {error}"
 
 
 def parametrise_menu(metafunc: pytest.Metafunc) -> None:
@@ -85,6 +158,9 @@ def parametrise_menu(metafunc: pytest.Metafunc) -> None:
     case = getattr(metafunc.cls, "case", None)
     if case is not None and "container" in metafunc.fixturenames:
         metafunc.parametrize("container", case.containers)
+    for name, table in (("layout", LAYOUTS), ("kind", TYPES), ("extreme", EXTREMES)):
+        if case is not None and name in metafunc.fixturenames:
+            metafunc.parametrize(name, table)
     if case is not None and "refused" in metafunc.fixturenames:
         metafunc.parametrize("refused", case.errors, ids=[pattern[:40] for _, pattern in case.errors])
 
@@ -163,6 +239,47 @@ class TransformMenu:
         np.testing.assert_array_equal(
             values(self.case.apply(copied, sample)), values(self.case.apply(transform, sample))
         )
+
+    def test_the_layout_in_memory_changes_nothing(self, layout: str) -> None:
+        if "numpy" not in self.case.containers:
+            pytest.skip("takes MetaTensors only, which have one layout")
+        expected = self.case.apply(seeded(self.case.array()), self.case.changed(np.copy))
+        found = self.case.apply(seeded(self.case.array()), self.case.changed(LAYOUTS[layout]))
+        np.testing.assert_array_equal(values(found), values(expected))
+
+    def test_other_types_give_the_result_of_float32_or_one_line(self, kind: str) -> None:
+        if kind == "longdouble" and "numpy" not in self.case.containers:
+            pytest.skip("takes MetaTensors only, which do not have this type")
+        sample = self.case.changed(TYPES[kind])
+        single = {
+            **sample,
+            self.case.key: self.case.changed(lambda a: values(TYPES[kind](a)).astype(np.float32))[self.case.key],
+        }
+        try:
+            found = self.case.apply(seeded(self.case.array()), sample)
+        except ValueError as error:
+            assert_own_line(error)
+            return
+        expected = values(self.case.apply(seeded(self.case.array()), single))
+        accuracy = torch.finfo(found.dtype).eps if found.dtype.is_floating_point else 0
+        np.testing.assert_allclose(
+            values(found).astype(np.float64), expected, rtol=4 * accuracy + 1e-6, atol=4 * accuracy + 1e-6
+        )
+
+    def test_extreme_input_gives_a_result_or_one_line(self, extreme: str) -> None:
+        transform, sample = seeded(self.case.array()), self.case.changed(EXTREMES[extreme])
+        for name in self.case.second:
+            if self.case.data[name].shape[1:] == self.case.data[self.case.key].shape[1:] and extreme in (
+                "1 voxel",
+                "empty",
+            ):
+                sample[name] = as_metatensor(EXTREMES[extreme](self.case.data[name]))
+        try:
+            found = self.case.apply(transform, sample)
+        except ValueError as error:
+            assert_own_line(error)
+        else:
+            assert isinstance(found, torch.Tensor)
 
     def test_bad_input_is_one_line(self, refused: tuple[Callable[[], Any], str]) -> None:
         call, pattern = refused
