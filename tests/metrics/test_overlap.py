@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -36,3 +38,42 @@ def test_label_values_above_zero_are_foreground() -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"prediction has shape \(2,\), reference \(3,\)"):
         dice_score(np.ones(2), np.ones(3))
+
+
+@pytest.mark.parametrize("value", [0.3, 0.99, np.nan, np.inf])
+def test_probabilities_and_interpolated_masks_are_refused(value: float) -> None:
+    mask, fraction = np.ones((2, 3)), np.array([[1, 1, 1], [1, value, 1]])
+    for first, second, name in ((fraction, mask, "prediction"), (mask, fraction, "reference")):
+        with pytest.raises(ValueError, match=rf"{name} contains {value:g} at \[1, 1\], expected whole numbers"):
+            dice_score(first, second)
+        with pytest.raises(ValueError, match=rf"{name} contains {value:g} at \[1, 1\], expected whole numbers"):
+            dice_score(torch.tensor(first), torch.tensor(second))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.float16,
+        ">f8",
+        bool,
+        lambda a: a[::-1].copy()[::-1],
+        np.asfortranarray,
+        torch.tensor,
+        lambda a: torch.tensor(a).bfloat16(),
+        lambda a: torch.tensor(a).half().T.contiguous().T,
+        lambda a: a.tolist(),
+    ],
+)
+def test_masks_of_every_type_and_layout_give_one_score(change: Any) -> None:
+    first, second = (np.random.default_rng(0).random((2, 70, 80)) > 0.4).astype(np.float32)
+    expected = dice_score(first, second)
+    convert = change if callable(change) and change not in (np.float16, bool) else lambda a: a.astype(change)
+    assert dice_score(convert(first), second) == expected
+    assert dice_score(first, convert(second)) == expected
+
+
+def test_counts_beyond_the_range_of_float16_are_exact() -> None:
+    mask = torch.ones(1, 64, 64, 64).half()
+    assert dice_score(mask, mask) == 1.0
+    mask[0, :32] = 0
+    assert dice_score(mask, torch.ones_like(mask)) == pytest.approx(2 / 3, abs=1e-12)
