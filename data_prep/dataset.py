@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.assumptions import add_assumption_options, add_rescale_option, assumptions_from, rescale_from
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.command_line import (
+    EXIT_CODES,
+    OneLineParser,
+    UsageError,
+    input_names,
+    new_folder,
+    output_path,
+    run_command,
+)
+from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
 from data_prep._options.messages import print_warnings
 
 if TYPE_CHECKING:
@@ -44,8 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m data_prep.dataset",
         description="Make DIR/images, DIR/labels and DIR/dataset.json from pairs. An image is a NIfTI file or a folder "
         "with one DICOM CT series; a label is a NIfTI file on the same physical grid (one whose axes are flipped or "
-        "permuted is re-ordered by the affines and the change is recorded).",
-        epilog=EXIT_CODES,
+        "permuted is re-ordered by the affines and the change is recorded). A pair that cannot be used is refused with "
+        "the reason; the others are written.",
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     pair: dict[str, Any] = {"nargs": 2, "metavar": ("IMAGE", "LABEL"), "type": Path, "action": "append"}
     parser.add_argument("--pair", required=True, help="one training pair; may be repeated", **pair)
@@ -56,32 +66,65 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--names", nargs="+", default=[], metavar="VALUE=NAME", help="names of the new label values")
     parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    add_choice_options(parser, "cases", "by the name of the image file without its ending, as the output has it")
     add_assumption_options(parser)
     add_rescale_option(parser)
     return parser
 
 
-def _make(args: argparse.Namespace) -> None:
+def _make(args: argparse.Namespace) -> int:
     mapping = _read_map(args.map)
     names = _read_names(args.names)
     cases = _name_cases(args.pair, args.validation_pair)
+    choice = choice_from(args)
+    choice.check("--pair and --validation-pair", "case", [(case.name,) for case in cases])
+    wanted = [case for case in cases if choice.wants(case.name)]
     from medseg.io.bounded.atomic import write_json
 
     with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
-        records, values = [], set()
-        for case in cases:
-            record, found = _write_case(case, mapping, folder, args)
-            records.append(record)
-            values |= found
+        made, refused = _write_cases(wanted, mapping, folder, args)
+        records = [record for _, record, _ in made]
+        values = {value for _, _, found in made for value in found}
         _warn_unused(mapping, {value for record in records for value in record["label_source_values"]})
         unknown = sorted(set(names) - values - set((mapping or {}).values()) - {0})
         if unknown:
             raise UsageError(f"--names gives a name to {unknown[0]}, but the labels hold only {sorted(values)}")
-        write_json(folder / "dataset.json", _dataset_json(args.out.name, cases, records, mapping, names, values))
+        content = _dataset_json(args.out.name, [case for case, _, _ in made], records, mapping, names, values)
+        content["provenance"]["refused"] = input_names(args).hide_in(refused)
+        content["provenance"]["left_out"] = [case.name for case in cases if case not in wanted]
+        write_json(folder / "dataset.json", content)
+    code = print_refused(refused, args.out / "dataset.json")
     print_warnings((f"{r['name']}: {line}" for r in records for line in r["warnings"]), args.out / "dataset.json")
     for record in records:
         note = f" ({record['label_reordered']})" if record["label_reordered"] else ""
         print(f"{record['name']}: label voxels {record['label_voxels']}{note}")
+    return code
+
+
+def _write_cases(
+    cases: Sequence[_Case], mapping: dict[int, int] | None, folder: Path, args: argparse.Namespace
+) -> tuple[list[tuple[_Case, dict[str, Any], set[int]]], list[dict[str, str]]]:
+    """Write all cases that can be used; those that cannot are returned with the reason.
+
+    Raises:
+        DataError: if none can be used, or none of the training list.
+    """
+    from medseg.io.bounded.errors import DataError
+
+    made, refused = [], []
+    for case in cases:
+        try:
+            record, found = _write_case(case, mapping, folder, args)
+        except DataError as error:
+            for name in (f"images/{case.name}.nii.gz", f"images/{case.name}.json", f"labels/{case.name}.nii.gz"):
+                (folder / name).unlink(missing_ok=True)
+            refused.append({"name": case.name, "reason": " ".join(str(error).split())})
+        else:
+            made.append((case, record, found))
+    if refused and not any("training" in case.lists for case, _, _ in made):
+        more = f" (and {len(refused) - 1} more cases)" if len(refused) > 1 else ""
+        raise DataError(f"{refused[0]['reason']}{more}")
+    return made, refused
 
 
 def _read_map(items: Sequence[str]) -> dict[int, int] | None:
@@ -170,6 +213,8 @@ def _write_case(
     values = _remap(label, mapping, case.label)
     write_nifti(folder / "labels" / f"{case.name}.nii.gz", values, affine)
     counts = {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
+    if set(counts) == {0}:
+        warnings.append("its label is empty" + (", no value that --map names occurs" if mapping else ""))
     record = {
         "name": case.name,
         "image_source": _shown_name(case.image),

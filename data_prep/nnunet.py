@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
 
 __all__ = ["main"]
 
@@ -24,8 +25,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.nnunet",
         description="Make nnUNet_raw/DatasetXXX_NAME from a Decathlon-style dataset.json: imagesTr, labelsTr, "
-        "imagesTs, dataset.json and splits_final.json (patients are never divided between folds).",
-        epilog=EXIT_CODES,
+        "imagesTs, dataset.json and splits_final.json (patients are never divided between folds). A case that cannot "
+        "be exported is refused with the reason; the others are written.",
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     parser.add_argument("--dataset", required=True, type=Path, metavar="DATASET_JSON", help="list of cases")
     parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="nnU-Net's raw folder")
@@ -60,16 +62,17 @@ def _parser() -> argparse.ArgumentParser:
         help="nnU-Net's folder for preprocessed data; splits_final.json is written there too, where training reads it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    add_choice_options(parser, "cases", "by the name of the image file without its ending")
     add_assumption_options(parser)
     return parser
 
 
-def _export(args: argparse.Namespace) -> None:
+def _export(args: argparse.Namespace) -> int:
     _check_usage(args)
     from data_prep._nnunet.export import Export, read_cases, write_export
     from medseg.io.bounded.atomic import write_json
 
-    content = read_cases(args.dataset, args.guide, args.missing_guide, args.patient_key)
+    content = read_cases(args.dataset, args.guide, args.missing_guide, args.patient_key, choice_from(args))
     folder_name = f"Dataset{args.id:03d}_{args.name}"
     splits_copy = None if args.preprocessed is None else args.preprocessed / folder_name / "splits_final.json"
     if splits_copy is not None and splits_copy.exists() and not args.overwrite:
@@ -79,7 +82,9 @@ def _export(args: argparse.Namespace) -> None:
         summary = write_export(export, content)
     if splits_copy is not None:
         write_json(splits_copy, summary["splits"])
+    code = print_refused(summary["refused"], "dataset.json")
     _report(args, summary, args.out / folder_name)
+    return code
 
 
 def _check_usage(args: argparse.Namespace) -> None:

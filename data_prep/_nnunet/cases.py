@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_prep._options.dataset_json import read_dataset_json, stem_of
 from medseg.datasets.splits import grouped_folds
+from medseg.io.bounded.choice import ALL_ITEMS, ItemChoice
 from medseg.io.bounded.errors import DataError, shorten
 
 __all__ = ["CaseList", "ExportCase", "make_splits", "read_cases"]
@@ -49,6 +50,8 @@ class CaseList:
         validation: names of those training cases that the list sets aside for validation.
         test: cases without labels.
         warnings: one line each.
+        refused: ``name`` and ``reason`` of the cases that cannot be exported.
+        left_out: names of the cases that were not wanted.
     """
 
     content: dict[str, Any]
@@ -56,50 +59,86 @@ class CaseList:
     validation: tuple[str, ...]
     test: tuple[ExportCase, ...]
     warnings: tuple[str, ...]
+    refused: tuple[dict[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def without(self, faults: Mapping[str, str]) -> CaseList:
+        """The list without the cases that cannot be exported, by name with the reason.
+
+        Raises:
+            DataError: if no training case is left.
+        """
+        refused = (*self.refused, *({"name": name, "reason": reason} for name, reason in faults.items()))
+        training = tuple(case for case in self.training if case.name not in faults)
+        if refused and not training:
+            more = f" (and {len(refused) - 1} more cases)" if len(refused) > 1 else ""
+            raise DataError(f"{refused[0]['reason']}{more}")
+        return replace(
+            self,
+            training=training,
+            validation=tuple(name for name in self.validation if name not in faults),
+            test=tuple(case for case in self.test if case.name not in faults),
+            refused=refused,
+        )
 
 
-def read_cases(path: Path, guide_key: str | None, missing_guide: str, patient_key: str) -> CaseList:
-    """Read the list and find every file; nothing is opened yet.
+def read_cases(
+    path: Path, guide_key: str | None, missing_guide: str, patient_key: str, choice: ItemChoice = ALL_ITEMS
+) -> CaseList:
+    """Read the list and find every file; nothing is opened yet. Cases that lack a file are in ``refused``.
 
     Args:
         path: a Decathlon-style dataset.json; file paths in it are relative to its folder.
         guide_key: key of an item's guide, or None for an export without guides.
         missing_guide: ``refuse`` or ``zero``: what becomes of a case without a guide.
         patient_key: key of an item's patient.
+        choice: which cases are wanted, by name.
 
     Raises:
-        DataError: one line for a missing file or key, a name that nnU-Net cannot use, or a case in two lists.
+        DataError: one line for a name that nnU-Net cannot use, a case in two lists, or if no training case is left.
     """
     content = read_dataset_json(path)
     rows = [(kind, item) for kind in ("training", "validation", "test") for item in content[kind]]
     if not content["training"]:
         raise DataError(f"{path}: 'training' is empty, expected cases with image and label")
     names = _names(path, [item["image"] for _, item in rows])
+    choice.check(path, "case", [(name,) for name in names])
     found: dict[str, list[ExportCase]] = {"training": [], "validation": [], "test": []}
-    for name, (kind, item) in zip(names, rows, strict=True):
-        guide = _guide(path, name, item, guide_key, missing_guide)
-        label = None if kind == "test" else _file(path, name, item, "label")
-        patient = item.get(patient_key)
-        fold = item.get("fold")
-        found[kind].append(
-            ExportCase(
-                name,
-                _file(path, name, item, "image"),
-                label,
-                guide,
-                name if patient is None else str(patient),
-                fold if isinstance(fold, int) else None,
-            )
-        )
-    warnings = _patient_warnings(path, [item for kind, item in rows if kind != "test"], patient_key)
+    faults: dict[str, str] = {}
+    chosen = [(name, kind, item) for name, (kind, item) in zip(names, rows, strict=True) if choice.wants(name)]
+    _refuse_bare(path, chosen, guide_key, missing_guide)
+    for name, kind, item in chosen:
+        try:
+            found[kind].append(_case(path, name, kind, item, guide_key, patient_key))
+        except DataError as error:
+            faults[name] = str(error)
+    warnings = _patient_warnings(path, [item for _, kind, item in chosen if kind != "test"], patient_key)
     if guide_key and (bare := [case.name for kind in found.values() for case in kind if case.guide is None]):
         warnings.append(f"{len(bare)} case(s) get an all-zero guide, which means no guide: {shorten(bare, 5)}")
-    return CaseList(
+    cases = CaseList(
         content,
         (*found["training"], *found["validation"]),
         tuple(case.name for case in found["validation"]),
         tuple(found["test"]),
         tuple(warnings),
+        left_out=tuple(name for name in names if not choice.wants(name)),
+    )
+    return cases.without(faults)
+
+
+def _case(
+    path: Path, name: str, kind: str, item: dict[str, Any], guide_key: str | None, patient_key: str
+) -> ExportCase:
+    patient, fold = item.get(patient_key), item.get("fold")
+    label = None if kind == "test" else _file(path, name, item, "label")
+    guide = None if guide_key is None or item.get(guide_key) is None else _file(path, name, item, guide_key)
+    return ExportCase(
+        name,
+        _file(path, name, item, "image"),
+        label,
+        guide,
+        name if patient is None else str(patient),
+        fold if isinstance(fold, int) else None,
     )
 
 
@@ -170,15 +209,16 @@ def _file(path: Path, name: str, item: dict[str, Any], key: str) -> Path:
     return found
 
 
-def _guide(path: Path, name: str, item: dict[str, Any], key: str | None, missing: str) -> Path | None:
-    if key is None or (item.get(key) is None and missing == "zero"):
-        return None
-    if item.get(key) is None:
+def _refuse_bare(path: Path, chosen: Sequence[tuple[str, str, dict[str, Any]]], key: str | None, missing: str) -> None:
+    """An export with guides needs a guide for every case, or the leave to do without."""
+    if key is None or missing == "zero":
+        return
+    bare = [name for name, _, item in chosen if item.get(key) is None]
+    if bare:
         raise DataError(
-            f"{path}: case {name} has no {key!r}, expected the path of its guide; add it, or --missing-guide zero for "
-            "an all-zero one"
+            f"{path}: case {bare[0]} has no {key!r}, expected the path of its guide; add it, or --missing-guide zero "
+            "for an all-zero one"
         )
-    return _file(path, name, item, key)
 
 
 def _patient_warnings(path: Path, items: Sequence[dict[str, Any]], key: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,38 +46,41 @@ class Export:
     assume: ImageAssumptions = NO_ASSUMPTIONS
 
 
+class _Written(NamedTuple):
+    """What is kept of a written case: the label values that occur, and what is odd about it."""
+
+    labels: frozenset[int]
+    wide_guide: bool
+    warnings: tuple[str, ...]
+
+
 def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
-    """Write the data set and return what the command prints.
+    """Write the data set and return what the command prints. A case that cannot be exported is refused by itself.
 
     Raises:
-        DataError: one line for labels that nnU-Net cannot use, images that are not finite or sheared, labels or guides
-            on another grid, or folds that cannot be made.
+        DataError: one line for labels of the list that nnU-Net cannot use, folds that cannot be made, or if every
+            training case is refused: images that are not finite or sheared, labels or guides on another grid.
     """
     labels = _label_names(cases.content, export.ignore_label)
     channels = _channels(cases.content, export.guide)
-    present: list[frozenset[int]] = []
-    wide: list[str] = []
-    odd: list[str] = []
+    written: dict[str, _Written] = {}
+    faults: dict[str, str] = {}
     for case in cases.training + cases.test:
-        kind = "Ts" if case.label is None else "Tr"
-        image = _read_straight(case.image, export.assume)
-        odd += [f"{case.name}: {line}" for line in image.info.warnings]
-        write_nifti(export.folder / f"images{kind}" / f"{case.name}_0000.nii.gz", image.array, image.affine_ras)
-        if export.guide:
-            guide = _guide_on_grid(case, image, export.assume)
-            wide += [case.name] if guide.size and (guide.min() < 0 or guide.max() > 1) else []
-            write_nifti(export.folder / f"images{kind}" / f"{case.name}_0001.nii.gz", guide, image.affine_ras)
-        if case.label is not None:
-            label = _label_on_grid(case.label, image, labels, export)
-            present.append(frozenset(value for value in labels.values() if (label == value).any()))
-            write_nifti(export.folder / "labelsTr" / f"{case.name}.nii.gz", label, image.affine_ras)
+        try:
+            written[case.name] = _write_case(export, case, labels)
+        except DataError as error:
+            faults[case.name] = str(error)
+    cases = cases.without(faults)
+    present = [written[case.name].labels for case in cases.training]
     kinds = sorted(set(present), key=sorted)
     splits = make_splits(cases, [kinds.index(values) for values in present], export.folds, export.seed)
     write_json(export.folder / "splits_final.json", splits)
     write_json(export.folder / "dataset.json", _dataset_json(export, cases, channels, labels))
-    warnings = [*cases.warnings, *odd]
-    if wide:
+    warnings = [*cases.warnings, *(line for found in written.values() for line in found.warnings)]
+    if wide := [name for name, found in written.items() if found.wide_guide]:
         warnings.append(f"guides run beyond 0 to 1 and nnU-Net does not normalise them: {shorten(wide, 5)}")
+    if empty := [case.name for case in cases.training if not written[case.name].labels - {0}]:
+        warnings.append(f"{len(empty)} training case(s) have an empty label: {shorten(empty, 5)}")
     return {
         "training": len(cases.training),
         "test": len(cases.test),
@@ -86,7 +89,24 @@ def write_export(export: Export, cases: CaseList) -> dict[str, Any]:
         "labels": labels,
         "splits": splits,
         "warnings": warnings,
+        "refused": list(cases.refused),
     }
+
+
+def _write_case(export: Export, case: ExportCase, labels: dict[str, int]) -> _Written:
+    """Write the files of one case, after all of them were read and checked."""
+    image = _read_straight(case.image, export.assume)
+    guide = _guide_on_grid(case, image, export.assume) if export.guide else None
+    label = None if case.label is None else _label_on_grid(case.label, image, labels, export)
+    images = export.folder / ("imagesTs" if label is None else "imagesTr")
+    write_nifti(images / f"{case.name}_0000.nii.gz", image.array, image.affine_ras)
+    if guide is not None:
+        write_nifti(images / f"{case.name}_0001.nii.gz", guide, image.affine_ras)
+    if label is not None:
+        write_nifti(export.folder / "labelsTr" / f"{case.name}.nii.gz", label, image.affine_ras)
+    present = frozenset() if label is None else frozenset(v for v in labels.values() if (label == v).any())
+    wide = guide is not None and guide.size > 0 and bool(guide.min() < 0 or guide.max() > 1)
+    return _Written(present, wide, tuple(f"{case.name}: {line}" for line in image.info.warnings))
 
 
 def _label_names(content: dict[str, Any], ignore_label: int | None) -> dict[str, int]:
@@ -175,8 +195,10 @@ def _refuse_other_grid(path: Path, found: Image, affine: Affine, shape: Iterable
 def _dataset_json(export: Export, cases: CaseList, channels: dict[str, str], labels: dict[str, int]) -> dict[str, Any]:
     content = cases.content
     kept: dict[str, Any] = {key: content[key] for key in ("name", "description", "licence") if key in content}
+    names = {"refused": [row["name"] for row in cases.refused], "left_out": list(cases.left_out)}
     return {
         **kept,
+        **{key: found for key, found in names.items() if found},
         "channel_names": channels,
         "labels": labels,
         "numTraining": len(cases.training),

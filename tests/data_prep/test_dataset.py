@@ -175,6 +175,7 @@ def test_nothing_is_overwritten_without_leave(tmp_path: Path, capsys: pytest.Cap
     pair = ["--pair", _image(tmp_path / "a.nii.gz"), _label(tmp_path / "l.nii.gz")]
     out = tmp_path / "out"
     assert _run(*pair, "--out", out) == 0
+    capsys.readouterr()
     assert _run(*pair, "--out", out) == 2
     assert "--overwrite" in _error(capsys)
     (out / "mark").touch()
@@ -233,3 +234,54 @@ def test_real_pairs_agree_with_the_published_counts(real_data, tmp_path: Path) -
     assert after == pytest.approx(before, abs=1e-3)
     liver = read_nifti(out / "images" / "example_ct_dicom.nii.gz").array[ours.array == 1]
     assert 50 < np.median(liver) < 180, "contrast-enhanced liver tissue lies under the label"
+
+
+def _three(tmp_path: Path) -> list[object]:
+    """Three pairs, of which the second does not lie on its image's grid."""
+    moved = AFFINE.copy()
+    moved[2, 3] += 0.5
+    words: list[object] = []
+    for name, affine in (("a", AFFINE), ("b", moved), ("ct", AFFINE)):
+        label = _label(tmp_path / f"l{name}.nii.gz", affine, v1=(1, 2, 3))
+        words += ["--pair", _image(tmp_path / f"{name}.nii.gz"), label]
+    return words
+
+
+def test_one_bad_pair_is_refused_and_the_others_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert _run(*_three(tmp_path), "--out", out) == 4
+    text = capsys.readouterr().err
+    assert text.startswith("refused: b: ") and text.count("refused:") == 1
+    assert sorted(path.name for path in out.rglob("*.nii.gz")) == ["a.nii.gz", "a.nii.gz", "ct.nii.gz", "ct.nii.gz"]
+    content = json.loads((out / "dataset.json").read_text())
+    assert content["numTraining"] == 2
+    (refused,) = content["provenance"]["refused"]
+    assert refused["name"] == "b" and "misregistered" in refused["reason"]
+    assert str(tmp_path) not in refused["reason"], "no folder of the input gets into a file"
+
+
+def test_pairs_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = _three(tmp_path)
+    assert _run(*words, "--skip", "b", "--out", tmp_path / "out") == 0
+    content = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert (content["numTraining"], content["provenance"]["left_out"]) == (2, ["b"])
+    capsys.readouterr()
+    for choice, says in ((["--only", "b"], "misregistered"), (["--only", "z"], "--only 'z' is the name of no case")):
+        assert _run(*words, *choice, "--out", tmp_path / "none") == 3
+        assert says in _error(capsys)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_set_without_training_cases_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = _three(tmp_path)
+    words[6] = "--validation-pair"
+    assert _run(*words, "--skip", "a", "--out", tmp_path / "out") == 3
+    assert "misregistered" in _error(capsys)
+
+
+def test_an_empty_label_is_named_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--pair", _image(tmp_path / "a.nii.gz"), _label(tmp_path / "l.nii.gz", v1=(1, 2, 3)), "--map", "5=1"]
+    assert _run(*words, "--out", tmp_path / "out") == 0
+    assert "warning: a: its label is empty, no value that --map names occurs" in capsys.readouterr().err
+    (case,) = json.loads((tmp_path / "out" / "dataset.json").read_text())["provenance"]["cases"]
+    assert case["warnings"] == ["its label is empty, no value that --map names occurs"]

@@ -122,9 +122,9 @@ def test_unlabelled_voxels_become_nnunet_s_ignore_label(
     sparse = read_nifti(path).array.copy()
     sparse[:, :, 5:] = 255
     write_nifti(path, sparse, AFFINE)
-    assert run(dataset, tmp_path / "raw", "--folds", 3) == 3
+    assert run(dataset, tmp_path / "raw", "--folds", 3) == 4
     assert "label values [255] found, expected [0, 1, 2]" in capsys.readouterr().err
-    assert run(dataset, tmp_path / "raw", "--folds", 3, "--ignore-label", 255) == 0
+    assert run(dataset, tmp_path / "raw", "--folds", 3, "--ignore-label", 255, "--overwrite") == 0
     folder = tmp_path / "raw" / "Dataset501_Liver"
     assert load(folder / "dataset.json")["labels"] == {"background": 0, "liver": 1, "tumour": 2, "ignore": 3}
     written = read_nifti(folder / "labelsTr" / "volume-5.nii.gz").array
@@ -198,10 +198,45 @@ def test_files_on_other_grids_sheared_or_not_finite_are_refused(
     ]
     for kind, array, affine, message in cases:
         write_nifti(folder / kind / "volume-2.nii.gz", array, affine)
-        code = run(dataset, tmp_path / "raw", "--folds", 3, "--guide", "guide", "--missing-guide", "zero")
-        assert (code, message in capsys.readouterr().err) == (3, True), message
+        words = ["--folds", 3, "--guide", "guide", "--missing-guide", "zero", "--overwrite"]
+        code, text = run(dataset, tmp_path / "raw", *words), capsys.readouterr().err
+        assert (code, message in text) == (4, True), message
+        assert text.startswith("refused: volume-2: ")
+        names = {path.name for path in (tmp_path / "raw").rglob("*.nii.gz")}
+        assert names == {f"volume-{n}_000{c}.nii.gz" for n in range(11) for c in (0, 1) if n != 2} | {
+            f"volume-{n}.nii.gz" for n in range(10) if n != 2
+        }
         for path, content in originals.items():
             path.write_bytes(content)
+
+
+def test_refused_and_unwanted_cases_are_in_no_fold_and_in_no_count(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset.parent / "images" / "volume-2.nii.gz").unlink()
+    (dataset.parent / "labels" / "volume-3.nii.gz").write_bytes(b"\x1f\x8b cut")
+    words = ["--folds", 3, "--skip", "volume-5", "volume-10"]
+    assert run(dataset, tmp_path / "raw", *words) == 4
+    printed = capsys.readouterr()
+    assert [line.split(":")[1] for line in printed.err.splitlines()[:2]] == [" volume-2", " volume-3"]
+    assert "7 training and 0 test case(s)" in printed.out
+    folder = tmp_path / "raw" / "Dataset501_Liver"
+    content = load(folder / "dataset.json")
+    assert (content["numTraining"], content["refused"]) == (7, ["volume-2", "volume-3"])
+    assert content["left_out"] == ["volume-5", "volume-10"]
+    used = {name for split in load(folder / "splits_final.json") for name in (*split["train"], *split["val"])}
+    assert used == {f"volume-{n}" for n in (0, 1, 4, 6, 7, 8, 9)}
+    assert run(dataset, tmp_path / "few", "--folds", 2, "--only", *(f"volume-{n}" for n in (0, 1, 4, 6))) == 0
+    assert run(dataset, tmp_path / "none", "--only", "volume-2") == 3
+    assert run(dataset, tmp_path / "none", "--skip", "volume-77") == 3
+    assert "--skip 'volume-77' is the name of no case" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_empty_labels_are_named(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_nifti(dataset.parent / "labels" / "volume-1.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE)
+    assert run(dataset, tmp_path / "raw", "--folds", 3) == 0
+    assert "warning: 1 training case(s) have an empty label: volume-1" in capsys.readouterr().err
 
 
 def test_folds_and_patients_that_do_not_fit_are_refused(
