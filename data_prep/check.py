@@ -21,6 +21,7 @@ from data_prep._options.command_line import (
     output_path,
     run_command,
 )
+from data_prep._options.item_choice import add_choice_options, choice_from
 from medseg.io.bounded.atomic import json_text
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tolerance", type=float, default=0.01, metavar="MM", help="rounding, default 0.01 mm")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print integrity.json instead of the table")
+    add_choice_options(parser, "cases", "by name, as the table has it")
     add_assumption_options(parser)
     add_rescale_option(parser)
     return parser
@@ -89,7 +91,7 @@ def _priors_text() -> str:
 
 def _check(args: argparse.Namespace) -> int:
     """Check, write, print; returns the number of cases that are left with a problem."""
-    found, names = _pairs(args), _names(args)
+    found, names = _chosen(args, _pairs(args)), _names(args)
     stated = Stated(assumptions_from(args), rescale_from(args))
     if args.fix and not args.out_data:
         raise UsageError("--fix and --out-data belong together: nothing is mended in place")
@@ -146,6 +148,13 @@ def _pairs(args: argparse.Namespace) -> PairList:
     if args.images is None or args.labels is None:
         raise UsageError("--images and --labels belong together")
     return pairs_of_folders(args.images, args.labels)
+
+
+def _chosen(args: argparse.Namespace, found: PairList) -> PairList:
+    """The cases that --only and --skip leave; files without a partner belong to none."""
+    choice = choice_from(args)
+    choice.check("the cases", "case", [(pair.name,) for pair in found.pairs])
+    return found._replace(pairs=tuple(pair for pair in found.pairs if choice.wants(pair.name)))
 
 
 def _prior(args: argparse.Namespace, labels: dict[int, str] | None) -> tuple[float, float] | None:

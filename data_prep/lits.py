@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep._options.assumptions import add_assumption_options, assumptions_from
-from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
+from data_prep._options.command_line import (
+    EXIT_CODES,
+    OneLineParser,
+    UsageError,
+    input_names,
+    new_folder,
+    output_path,
+    run_command,
+)
+from data_prep._options.item_choice import SOME_REFUSED, SOME_REFUSED_TEXT, add_choice_options, choice_from
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
 
@@ -18,15 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-SOME_REFUSED = 4
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = _parser().parse_args(argv)
-    refused: list[dict[str, str]] = []
-    code = run_command(lambda: refused.extend(_convert(args)), args)
-    return SOME_REFUSED if code == 0 and refused else code
+    return run_command(lambda: _convert(args), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "every image, dataset.json, report.json, fingerprint.json and fingerprint.png. Cases are found in any "
         "sub-folders and taken in numeric order. Known faults are repaired by a versioned table and recorded; a case "
         "that stays in doubt is refused and the others are written.",
-        epilog=f"{EXIT_CODES}, {SOME_REFUSED} some cases refused, the others written",
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     parser.add_argument(
         "--images", required=True, type=Path, metavar="DIR", help="folder with volume-N.nii[.gz] and test-volume-N"
@@ -73,11 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the table")
+    add_choice_options(parser, "cases", "by name, such as volume-3")
     add_assumption_options(parser)
     return parser
 
 
-def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
+def _convert(args: argparse.Namespace) -> int:
     for folder in filter(None, (args.images, args.labels)):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
@@ -85,16 +91,22 @@ def _convert(args: argparse.Namespace) -> list[dict[str, str]]:
         raise UsageError(f"--min-tumour-ml is {args.min_tumour_ml}, expected a volume from 0")
     _check_folds(args)
     from medseg.datasets.lits import find_cases
+    from medseg.io.bounded.atomic import write_json
 
-    cases = find_cases(args.images, args.labels)
-    _check_external(args.external, cases)
+    cases = find_cases(args.images, args.labels, allow_partial=True)
+    choice = choice_from(args)
+    choice.check(args.images, "case", [(case.name,) for case in cases])
+    wanted = [case for case in cases if choice.wants(case.name)]
+    _check_external(args.external, wanted)
     with new_folder(args.out, args.overwrite, marker="dataset.json") as folder:
-        report = _write_cases(args, cases, folder)
+        report = _write_cases(args, wanted, folder)
+        report["left_out"] = [case.name for case in cases if not choice.wants(case.name)]
+        report["refused"] = input_names(args).hide_in(report["refused"])
+        write_json(folder / "report.json", report)
     print_warnings(report["warnings"], args.out / "report.json")
     print_warnings((row["reason"] for row in report["refused"]), args.out / "report.json", "refused")
     print(json_text(report) if args.json else _table(report))
-    refused: list[dict[str, str]] = report["refused"]
-    return refused
+    return SOME_REFUSED if report["refused"] else 0
 
 
 def _check_folds(args: argparse.Namespace) -> None:
@@ -121,6 +133,8 @@ def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Pa
     refused: list[dict[str, str]] = []
     for number, case in enumerate(cases, start=1):
         try:
+            if case.fault:
+                raise DataError(case.fault)
             writer.add(prepare_case(case, args.accept_unverified, args.min_tumour_ml, assumptions_from(args)))
         except DataError as error:
             refused.append({"case": case.name, "reason": " ".join(str(error).split())})

@@ -262,6 +262,18 @@ def test_an_unreadable_file_is_named_and_the_others_are_checked(tmp_path: Path) 
     assert [kinds(report) for report in found["reports"]] == [["unreadable"], []]
 
 
+def test_cases_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = make_pair(tmp_path / "a") + make_pair(tmp_path / "b", seed=1)
+    (tmp_path / "a" / "label.nii.gz").write_bytes(b"\x1f\x8b cut")
+    code, found = check(tmp_path, *words, "--skip", "a_image")
+    assert (code, [report["name"] for report in found["reports"]]) == (0, ["b_image"])
+    code, found = check(tmp_path, *words, "--only", "a_image")
+    assert (code, [kinds(report) for report in found["reports"]]) == (3, [["unreadable"]])
+    capsys.readouterr()
+    assert main([*words, "--skip", "c_image"]) == 3
+    assert "--skip 'c_image' is the name of no case; found a_image, b_image" in capsys.readouterr().err
+
+
 def test_folders_pair_by_name_and_name_what_is_alone(tmp_path: Path) -> None:
     images, labels = tmp_path / "imagesTr", tmp_path / "labelsTr"
     write_nifti(images / "liver_1_0000.nii.gz", ct(), AFFINE)

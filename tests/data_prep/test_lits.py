@@ -217,3 +217,25 @@ def test_a_result_of_another_grid_or_a_record_of_something_else_is_refused(
         assert message in capsys.readouterr().err
     assert restore([str(other), "--record", str(record), "--out", str(tmp_path / "x.png")]) == 2
     assert not out.exists()
+
+
+def test_cases_without_a_partner_are_refused_by_themselves_and_cases_can_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2, 3):
+        write_pair(tmp_path / "in", number)
+    (tmp_path / "in" / "segmentation-2.nii").unlink()
+    (tmp_path / "in" / "segmentation-3.nii").write_bytes(b"cut")
+    words = ["--images", tmp_path / "in", "--out", tmp_path / "out"]
+    assert run(*words) == 4
+    text = capsys.readouterr().err
+    assert "no segmentation-2 for volume-2" in text
+    report = load(tmp_path / "out" / "report.json")
+    assert [row["case"] for row in report["refused"]] == ["volume-2", "volume-3"]
+    assert [row["case"] for row in report["written"]] == ["volume-1"]
+    assert str(tmp_path) not in json.dumps(report), "no folder of the input gets into a file"
+    assert run(*words, "--overwrite", "--skip", "volume-2", "volume-3") == 0
+    assert load(tmp_path / "out" / "report.json")["left_out"] == ["volume-2", "volume-3"]
+    assert run("--images", tmp_path / "in", "--out", tmp_path / "none", "--only", "volume-3") == 3
+    assert run("--images", tmp_path / "in", "--out", tmp_path / "none", "--only", "volume-33") == 3
+    assert "--only 'volume-33' is the name of no case; found volume-1, volume-2, volume-3" in capsys.readouterr().err

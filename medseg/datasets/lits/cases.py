@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["LitsCase", "find_cases", "lits_number"]
 
@@ -24,6 +24,7 @@ class LitsCase(NamedTuple):
         is_test: whether it belongs to the test set, which has no labels.
         image: the image file.
         label: the label file; None for a test case.
+        fault: why the case cannot be used: a file is missing or there twice; "" if it can.
 
     >>> from pathlib import Path
     >>> LitsCase("volume-3", 3, False, Path("volume-3.nii"), Path("segmentation-3.nii")).number
@@ -35,6 +36,7 @@ class LitsCase(NamedTuple):
     is_test: bool
     image: Path
     label: Path | None
+    fault: str = ""
 
 
 def lits_number(name: str) -> int | None:
@@ -50,7 +52,7 @@ def lits_number(name: str) -> int | None:
     return None
 
 
-def find_cases(images: str | Path, labels: str | Path | None = None) -> list[LitsCase]:
+def find_cases(images: str | Path, labels: str | Path | None = None, *, allow_partial: bool = False) -> list[LitsCase]:
     """Find the cases in two folders: training cases first, each set sorted by number (2 before 10).
 
     Sub-folders, such as the two batches of the training set, do not matter. Images and labels may be in one folder.
@@ -58,10 +60,11 @@ def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Lit
     Args:
         images: folder searched for ``volume-N`` and ``test-volume-N`` with suffix ``.nii`` or ``.nii.gz``.
         labels: folder searched for ``segmentation-N``; None: the images' folder.
+        allow_partial: return cases too of which a file is missing or there twice, with the reason in ``fault``.
 
     Raises:
-        DataError: if a folder is missing or holds no such file, a number occurs twice, or an image or label of the
-            training set has no counterpart.
+        DataError: if a folder is missing or holds no such file; without ``allow_partial`` also if a number occurs
+            twice, or an image or label of the training set has no counterpart.
 
     >>> from pathlib import Path
     >>> for name in ("volume-10.nii", "segmentation-10.nii", "volume-2.nii", "segmentation-2.nii"):
@@ -73,49 +76,54 @@ def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Lit
     label_paths = _by_number(
         labels or images, _LABEL, "segmentation-N.nii", may_be_empty=all(t for t, _ in image_paths)
     )
-    training = {number: path for (is_test, number), path in image_paths.items() if not is_test}
-    segmentations = {number: path for (_, number), path in label_paths.items()}
-    _refuse_unpaired(training, segmentations, images, labels or images)
-    return [
-        LitsCase(
-            f"{'test-' if test else ''}volume-{number}", number, test, path, None if test else segmentations[number]
-        )
-        for (test, number), path in sorted(image_paths.items())
-    ]
+    keys = sorted({*image_paths, *label_paths})
+    cases = [_case(key, image_paths, label_paths, Path(images), Path(labels or images)) for key in keys]
+    bad = [case for case in cases if case.fault]
+    if bad and not allow_partial:
+        more = f" (and {len(bad) - 1} more cases)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0].fault}{more}")
+    return cases
+
+
+_Key = tuple[bool, int]  # whether it is a test case, and its number
+
+
+def _case(
+    key: _Key,
+    image_paths: Mapping[_Key, Sequence[Path]],
+    label_paths: Mapping[_Key, Sequence[Path]],
+    images: Path,
+    labels: Path,
+) -> LitsCase:
+    is_test, number = key
+    name = f"{'test-' if is_test else ''}volume-{number}"
+    found, drawn = image_paths.get(key, ()), label_paths.get(key, ())
+    fault = ""
+    if len(found) > 1 or len(drawn) > 1:
+        first, second = (found if len(found) > 1 else drawn)[:2]
+        fault = f"{second} and {first} are the same case {number}, expected one file; remove one of them"
+    elif not found:
+        fault = f"{images}: no {name} for segmentation-{number}; fetch the image or move this label away"
+    elif not drawn and not is_test:
+        fault = f"{labels}: no segmentation-{number} for {name}; fetch the label or move this image away"
+    image = found[0] if found else images / f"{name}.nii"
+    return LitsCase(name, number, is_test, image, drawn[0] if drawn and not is_test else None, fault)
 
 
 def _by_number(
     folder: str | Path, pattern: re.Pattern[str], example: str, may_be_empty: bool = False
-) -> dict[tuple[bool, int], Path]:
+) -> dict[_Key, list[Path]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with LiTS files ({example})")
-    found: dict[tuple[bool, int], Path] = {}
+    found: dict[_Key, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         match = pattern.fullmatch(path.name)
         if not match or not path.is_file():
             continue
         is_test = pattern is _IMAGE and match[1] is not None
         number = int(match[2] if pattern is _IMAGE else match[1])
-        other = found.setdefault((is_test, number), path)
-        if other != path:
-            raise DataError(f"{path} and {other} are the same case {number}, expected one file; remove one of them")
+        found.setdefault((is_test, number), []).append(path)
     if not found and not may_be_empty:
         raise DataError(f"{folder}: no file is named like {example} or {example}.gz, sub-folders included")
     return found
-
-
-def _refuse_unpaired(
-    training: dict[int, Path], segmentations: dict[int, Path], images: str | Path, labels: str | Path
-) -> None:
-    def names(kind: str, numbers: Iterable[int]) -> str:
-        return shorten([f"{kind}-{number}" for number in sorted(numbers)], 5)
-
-    if lacking := training.keys() - segmentations.keys():
-        raise DataError(
-            f"{labels}: no segmentation-N for {names('volume', lacking)}; fetch the labels or move these images away"
-        )
-    if lacking := segmentations.keys() - training.keys():
-        raise DataError(
-            f"{images}: no volume-N for {names('segmentation', lacking)}; fetch the images or move these labels away"
-        )

@@ -48,8 +48,11 @@ def test_a_folder_of_test_volumes_needs_no_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["volume-1.nii", "volume-2.nii", "segmentation-1.nii"], "no segmentation-N for volume-2;"),
-        (["volume-1.nii", "segmentation-1.nii", "segmentation-7.nii"], "no volume-N for segmentation-7;"),
+        (["volume-1.nii", "volume-2.nii", "segmentation-1.nii"], "no segmentation-2 for volume-2; fetch the label"),
+        (
+            ["volume-1.nii", "segmentation-1.nii", "segmentation-7.nii"],
+            "no volume-7 for segmentation-7; fetch",
+        ),
         (["volume-1.nii", "a/volume-01.nii.gz", "segmentation-1.nii"], "are the same case 1, expected one file"),
         (["scan.nii"], "no file is named like volume-N.nii"),
         (["volume-1.nii"], "no file is named like segmentation-N.nii"),
@@ -58,6 +61,16 @@ def test_a_folder_of_test_volumes_needs_no_labels(tmp_path: Path) -> None:
 def test_what_does_not_pair_up_is_named(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         find_cases(touch(tmp_path, *names))
+
+
+def test_cases_that_do_not_pair_up_can_be_returned_with_the_reason(tmp_path: Path) -> None:
+    names = ("volume-1.nii", "segmentation-1.nii", "volume-2.nii", "segmentation-7.nii", "a/volume-1.nii.gz")
+    touch(tmp_path, *names, "volume-10.nii", "segmentation-10.nii", "test-volume-3.nii")
+    cases = find_cases(tmp_path, allow_partial=True)
+    assert [case.name for case in cases] == ["volume-1", "volume-2", "volume-7", "volume-10", "test-volume-3"]
+    assert [bool(case.fault) for case in cases] == [True, True, True, False, False]
+    with pytest.raises(DataError, match=r"are the same case 1, .* \(and 2 more cases\)"):
+        find_cases(tmp_path)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
