@@ -13,6 +13,7 @@ from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_op
 from data_prep._options.archives import check_folder, run_unpacked
 from data_prep._options.assumptions import add_rescale_option
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, output_path
+from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, print_refused
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import policy_from
@@ -34,8 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m data_prep.lidc",
         description="One LIDC-IDRI case: ct.nii.gz, reader_N.nii.gz (value = nodule_id), consensus.nii.gz (0/1), "
-        "nodule_labels.nii.gz (the consensus by nodule_id), nodules.json, summary.json and dataset.json.",
-        epilog=EXIT_CODES,
+        "nodule_labels.nii.gz (the consensus by nodule_id), nodules.json, summary.json and dataset.json. A nodule that "
+        "cannot be used is refused with the reason; the others are written.",
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dicom", type=Path, metavar="DIR", help="folder or archive with the CT (recursive)")
@@ -74,13 +76,14 @@ def _parser() -> argparse.ArgumentParser:
         "--crop-spacing", type=float, default=1.0, metavar="MM", help="voxel spacing of the cubes (default 1)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
+    add_choice_options(parser, "nodules", "by number or by a reader's own name for it")
     add_rescale_option(parser)
     add_policy_options(parser)
     add_privacy_options(parser)
     return parser
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     _check_words(args)
     policy, malignancy = nodule_policy(args), malignancy_policy(args)
     from data_prep._lidc.output import write_case
@@ -98,18 +101,21 @@ def _run(args: argparse.Namespace) -> None:
 
             lines.append(write_crops(folder, private, policy, malignancy, args.crops, args.crop_spacing))
         lines.insert(0, write_case(folder, args.out.name, private, policy, malignancy, pseudonyms))
+    code = print_refused(private.refused, args.out / "summary.json")
     print_warnings([*case.warnings, *private.warnings[len(case.warnings) :]], args.out / "summary.json")
     print("\n".join(lines))
+    return code
 
 
 def _private(case: LidcCase, args: argparse.Namespace, pseudonyms: SeriesPseudonyms | None) -> LidcCase:
     """The case as it may be written: no names of input files, and new UIDs if there is a key."""
-    warnings = input_names(args).hide_in(case.warnings)
+    names = input_names(args)
+    warnings, refused = names.hide_in(case.warnings), tuple(names.hide_in(case.refused))
     if pseudonyms is None:
-        return replace(case, warnings=warnings)
+        return replace(case, warnings=warnings, refused=refused)
     key = pseudonyms.key
     reading = replace(case.reading, series_uid=key.uid(case.reading.series_uid))
-    return replace(case, reading=reading, warnings=[key.hide_uids(line) for line in warnings])
+    return replace(case, reading=reading, warnings=[key.hide_uids(line) for line in warnings], refused=refused)
 
 
 def _check_words(args: argparse.Namespace) -> None:

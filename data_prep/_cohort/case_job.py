@@ -197,7 +197,9 @@ def _convert(
     code, errors = _run_main(COMMANDS[recipe["command"]], [*words, *secrets])
     errors = [_as_seen_by_the_user(line, place, sources, dicom, target) for line in errors]
     if code:
-        text = next((line for line in reversed(errors) if line.startswith("error: ")), f"error: exit code {code}")
+        refused = [line for line in errors if line.startswith("refused: ")]
+        otherwise = f"error: {'; '.join(refused[:3]) or f'exit code {code}'}"
+        text = next((line for line in reversed(errors) if line.startswith("error: ")), otherwise)
         return _failure(text.removeprefix("error: "), code)
     files = files_of(out)
     record = {**recipe, **facts, "files": files, "tree_sha256": tree_sha256(files)}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from medseg.datasets.lidc.consensus import Nodule, NoduleFault
 
 if TYPE_CHECKING:
-    from medseg.datasets.lidc.consensus import Nodule
     from medseg.datasets.lidc.records import Reading
+    from medseg.io.bounded.choice import ItemChoice
     from medseg.io.ct.series import CtSeries
 
-__all__ = ["describe_gaps", "missing_slices", "nodule_warnings", "refuse_cut_nodules"]
+__all__ = ["NoduleVerdict", "count_annotations", "describe_gaps", "judge_nodules", "missing_slices", "nodule_warnings"]
 
 
 def missing_slices(series: CtSeries, reading: Reading) -> tuple[list[float], int]:
@@ -63,24 +64,110 @@ def _ranges(positions: list[float]) -> str:
     return ", ".join(f"{a:g}" if a == b else f"{a:g} to {b:g}" for a, b in runs)
 
 
-def refuse_cut_nodules(source: Path, nodules: Sequence[Nodule], reading: Reading) -> None:
-    """A nodule that loses slices would be a wrong truth even in a partial case."""
+CUT = (
+    "it has outlines on slices that are missing from the CT (z {} mm), so its masks would be cut off; fetch these "
+    "slices"
+)
+"""What is wrong with a nodule whose slices are not all there."""
+
+
+class NoduleVerdict(NamedTuple):
+    """The nodules of a case, judged one by one.
+
+    Attributes:
+        nodules: those that are wanted and can be used.
+        refused: ``name`` (such as ``nodule 3``), ``nodule_id`` (0 if unknown), ``source_ids`` (the readers' own names)
+            and ``reason`` of those that are wanted and cannot be used.
+        left_out: names of those that are not wanted.
+        seen: number of annotations that lie in any nodule.
+    """
+
+    nodules: list[Nodule]
+    refused: list[dict[str, Any]]
+    left_out: list[str]
+    seen: int
+
+
+def judge_nodules(
+    source: object,
+    nodules: Sequence[Nodule],
+    faults: Sequence[NoduleFault],
+    reading: Reading,
+    choice: ItemChoice,
+    cut: str = CUT,
+) -> NoduleVerdict:
+    """Refuse the nodules that would be a wrong truth, even in a partial case: cut ones and those with damaged marks.
+
+    Args:
+        source: what to name in errors.
+        nodules: those that could be built.
+        faults: those that could not.
+        reading: what the readers drew.
+        choice: which nodules are wanted, by number or by a reader's name for them.
+        cut: what is wrong with a nodule on slices that are not there, with a place for their z.
+
+    Raises:
+        DataError: if no nodule is left although some were outlined, or for a choice of what is not there.
+    """
     from medseg.io.bounded.errors import DataError
 
-    if reading.annotations and not nodules:
+    if reading.annotations and not nodules and not faults:
         raise DataError(f"{source}: none of the {len(reading.annotations)} outlined nodules lies on the slices present")
-    for nodule in nodules:
-        if nodule.absent_z_mm:
-            raise DataError(
-                f"{source}: nodule {nodule.nodule_id} has outlines on slices that are missing from the CT "
-                f"(z {_ranges(list(nodule.absent_z_mm))} mm), so its masks would be cut off; fetch these slices"
-            )
+    both: list[Nodule | NoduleFault] = [*nodules, *faults]
+    items = [(_names(item), item) for item in both]
+    choice.check(source, "nodule", [names for names, _ in items])
+    sound: list[Nodule] = []
+    refused: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    for names, item in items:
+        reason = _fault_of(item, cut)
+        if not choice.wants(*names):
+            left_out.append(_called(item.nodule_id, names))
+        elif reason:
+            ids = [name for name in names if name != str(item.nodule_id)]
+            name = _called(item.nodule_id, names)
+            refused.append({"name": name, "nodule_id": item.nodule_id, "source_ids": ids, "reason": reason})
+        elif isinstance(item, Nodule):
+            sound.append(item)
+    refused.sort(key=lambda row: (row["nodule_id"] == 0, row["nodule_id"]))
+    if refused and not sound:
+        more = f" (and {len(refused) - 1} more nodules)" if len(refused) > 1 else ""
+        raise DataError(f"{source}: {refused[0]['name']}: {refused[0]['reason']}{more}")
+    return NoduleVerdict(sound, refused, left_out, count_annotations(nodules, faults))
 
 
-def nodule_warnings(nodules: Sequence[Nodule], reading: Reading) -> list[str]:
-    """Merged nodules, empty masks and empty consensus, one line each."""
+def count_annotations(nodules: Sequence[Nodule], faults: Sequence[NoduleFault]) -> int:
+    """Number of annotations that lie in any nodule."""
+    built = sum(len(drawn) for nodule in nodules for drawn in nodule.annotations.values())
+    return built + sum(fault.annotations for fault in faults)
+
+
+def _fault_of(item: Nodule | NoduleFault, cut: str) -> str:
+    if isinstance(item, NoduleFault):
+        return item.reason
+    if item.absent_z_mm:
+        return cut.format(_ranges(list(item.absent_z_mm)))
+    return ""
+
+
+def _names(item: Nodule | NoduleFault) -> tuple[str, ...]:
+    """The number of a nodule, where it has one, and the readers' own names for it."""
+    if isinstance(item, NoduleFault):
+        return (*([str(item.nodule_id)] if item.nodule_id else []), *item.names)
+    return (str(item.nodule_id), *(drawn.nodule_id for items in item.annotations.values() for drawn in items))
+
+
+def _called(nodule_id: int, names: Sequence[str]) -> str:
+    return f"nodule {nodule_id}" if nodule_id else f"nodule {next(iter(names), '')!r} of one reader"
+
+
+def nodule_warnings(verdict: NoduleVerdict, reading: Reading) -> list[str]:
+    """Absent and merged nodules, empty masks and empty consensus, one line each."""
     lines = []
-    for nodule in nodules:
+    absent = [row["name"] for row in verdict.refused] + verdict.left_out
+    if absent:
+        lines.append(f"not in the masks, where they count as background: {', '.join(absent)}")
+    for nodule in verdict.nodules:
         total = sum(len(items) for items in nodule.annotations.values())
         if total > 4:
             lines.append(f"nodule {nodule.nodule_id} joins {total} annotations; neighbouring nodules may have merged")
@@ -91,9 +178,8 @@ def nodule_warnings(nodules: Sequence[Nodule], reading: Reading) -> list[str]:
                 )
         if not nodule.consensus.any():
             lines.append(f"nodule {nodule.nodule_id}: its consensus is empty, so only the readers' masks show it")
-    shown = sum(len(items) for nodule in nodules for items in nodule.annotations.values())
-    if shown < len(reading.annotations):
+    if verdict.seen < len(reading.annotations):
         lines.append(
-            f"{len(reading.annotations) - shown} outlined nodule(s) lie wholly on missing slices and are absent"
+            f"{len(reading.annotations) - verdict.seen} outlined nodule(s) lie wholly on missing slices and are absent"
         )
     return lines

@@ -39,6 +39,8 @@ class LidcCase:
         warnings: one line each.
         series: the CT; None if there is none, and then x and y are measured from the first pixel.
         missing_z_mm: slices that the CT lacks.
+        refused: nodules that cannot be used, with the reason; see `data_prep._lidc.checks.NoduleVerdict`.
+        left_out: names of nodules that were not wanted.
     """
 
     reading: Reading
@@ -48,6 +50,8 @@ class LidcCase:
     warnings: list[str]
     series: CtSeries | None = None
     missing_z_mm: tuple[float, ...] = ()
+    refused: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def write_case(
@@ -61,7 +65,7 @@ def write_case(
     """Write all files of a case into a folder and return a short table for the terminal."""
     if case.series is not None:
         write_series(case.series, folder / "ct.nii.gz", pseudonyms)
-        write_json(folder / "dataset.json", _dataset(name, policy))
+        write_json(folder / "dataset.json", _dataset(name, policy, case))
     else:
         write_json(folder / "grid.json", _grid(case))
     readers = sorted({*range(1, case.reading.readers + 1), *(r for nodule in case.nodules for r in nodule.masks)})
@@ -202,17 +206,21 @@ def _summary(
         ],
         "nodules": len(case.nodules),
         "pairwise_dice_range": [min(dice), max(dice)] if dice else None,
+        "refused": list(case.refused),
+        "left_out": list(case.left_out),
         "points": [asdict(point) for point in case.reading.points],
         "warnings": list(warnings),
     }
 
 
-def _dataset(name: str, policy: NodulePolicy) -> dict[str, Any]:
+def _dataset(name: str, policy: NodulePolicy, case: LidcCase) -> dict[str, Any]:
+    gone = [*(row["name"] for row in case.refused), *case.left_out]
+    absent = f" Not in the label, where they count as background: {', '.join(gone)}." if gone else ""
     rows = [{"image": "ct.nii.gz", "label": "consensus.nii.gz"}]
     return {
         "name": name,
         "description": "One LIDC-IDRI case. Training and validation are this same case, so figures do not generalise. "
-        f"Label: consensus, {policy.consensus.describe()}; border {policy.border}.",
+        f"Label: consensus, {policy.consensus.describe()}; border {policy.border}.{absent}",
         "licence": "LIDC-IDRI, CC BY 3.0",
         "modality": {"0": "CT"},
         "labels": {"0": "background", "1": "nodule"},

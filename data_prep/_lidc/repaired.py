@@ -12,6 +12,7 @@ from medseg.io.bounded.errors import DataError, shorten
 
 if TYPE_CHECKING:
     from medseg.datasets.lidc import Nodule, NodulePolicy, Reading
+    from medseg.datasets.lidc.consensus import NoduleFault
     from medseg.io.ct.series import CtSeries
     from medseg.io.results.repaired import RepairedGrid
 
@@ -31,7 +32,9 @@ def slice_z_mm(series: CtSeries) -> NDArray[np.float64]:
     return np.unique(np.concatenate([own, np.interp(np.arange(count), grid.heights, own)]).round(3))
 
 
-def nodules_of_series(reading: Reading, series: CtSeries, policy: NodulePolicy) -> list[Nodule]:
+def nodules_of_series(
+    reading: Reading, series: CtSeries, policy: NodulePolicy
+) -> tuple[list[Nodule], list[NoduleFault]]:
     """All outlined nodules of a reading on the grid of a CT.
 
     On a repaired grid each slice shows the outlines of the original slice nearest to it, moved by whole pixels.
@@ -41,22 +44,29 @@ def nodules_of_series(reading: Reading, series: CtSeries, policy: NodulePolicy) 
         series: the CT.
         policy: how annotations are grouped, filled and joined.
 
-    Raises:
-        DataError: if an outline leaves the image, or a nodule has no place on the repaired grid.
+    Returns:
+        The nodules, and those that cannot be built: an outline leaves the image, or has no place on the repaired grid.
     """
-    from medseg.datasets.lidc import build_nodules
-    from medseg.datasets.lidc.consensus import nodules_on_slices
+    from medseg.datasets.lidc.consensus import NoduleFault, nodules_and_faults
     from medseg.geometry import spacing_of
     from medseg.io.results.source import repaired_grid_of
 
     thickness = series.facts.get("slice_thickness_mm")
     grid = repaired_grid_of(series)
-    if grid is None or series.stack is None:
-        return build_nodules(reading, series.affine_ras, series.array.shape, policy, thickness)
     dx, dy, _ = (float(value) for value in spacing_of(series.affine_ras))
+    if grid is None or series.stack is None:
+        columns, rows, _ = series.array.shape
+        return nodules_and_faults(reading, slice_z_mm(series), (dx, dy), (columns, rows), policy, thickness)
     own_z = series.stack.positions[:, 2]
-    drawn = nodules_on_slices(reading, own_z, (dx, dy), grid.size, policy, thickness)
-    return [_moved(nodule, grid) for nodule in drawn]
+    drawn, faults = nodules_and_faults(reading, own_z, (dx, dy), grid.size, policy, thickness)
+    nodules: list[Nodule] = []
+    for nodule in drawn:
+        try:
+            nodules.append(_moved(nodule, grid))
+        except DataError as error:
+            names = tuple(item.nodule_id for items in nodule.annotations.values() for item in items)
+            faults.append(NoduleFault(nodule.nodule_id, names, str(error), len(names)))
+    return nodules, faults
 
 
 def _moved(nodule: Nodule, grid: RepairedGrid) -> Nodule:
@@ -65,7 +75,7 @@ def _moved(nodule: Nodule, grid: RepairedGrid) -> Nodule:
     without = [reader for reader, mask in masks.items() if not mask.any()]
     if without:
         raise DataError(
-            f"nodule {nodule.nodule_id}: the outline of reader {shorten(without)} covers no voxel of the repaired "
+            f"the outline of reader {shorten(without)} covers no voxel of the repaired "
             "grid, so its place there is unknown; convert the series without repairing it"
         )
     return replace(nodule, start=start, masks=masks, consensus=consensus)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from data_prep._lidc.checks import describe_gaps, missing_slices, nodule_warnings, refuse_cut_nodules
+from data_prep._lidc.checks import describe_gaps, judge_nodules, missing_slices, nodule_warnings
 from data_prep._lidc.output import LidcCase
 from data_prep._lidc.repaired import nodules_of_series
 from data_prep._options.assumptions import rescale_from
+from data_prep._options.item_choice import choice_from
 from data_prep._options.repair_policy import policy_from
 from medseg.datasets.lidc import NodulePolicy, Reading, find_reading, read_database
 from medseg.io.bounded.errors import DataError
@@ -26,7 +27,7 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
         policy: how annotations are grouped, filled and joined.
 
     Raises:
-        DataError: if the CT is damaged or incomplete without leave, or a nodule would be cut.
+        DataError: if the CT is damaged or incomplete without leave, or no nodule can be used.
     """
     series = read_series(
         args.dicom,
@@ -46,16 +47,26 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
             "no full slice list for this series is at hand; slices missing at either end go unnoticed unless the "
             "headers or the marks count them"
         )
-    nodules = nodules_of_series(reading, series, policy)
-    refuse_cut_nodules(args.dicom, nodules, reading)
+    built, faults = nodules_of_series(reading, series, policy)
+    verdict = judge_nodules(args.dicom, built, faults, reading, choice_from(args))
     warnings = [*([f"partial CT: {gaps}"] if gaps else []), *series.warnings, *notes, *reading.warnings]
-    warnings += nodule_warnings(nodules, reading)
+    warnings += nodule_warnings(verdict, reading)
     i, j, k = series.array.shape
-    return LidcCase(reading, tuple(nodules), series.affine_ras, (i, j, k), warnings, series, tuple(missing))
+    return LidcCase(
+        reading,
+        tuple(verdict.nodules),
+        series.affine_ras,
+        (i, j, k),
+        warnings,
+        series,
+        tuple(missing),
+        tuple(verdict.refused),
+        tuple(verdict.left_out),
+    )
 
 
 def _read_annotations(args: argparse.Namespace, series_uid: str) -> tuple[Reading, list[str]]:
     if args.annotations == "database":
         return read_database(series_uid), [DATABASE_NOTE]
-    reading, _, skipped = find_reading(args.xml or args.dicom, series_uid)
+    reading, _, skipped = find_reading(args.xml or args.dicom, series_uid, allow_partial=True)
     return reading, skipped

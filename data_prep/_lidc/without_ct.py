@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from data_prep._lidc.checks import nodule_warnings
+import numpy as np
+
+from data_prep._lidc.checks import count_annotations, judge_nodules, nodule_warnings
 from data_prep._lidc.output import LidcCase
 from data_prep._lidc.with_ct import DATABASE_NOTE
-from medseg.datasets.lidc import NodulePolicy, Reading, build_nodules, find_reading, read_database, read_scan
+from data_prep._options.item_choice import choice_from
+from medseg.datasets.lidc import NodulePolicy, Reading, find_reading, read_database, read_scan
+from medseg.datasets.lidc.consensus import nodules_and_faults
 from medseg.datasets.lidc.grid import annotation_grid
+from medseg.geometry import apply_affine, spacing_of
 from medseg.io.bounded.errors import DataError
 
 __all__ = ["read_case"]
@@ -23,25 +28,35 @@ def read_case(args: argparse.Namespace, policy: NodulePolicy) -> LidcCase:
 
     Raises:
         RuntimeError: if no database is installed.
-        DataError: if the database does not hold the series, its slices are uneven, or an XML file outlines something on
-            a slice that the database does not list.
+        DataError: if the database does not hold the series, its slices are uneven, or no nodule can be used, such as
+            one that an XML file outlines on a slice that the database does not list.
     """
     scan, stored = read_scan(args.series), read_database(args.series)
     grid = annotation_grid(scan, stored.slice_z_mm)
     reading, notes = _read_annotations(args, stored)
-    nodules = build_nodules(reading, grid.affine_ras, grid.shape, policy, scan.slice_thickness_mm)
-    absent = sorted({z for nodule in nodules for z in nodule.absent_z_mm})
-    outlined = sum(len(items) for nodule in nodules for items in nodule.annotations.values())
-    if absent or outlined < len(reading.annotations):
-        where = f" (z {absent[0]:g} mm)" if absent else ""
-        raise DataError(f"series {args.series}: outlines lie on slices that the database does not list{where}")
+    columns, rows, slices = grid.shape
+    z = apply_affine(grid.affine_ras, np.array([[0, 0, k] for k in range(slices)]))[:, 2]
+    dx, dy, _ = (float(value) for value in spacing_of(grid.affine_ras))
+    built, faults = nodules_and_faults(reading, z, (dx, dy), (columns, rows), policy, scan.slice_thickness_mm)
+    where, cut = f"series {args.series}", "its outlines lie on slices that the database does not list (z {} mm)"
+    if count_annotations(built, faults) < len(reading.annotations):
+        raise DataError(f"{where}: outlines lie on slices that the database does not list")
+    verdict = judge_nodules(where, built, faults, reading, choice_from(args), cut)
     notes.append("no CT: x and y are measured from the first pixel, whose place in the patient is unknown")
-    warnings = [*notes, *reading.warnings, *nodule_warnings(nodules, reading)]
-    return LidcCase(reading, tuple(nodules), grid.affine_ras, grid.shape, warnings)
+    warnings = [*notes, *reading.warnings, *nodule_warnings(verdict, reading)]
+    return LidcCase(
+        reading,
+        tuple(verdict.nodules),
+        grid.affine_ras,
+        grid.shape,
+        warnings,
+        refused=tuple(verdict.refused),
+        left_out=tuple(verdict.left_out),
+    )
 
 
 def _read_annotations(args: argparse.Namespace, stored: Reading) -> tuple[Reading, list[str]]:
     if args.annotations == "database" or args.xml is None:
         return stored, [DATABASE_NOTE]
-    reading, _, skipped = find_reading(args.xml, args.series)
+    reading, _, skipped = find_reading(args.xml, args.series, allow_partial=True)
     return reading, skipped

@@ -12,7 +12,9 @@ from data_prep._options.command_line import UsageError, run_command
 __all__ = ["check_folder", "run_unpacked"]
 
 
-def run_unpacked(body: Callable[[argparse.Namespace], None], args: argparse.Namespace, options: Sequence[str]) -> int:
+def run_unpacked(
+    body: Callable[[argparse.Namespace], int | None], args: argparse.Namespace, options: Sequence[str]
+) -> int:
     """Run a command as `run_command` does, with temporary folders in place of the archives among its inputs.
 
     The folders are removed when the command ends. They are called like the archives, so that messages name these.

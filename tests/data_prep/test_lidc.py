@@ -223,7 +223,68 @@ def test_a_nodule_that_would_lose_slices_is_refused_even_in_a_partial_case(
     (case / "1-001.dcm").unlink()
     _xml(case, nodule("A", *(roi(z, square(20, 24, 8)) for z in (-10.0, -7.5))))
     assert _run("--dicom", case, "--out", tmp_path / "out", "--allow-partial") == 3
-    assert "nodule 1 has outlines on slices that are missing from the CT (z -10 mm)" in _error(capsys)
+    assert "nodule 1: it has outlines on slices that are missing from the CT (z -10 mm)" in _error(capsys)
+
+
+GOOD = nodule("good", roi(-2.5, square(20, 24, 8)))
+BAD = {
+    "on a slice that is not there": nodule("bad", *(roi(z, square(44, 36, 4)) for z in (-10.0, -7.5))),
+    "outside the image": nodule("bad", roi(-7.5, square(600, 36, 4))),
+    "a coordinate that is no number": nodule("bad", roi(-7.5, square(44, 36, 4)).replace("<xCoord>44<", "<xCoord>x<")),
+    "no outline": nodule("bad"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_nodule_is_refused_and_the_others_are_written(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    (case / "1-001.dcm").unlink()
+    _xml(case, GOOD + BAD[kind])
+    out = tmp_path / "out"
+    words = ["--dicom", case, "--allow-partial"]
+    assert _run(*words, "--out", out) == 4
+    text = capsys.readouterr().err
+    assert text.startswith("refused: nodule ")
+    assert {"on": "missing from the CT (z -10 mm)", "outside": "outside the image of 56 x 48", "a": "xCoord is"}.get(
+        kind.split()[0], "has no roi element"
+    ) in text
+    assert "warning: not in the masks, where they count as background: nodule " in text
+    summary = json.loads((out / "summary.json").read_text())
+    (refused,) = summary["refused"]
+    assert refused["source_ids"] == ["bad"]
+    assert summary["nodules"] == 1
+    assert (
+        "Not in the label, where they count as background"
+        in json.loads((out / "dataset.json").read_text())["description"]
+    )
+    assert read_nifti(out / "consensus.nii.gz").array.sum() == 225
+    for choice in (["--skip", "bad"], ["--only", "good"]):
+        assert _run(*words, *choice, "--out", out, "--overwrite") == 0
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["refused"] == []
+        assert len(summary["left_out"]) == 1
+    capsys.readouterr()
+    assert _run(*words, "--only", "bad", "--out", tmp_path / "none") == 3
+    assert _run(*words, "--only", "worse", "--out", tmp_path / "none") == 3
+    assert "--only 'worse' is the name of no nodule; found" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_mark_refuses_the_nodule_that_it_belongs_to(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = nodule("bad", roi(-2.5, square(20, 24, 8)), roi(-5.0, square(20, 24, 8)).replace("TRUE", "MAYBE"))
+    other = nodule("other", roi(-7.5, square(44, 36, 4)))
+    _xml(case, GOOD + other, damaged)
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 4
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    (refused,) = summary["refused"]
+    assert (refused["name"], refused["source_ids"]) == ("nodule 1", ["good", "bad"])
+    assert "inclusion is a text of 5 characters" in refused["reason"]
+    labels = read_nifti(tmp_path / "out" / "nodule_labels.nii.gz").array
+    assert set(np.unique(labels)) == {0, 2}, "numbers stay those of all nodules"
+    assert "refused: nodule 1: " in capsys.readouterr().err
 
 
 def test_a_chest_x_ray_read_and_other_series_are_skipped_by_name(
@@ -242,7 +303,15 @@ def test_a_chest_x_ray_read_and_other_series_are_skipped_by_name(
 def test_no_xml_for_the_series(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _xml(case, uid="9.9")
     assert _run("--dicom", case, "--out", tmp_path / "out") == 3
-    assert "no LIDC XML file reads series" in _error(capsys)
+    text = _error(capsys)
+    assert "no LIDC XML file reads series" in text
+    assert "it reads series 9.9); the files here belong to other series: give the folder of the right file with" in text
+    assert "give its folder" not in text, "that folder was searched"
+    assert "choose the CT that they read with --series UID" in text
+    for path in case.rglob("*.xml"):
+        path.unlink()
+    assert _run("--dicom", case, "--out", tmp_path / "out") == 3
+    assert "there is no XML file at all; give the folder of the LIDC XML files with --xml, or take" in _error(capsys)
 
 
 def test_an_output_is_replaced_only_with_leave(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +15,18 @@ from medseg.datasets.lidc.policy import NodulePolicy
 from medseg.datasets.lidc.records import Annotation, Reading
 from medseg.geometry import apply_affine, spacing_of, voxel_volume_ml
 from medseg.geometry.contours import PatchMask
+from medseg.io.bounded.errors import DataError
 
-__all__ = ["Nodule", "build_nodules", "dice", "equivalent_diameter_mm", "nodules_on_slices", "superior_first"]
+__all__ = [
+    "Nodule",
+    "NoduleFault",
+    "build_nodules",
+    "dice",
+    "equivalent_diameter_mm",
+    "nodules_and_faults",
+    "nodules_on_slices",
+    "superior_first",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,18 +168,86 @@ def nodules_on_slices(
     >>> [nodule.nodule_id for nodule in nodules]
     [1]
     """
+    nodules, faults = nodules_and_faults(reading, slice_z_mm, pixel_spacing_mm, size_xy, policy, slice_thickness_mm)
+    if faults:
+        raise DataError(faults[0].reason)
+    return nodules
+
+
+class NoduleFault(NamedTuple):
+    """A nodule that cannot be built.
+
+    Attributes:
+        nodule_id: its number within the scan; 0 if it is unknown which nodule is meant.
+        names: the readers' own names for it.
+        reason: why, in one line.
+        annotations: number of sound annotations in it.
+    """
+
+    nodule_id: int
+    names: tuple[str, ...]
+    reason: str
+    annotations: int = 0
+
+
+def nodules_and_faults(
+    reading: Reading,
+    slice_z_mm: ArrayLike,
+    pixel_spacing_mm: tuple[float, float],
+    size_xy: tuple[int, int],
+    policy: NodulePolicy | None = None,
+    slice_thickness_mm: float | None = None,
+) -> tuple[list[Nodule], list[NoduleFault]]:
+    """The nodules that can be built, and for every other one the reason; see `nodules_on_slices` for the arguments.
+
+    A nodule to which a damaged mark belongs is not built: without this reader its consensus would be another. Both
+    kinds are numbered together.
+
+    Raises:
+        DataError: if the grouping needs a thickness that is unknown.
+    """
     policy = policy or NodulePolicy()
     thickness = reading.slice_thickness_mm if slice_thickness_mm is None else slice_thickness_mm
     # Slice indices of the complete series, if known: a partial CT must not change which annotations are neighbours.
     positions = reading.slice_z_mm or [float(z) for z in np.asarray(slice_z_mm)]
-    groups = policy.groups(reading.annotations, pixel_spacing_mm, positions, thickness)
-    found = [
-        nodule
-        for group in groups
-        if (nodule := _join([reading.annotations[i] for i in group], slice_z_mm, size_xy, policy)) is not None
-    ]
-    found.sort(key=lambda nodule: superior_first(chain.from_iterable(nodule.annotations.values())))
-    return [replace(nodule, nodule_id=number) for number, nodule in enumerate(found, start=1)]
+    drawn = [mark for mark in reading.damaged if mark.contours]
+    annotations = [*reading.annotations, *(Annotation(m.reader, m.nodule_id, {}, m.contours) for m in drawn)]
+    first_damaged = len(reading.annotations)
+    found: list[tuple[tuple[float, float, float], Nodule | NoduleFault]] = []
+    for group in policy.groups(annotations, pixel_spacing_mm, positions, thickness):
+        members = [annotations[i] for i in group]
+        damaged = [drawn[i - first_damaged].reason for i in group if i >= first_damaged]
+        nodule = _nodule_or_fault(members, damaged, slice_z_mm, size_xy, policy)
+        if isinstance(nodule, Nodule):
+            members = list(chain.from_iterable(nodule.annotations.values()))
+        if nodule is not None:
+            found.append((superior_first(members), nodule))
+    found.sort(key=lambda pair: pair[0])
+    nodules: list[Nodule] = []
+    refused: list[NoduleFault] = []
+    for number, (_, item) in enumerate(found, start=1):
+        if isinstance(item, Nodule):
+            nodules.append(replace(item, nodule_id=number))
+        else:
+            refused.append(item._replace(nodule_id=number))
+    lost = [NoduleFault(0, (m.nodule_id,), m.reason) for m in reading.damaged if not m.contours]
+    return nodules, refused + lost
+
+
+def _nodule_or_fault(
+    members: Sequence[Annotation],
+    damaged: Sequence[str],
+    slice_z_mm: ArrayLike,
+    size_xy: tuple[int, int],
+    policy: NodulePolicy,
+) -> Nodule | NoduleFault | None:
+    names = tuple(dict.fromkeys(item.nodule_id for item in members))
+    if damaged:
+        return NoduleFault(0, names, damaged[0], len(members) - len(damaged))
+    try:
+        return _join(members, slice_z_mm, size_xy, policy)
+    except DataError as error:
+        return NoduleFault(0, names, str(error), len(members))
 
 
 def _join(

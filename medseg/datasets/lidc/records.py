@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RATING_RANGES", "Annotation", "Contour", "PointMark", "Reading", "rating_warnings"]
+__all__ = ["RATING_RANGES", "Annotation", "Contour", "DamagedMark", "PointMark", "Reading", "rating_warnings"]
 
 RATING_RANGES: Mapping[str, tuple[int, int]] = {
     "subtlety": (1, 5),
@@ -65,6 +66,22 @@ class Annotation:
     contours: tuple[Contour, ...]
 
 
+class DamagedMark(NamedTuple):
+    """A reader's mark of a nodule that cannot be used as it is written.
+
+    Attributes:
+        reader: 1-based number of the reading session.
+        nodule_id: the reader's own name for the nodule, "" if it has none.
+        contours: those of its outlines that can be read: they tell which nodule is meant.
+        reason: what is wrong, in one line without the file's name.
+    """
+
+    reader: int
+    nodule_id: str
+    contours: tuple[Contour, ...]
+    reason: str
+
+
 @dataclass(frozen=True)
 class PointMark:
     """A finding marked by a single point: a nodule below 3 mm or a non-nodule of 3 mm or more.
@@ -102,6 +119,7 @@ class Reading:
         slice_z_mm: z of every slice of the complete series, ascending (database only).
         slice_thickness_mm: SliceThickness as recorded, not the distance between slices (database only).
         warnings: unusual facts found while reading, one line each.
+        damaged: marks of nodules that cannot be used; the nodules that they belong to cannot be joined rightly.
 
     >>> Reading("1.2.3", source="xml", readers=4, annotations=()).readers
     4
@@ -115,6 +133,7 @@ class Reading:
     slice_z_mm: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
     slice_thickness_mm: float | None = None
+    damaged: tuple[DamagedMark, ...] = ()
 
 
 def rating_warnings(nodule_id: str, ratings: Mapping[str, int]) -> list[str]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from medseg.datasets.lidc.records import RATING_RANGES, Annotation, Contour, PointMark, Reading, rating_warnings
+from medseg.datasets.lidc.records import (
+    RATING_RANGES,
+    Annotation,
+    Contour,
+    DamagedMark,
+    PointMark,
+    Reading,
+    rating_warnings,
+)
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.bounded.xml_guard import parse_xml
 from medseg.io.privacy.names import shown, shown_uid
@@ -23,12 +32,15 @@ class OtherReadError(DataError):
     """The XML file is not a LIDC CT read but, for example, the read of a chest X-ray."""
 
 
-def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, list[str]]:
+def find_reading(
+    folder: str | Path, series_uid: str, *, allow_partial: bool = False
+) -> tuple[Reading, Path, list[str]]:
     """The reading of one CT series among all XML files under a folder.
 
     Args:
         folder: searched recursively for ``*.xml``.
         series_uid: SeriesInstanceUID of the CT.
+        allow_partial: see `read_xml`.
 
     Returns:
         The reading, its file, and one line for every XML file that was skipped.
@@ -53,7 +65,7 @@ def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, li
     skipped: list[str] = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and p.is_file()):
         try:
-            reading = read_xml(path)
+            reading = read_xml(path, allow_partial=allow_partial)
         except OtherReadError as error:
             skipped.append(f"skipped {path.name}: {str(error).removeprefix(f'{path}: ')}")
             continue
@@ -62,18 +74,32 @@ def find_reading(folder: str | Path, series_uid: str) -> tuple[Reading, Path, li
         else:
             skipped.append(f"skipped {path.name}: it reads series {shown_uid(reading.series_uid)}")
     if not matches:
-        found = f" ({shorten(skipped, 4)})" if skipped else ""
-        raise DataError(f"{folder}: no LIDC XML file reads series {series_uid}{found}; give its folder with --xml")
+        raise DataError(f"{folder}: no LIDC XML file reads series {series_uid}{_where_to_look(skipped)}")
     if len({path.read_bytes() for _, path in matches}) > 1:
         names = shorten(str(path) for _, path in matches)
         raise DataError(f"{folder}: {len(matches)} different XML files read series {series_uid}: {names}; keep one")
     return matches[0][0], matches[0][1], skipped
 
 
-def read_xml(path: str | Path) -> Reading:
+def _where_to_look(skipped: list[str]) -> str:
+    """What there is instead, and what to do: a folder that was searched is not the answer."""
+    database = "or take the outlines from the annotation database with --annotations database"
+    if not skipped:
+        return f", there is no XML file at all; give the folder of the LIDC XML files with --xml, {database}"
+    return (
+        f" ({shorten(skipped, 4)}); the files here belong to other series: give the folder of the right file with "
+        f"--xml, choose the CT that they read with --series UID, {database}"
+    )
+
+
+def read_xml(path: str | Path, *, allow_partial: bool = False) -> Reading:
     """Read one LIDC CT read message.
 
     Nodules whose only mark is a single point are returned in ``points`` (the data set outlines nodules from 3 mm on).
+
+    Args:
+        path: the XML file.
+        allow_partial: go on where the mark of a single nodule is damaged; it is then in ``damaged`` with the reason.
 
     Raises:
         OtherReadError: if the root is another message, such as a chest X-ray read.
@@ -97,18 +123,39 @@ def read_xml(path: str | Path) -> Reading:
     series_uid = _text(path, header, "SeriesInstanceUid")
     annotations: list[Annotation] = []
     points: list[PointMark] = []
+    damaged: list[DamagedMark] = []
     warnings: list[str] = []
     sessions = list(_children(root, "readingSession"))
     for reader, session in enumerate(sessions, start=1):
         for nodule in _children(session, "unblindedReadNodule"):
-            found = _nodule(path, nodule, reader)
+            try:
+                found = _nodule(path, nodule, reader)
+            except DataError as error:
+                if not allow_partial:
+                    raise
+                damaged.append(_damaged(path, nodule, reader, error))
+                continue
             if isinstance(found, PointMark):
                 points.append(found)
             else:
                 annotations.append(found)
                 warnings += rating_warnings(found.nodule_id, found.ratings)
-        points += [_non_nodule(path, mark, reader) for mark in _children(session, "nonNodule")]
-    return Reading(series_uid, "xml", len(sessions), tuple(annotations), tuple(points), (), tuple(warnings))
+        for mark in _children(session, "nonNodule"):
+            try:
+                points.append(_non_nodule(path, mark, reader))
+            except DataError as error:
+                if not allow_partial:
+                    raise
+                warnings.append(f"a non-nodule of reader {reader} is left out: {str(error).removeprefix(f'{path}: ')}")
+    return Reading(
+        series_uid,
+        "xml",
+        len(sessions),
+        tuple(annotations),
+        tuple(points),
+        warnings=tuple(warnings),
+        damaged=tuple(damaged),
+    )
 
 
 def _parse(path: Path) -> ElementTree.Element:
@@ -134,6 +181,15 @@ def _nodule(path: Path, nodule: ElementTree.Element, reader: int) -> Annotation 
             for element in _children(characteristics, key):
                 ratings[key] = _whole(path, element.text, key)
     return Annotation(reader, name, ratings, contours)
+
+
+def _damaged(path: Path, nodule: ElementTree.Element, reader: int, error: DataError) -> DamagedMark:
+    name = next((child.text or "" for child in _children(nodule, "noduleID")), "").strip()
+    contours = []
+    for roi in _children(nodule, "roi"):
+        with suppress(DataError):
+            contours.append(_contour(path, roi))
+    return DamagedMark(reader, name, tuple(contours), str(error).removeprefix(f"{path}: "))
 
 
 def _contour(path: Path, roi: ElementTree.Element) -> Contour:
