@@ -64,6 +64,16 @@ def _parser() -> argparse.ArgumentParser:
         "--map", nargs="+", default=[], metavar="OLD=NEW", help="new label values; values not named become 0"
     )
     parser.add_argument("--names", nargs="+", default=[], metavar="VALUE=NAME", help="names of the new label values")
+    parser.add_argument(
+        "--on-nonfinite",
+        choices=("refuse", "fill"),
+        default="refuse",
+        help="voxels of an image that are NaN or infinite: refuse the image, or fill them (default: refuse); a label "
+        "with such voxels is always refused",
+    )
+    parser.add_argument(
+        "--fill-value", type=float, metavar="HU", help="what --on-nonfinite fill puts there (default: -1024, air)"
+    )
     parser.add_argument("--out", required=True, type=output_path, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output of this command")
     add_choice_options(parser, "cases", "by the name of the image file without its ending, as the output has it")
@@ -75,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _make(args: argparse.Namespace) -> int:
     mapping = _read_map(args.map)
     names = _read_names(args.names)
+    _fill_value(args)  # refused before any case is read
     cases = _name_cases(args.pair, args.validation_pair)
     choice = choice_from(args)
     choice.check("--pair and --validation-pair", "case", [(case.name,) for case in cases])
@@ -151,6 +162,18 @@ def _read_names(items: Sequence[str]) -> dict[int, str]:
     return names
 
 
+def _fill_value(args: argparse.Namespace) -> float:
+    """The HU that fill voxels which are not finite, where that is asked for."""
+    from medseg.io.volumes.finite import AIR_HU, check_fill_value
+
+    if args.on_nonfinite != "fill" and args.fill_value is not None:
+        raise UsageError("--fill-value is of use only with --on-nonfinite fill; add that option or leave it out")
+    try:
+        return check_fill_value(AIR_HU if args.fill_value is None else args.fill_value, "--fill-value")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _name_cases(training: list[list[Path]], validation: list[list[Path]]) -> list[_Case]:
     lists: dict[tuple[Path, Path], list[str]] = {}
     for kind, pairs in (("training", training), ("validation", validation)):
@@ -195,10 +218,11 @@ def _write_case(
 
     from data_prep.convert import write_series
     from medseg.io.ct.series import read_series
+    from medseg.io.volumes.finite import settle_nonfinite
     from medseg.io.volumes.nifti import write_nifti
 
-    assume = assumptions_from(args)
-    image_path = folder / "images" / f"{case.name}.nii.gz"
+    assume, fill_value = assumptions_from(args), _fill_value(args)
+    image_path, filled = folder / "images" / f"{case.name}.nii.gz", None
     if case.image.is_dir():
         series = read_series(case.image, assume_rescale=rescale_from(args))
         shape, affine, warnings = series.array.shape, series.affine_ras, list(series.warnings)
@@ -206,8 +230,13 @@ def _write_case(
     else:
         image = _readable(case.image, assume)
         shape, affine, warnings = image.array.shape, image.affine_ras, list(image.warnings)
-        write_nifti(image_path, image.array, affine)
+        array, filled = settle_nonfinite(
+            image.array, case.image, args.on_nonfinite, fill_value, remedy="--on-nonfinite fill"
+        )
+        warnings += [f"{filled.describe()}; they were set to {fill_value:g} HU"] if filled else []
+        write_nifti(image_path, array, affine)
     source = _readable(case.label, assume)
+    settle_nonfinite(source.array, case.label)
     warnings += [f"label: {line}" for line in source.warnings]
     label, reordered = _label_on_grid(case, source, shape, affine)
     values = _remap(label, mapping, case.label)
@@ -223,6 +252,7 @@ def _write_case(
         "label_reordered": reordered,
         "label_voxels": {str(value): count for value, count in counts.items() if value},
         "warnings": warnings,
+        **({} if filled is None else {"image_nonfinite": filled.record(fill_value)}),
     }
     return record, set(counts)
 

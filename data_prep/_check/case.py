@@ -182,24 +182,31 @@ def _readable(path: Path, what: str, report: CaseReport, stated: Stated | None) 
 
 
 def _check_image(image: Image, report: CaseReport) -> None:
-    import numpy as np
-
     from medseg.io.ct.sidecar import voxel_sha256
+    from medseg.io.volumes.finite import AIR_HU, find_nonfinite
+    from medseg.io.volumes.hounsfield import hu_verdict
 
     report.image_sha256 = voxel_sha256(image.array)
-    if image.array.dtype.kind == "f":
-        wrong = int((~np.isfinite(image.array)).sum())
-        if wrong:
-            report.problems.append(Problem("not_finite", f"image: {wrong} voxels are NaN or infinite"))
-    if image.array.size and image.array.min() == image.array.max():
-        report.notes.append(f"image: every voxel is {image.array.flat[0]:g}")
+    wrong = find_nonfinite(image.array)
+    if wrong is not None:
+        fill = f"data_prep.dataset --on-nonfinite fill sets them to {AIR_HU:g}"
+        report.problems.append(Problem("not_finite", f"image: {wrong.describe()}; {fill}"))
+    doubt = hu_verdict(image.array).doubt()
+    if doubt:
+        report.notes.append(f"image: {doubt}")
 
 
 def _check_values(array: NDArray[Any], labels: Mapping[int, str] | None, report: CaseReport) -> None:
     import numpy as np
 
+    from medseg.io.volumes.finite import find_nonfinite
+
+    wrong = find_nonfinite(array)
+    if wrong is not None:
+        report.problems.append(Problem("not_finite", f"label: {wrong.describe()}; mend the file"))
+        return
     values, counts = np.unique(array, return_counts=True)
-    odd = values[~np.isfinite(values) | (values != np.rint(values)) | (values < 0)]
+    odd = values[(values != np.rint(values)) | (values < 0)]
     if len(odd):
         report.problems.append(_odd_values(values, odd))
         if "round-label" not in report.problems[-1].fixes:

@@ -16,6 +16,7 @@ from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.bounded.atomic import write_json
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
+from medseg.io.volumes.finite import settle_nonfinite
 from medseg.io.volumes.image import Image, read_image
 from medseg.io.volumes.mending import grid_fix, value_fix
 from medseg.io.volumes.nifti import write_nifti
@@ -142,8 +143,7 @@ def _channels(content: dict[str, Any], guide: str | None) -> dict[str, str]:
 
 def _read_straight(path: Path, assume: ImageAssumptions) -> Image:
     image = read_image(path, assume=assume)
-    if not np.all(np.isfinite(image.array)):
-        raise DataError(f"{path}: holds values that are not finite, expected numbers; correct the image")
+    settle_nonfinite(image.array, path)
     shear = decompose(image.affine_ras).shear_deg
     if shear > TILT_TOLERANCE_DEG:
         raise DataError(
@@ -158,8 +158,7 @@ def _guide_on_grid(case: ExportCase, image: Image, assume: ImageAssumptions) -> 
         return np.zeros(image.array.shape, np.float32)
     guide = read_image(case.guide, assume=assume)
     _refuse_other_grid(case.guide, guide, image.affine_ras, image.array.shape)
-    if not np.all(np.isfinite(guide.array)):
-        raise DataError(f"{case.guide}: holds values that are not finite, expected numbers; correct the guide")
+    settle_nonfinite(guide.array, case.guide)
     return guide.array.astype(np.float32)
 
 

@@ -24,7 +24,7 @@ from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.policy_options import policy_of, policy_words
-from medseg.io.volumes.finite import AIR_HU
+from medseg.io.volumes.finite import AIR_HU, check_fill_value
 
 if TYPE_CHECKING:
     from medseg.inference.result import Result
@@ -89,8 +89,11 @@ def _rules(args: argparse.Namespace) -> InputRules:
         raise ConfigurationError(
             "--fill-value is of use only with --on-nonfinite fill; add that option or leave it out"
         )
-    fill_value = AIR_HU if args.fill_value is None else args.fill_value
-    return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict).checked()
+    try:
+        fill_value = check_fill_value(AIR_HU if args.fill_value is None else args.fill_value, "--fill-value")
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict)
 
 
 def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: StageLines, log: RunLog) -> Result:

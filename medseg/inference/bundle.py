@@ -30,6 +30,8 @@ class Bundle:
         labels: class name of each mask value, from ``network_data_format.outputs.pred.channel_def``.
         config_sha256: SHA-256 of ``configs/inference.json``.
         has_progress: whether the config has the key ``progress`` (the sliding-window bar).
+        has_hu_check: whether it has the key ``on_hu_doubt`` (what the bundle does itself with values that can hardly be
+            Hounsfield units).
         archive: the archive that ``root`` was unpacked from for a while, or None; see
             `medseg.inference.bundle_archive.open_bundle`.
 
@@ -45,6 +47,7 @@ class Bundle:
     labels: dict[int, str]
     config_sha256: str
     has_progress: bool
+    has_hu_check: bool = False
     archive: Path | None = None
 
     def shown(self, text: str) -> str:
@@ -88,6 +91,7 @@ def read_bundle(root: str | Path) -> Bundle:
         labels=_labels(metadata, metadata_path),
         config_sha256=sha256_of(config_path),
         has_progress="progress" in config,
+        has_hu_check="on_hu_doubt" in config,
     )
 
 

@@ -77,6 +77,8 @@ def overrides_for(
     }
     if bundle.has_progress:
         values["progress"] = progress
+    if bundle.has_hu_check:
+        values["on_hu_doubt"] = "ignore"  # the case was judged when it was read
     return values
 
 

@@ -79,7 +79,7 @@ def check_values(array: NDArray[Any], where: object, rules: InputRules) -> Check
     >>> scan[0] = -1000
     >>> scan[1, 2, 3] = np.nan
     >>> check_values(scan, "scan.nii.gz", InputRules("fill")).warnings
-    ('1 of 64 voxels are not finite (NaN or infinite), the first at index [1, 2, 3] (i, j, k); they were set to -1024 HU',)
+    ('1 of 64 voxels are not finite ..., the first at index [1, 2, 3] (i, j, k); they were set to -1024 HU',)
     """
     rules = rules.checked()
     remedy = '--on-nonfinite fill (on_nonfinite="fill")'

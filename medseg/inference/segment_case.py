@@ -91,8 +91,8 @@ def segment(
     Raises:
         ConfigurationError: for an argument that is wrong or does not belong to this kind of case, or a bundle that
             cannot be read or has no weights.
-        IntegrityError: for data that cannot be read or have no usable geometry, for voxels that are not finite, and with
-            ``strict`` for values that can hardly be Hounsfield units.
+        IntegrityError: for data that cannot be read or have no usable geometry, for voxels that are not finite, and
+            with ``strict`` for values that can hardly be Hounsfield units.
         ResourceError: if the volumes alone need more memory than is free.
         InferenceError: if the bundle writes no mask, or one that does not belong to the case.
 

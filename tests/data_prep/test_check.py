@@ -157,7 +157,7 @@ def test_a_label_that_leaves_the_image_is_not_resampled_away(tmp_path: Path) -> 
     ("label", "kind"),
     [
         (mask().astype(np.float32) * 0.5, "label_values"),
-        (np.where(mask() > 0, np.nan, 0).astype(np.float32), "label_values"),
+        (np.where(mask() > 0, np.nan, 0).astype(np.float32), "not_finite"),
         (-mask().astype(np.int16), "label_values"),
     ],
 )
@@ -206,6 +206,45 @@ def test_rounded_values_must_be_in_the_list_too(tmp_path: Path) -> None:
     _, found = check(tmp_path, dataset(tmp_path, {"0": "background", "1": "liver"}, training=[item]))
     assert kinds(found["reports"][0]) == ["label_values", "unknown_labels"]
     assert "data_prep.dataset --map OLD=NEW" in found["reports"][0]["problems"][1]["text"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_that_are_not_finite_are_problems_with_count_position_and_a_way_out(
+    tmp_path: Path, value: float
+) -> None:
+    image = ct().astype(np.float32)
+    image[1, 2, 3] = image[2, 2, 2] = value
+    words = make_pair(tmp_path)
+    write_nifti(tmp_path / "image.nii.gz", image, AFFINE)
+    code, found = check(tmp_path, *words)
+    (problem,) = found["reports"][0]["problems"]
+    assert (code, problem["kind"]) == (3, "not_finite")
+    assert problem["text"].startswith(f"image: 2 of {image.size} voxels are not finite")
+    assert "the first at index [1, 2, 3] (i, j, k); data_prep.dataset --on-nonfinite fill sets them" in problem["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda image: image / 2000 + 0.5, "scaled to 0..1"),
+        (lambda image: image * 0 - 1000, "every voxel is -1000"),
+        (lambda image: image + 1024, "intercept of -1024 was not applied"),
+    ],
+)
+def test_an_image_that_can_be_no_ct_is_noted_with_the_likely_cause(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], words: str
+) -> None:
+    image = np.where(np.indices((8, 8, 8))[0] < 3, -1000.0, 40.0)
+    assert make_note(tmp_path / "right", image) == []
+    (note,) = make_note(tmp_path / "wrong", change(image))
+    assert note.startswith("image: ") and words in note
+
+
+def make_note(folder: Path, image: np.ndarray) -> list[str]:
+    write_nifti(folder / "image.nii.gz", image.astype(np.float32), AFFINE)
+    write_nifti(folder / "label.nii.gz", (np.indices(image.shape)[0] == 4).astype(np.uint8), AFFINE)
+    _, found = check(folder, "--pair", str(folder / "image.nii.gz"), str(folder / "label.nii.gz"))
+    return found["reports"][0]["notes"]
 
 
 def dataset(folder: Path, labels: dict[str, Any], **lists: list[dict[str, str]]) -> str:

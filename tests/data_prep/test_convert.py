@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DSfloat
 
 from data_prep.convert import main
 from medseg.geometry import corner_displacement_mm
@@ -235,3 +236,20 @@ def test_a_contradiction_of_the_header_is_warned_of_with_both_figures(
     write_series(tmp_path / "dicom", positions(4), SpacingBetweenSlices=5.0)
     assert main([str(tmp_path / "dicom"), str(tmp_path / "out")]) == 0
     assert "SpacingBetweenSlices is 5 mm, but the positions are 2.5 mm apart" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescaling_that_would_give_values_that_are_not_finite_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tag: str, value: str
+) -> None:
+    """The only way to such values: stored pixels are whole numbers, and so are the HU written."""
+
+    def change(k: int, data: Dataset) -> None:
+        if k == 1:
+            data[tag].value = DSfloat(value, validation_mode=0)
+
+    write_series(tmp_path / "dicom", positions(4), change=change)
+    assert main([str(tmp_path / "dicom"), str(tmp_path / "out")]) == 3
+    assert f"{tag} is {value}, expected 1 finite number(s)" in _error(capsys)
+    assert not (tmp_path / "out").exists()

@@ -129,7 +129,7 @@ def test_another_shape_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "grids of different shapes (label (5, 6, 3), image (5, 6, 4))" in _error(capsys)
 
 
-@pytest.mark.parametrize("value", [0.5, -1.0, float("nan")])
+@pytest.mark.parametrize("value", [0.5, -1.0])
 def test_values_that_are_no_labels_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
 ) -> None:
@@ -138,6 +138,53 @@ def test_values_that_are_no_labels_are_refused(
     label = write_nifti(tmp_path / "l.nii.gz", array, AFFINE)
     assert _run("--pair", _image(tmp_path / "a.nii.gz"), label, "--out", tmp_path / "out") == 3
     assert str(value) in _error(capsys)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", ["image", "label"])
+def test_voxels_that_are_not_finite_are_refused_with_file_count_and_first_position(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, value: float
+) -> None:
+    array = np.zeros((5, 6, 4), np.float32)
+    array[2, 3, 1] = array[4, 0, 0] = value
+    paths = {"image": _image(tmp_path / "a.nii.gz"), "label": _label(tmp_path / "l.nii.gz")}
+    write_nifti(paths[what], array, AFFINE)
+    assert _run("--pair", *paths.values(), "--out", tmp_path / "out") == 3
+    line = _error(capsys)
+    assert f"{paths[what].name}: 2 of 120 voxels are not finite (NaN or infinite), the first at index [2, 3, 1]" in line
+    assert ("--on-nonfinite fill" in line) == (what == "image")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "value"), [((), -1024.0), (("--fill-value", "-1000"), -1000.0)])
+def test_they_are_filled_where_asked_for_and_it_is_said_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], value: float
+) -> None:
+    array = np.full((5, 6, 4), 40, np.float32)
+    array[2, 3, 1] = np.nan
+    image, label = write_nifti(tmp_path / "a.nii.gz", array, AFFINE), _label(tmp_path / "l.nii.gz", v1=(1, 1, 1))
+    assert _run("--pair", image, label, "--out", tmp_path / "out", "--on-nonfinite", "fill", *words) == 0
+    assert "warning: a: 1 of 120 voxels are not finite" in (text := capsys.readouterr().err)
+    assert text.endswith(f"they were set to {value:g} HU\n")
+    written = read_nifti(tmp_path / "out" / "images" / "a.nii.gz").array
+    np.testing.assert_array_equal(written, np.where(np.isnan(array), value, array))
+    (case,) = json.loads((tmp_path / "out" / "dataset.json").read_text())["provenance"]["cases"]
+    assert case["image_nonfinite"] == {"voxels": 1, "first": [2, 3, 1], "filled_with": value}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--fill-value", "-1000"), "--fill-value is of use only with --on-nonfinite fill"),
+        (("--on-nonfinite", "fill", "--fill-value", "nan"), "--fill-value is nan; expected a finite number"),
+    ],
+)
+def test_a_fill_value_of_no_use_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    pair = ["--pair", _image(tmp_path / "a.nii.gz"), _label(tmp_path / "l.nii.gz", v1=(1, 1, 1))]
+    assert _run(*pair, "--out", tmp_path / "out", *words) == 2
+    assert says in _error(capsys)
 
 
 def test_labels_beyond_255_need_a_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

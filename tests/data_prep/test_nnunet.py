@@ -192,8 +192,8 @@ def test_files_on_other_grids_sheared_or_not_finite_are_refused(
     cases = [
         ("labels", np.zeros(SHAPE, np.uint8), moved, "labels/volume-2.nii.gz: corners lie up to 1.000 mm apart"),
         ("guides", np.zeros(SHAPE, np.float32), moved, "guides/volume-2.nii.gz: corners lie up to 1.000 mm apart"),
-        ("guides", broken, AFFINE, "guides/volume-2.nii.gz: holds values that are not finite"),
-        ("images", broken, AFFINE, "images/volume-2.nii.gz: holds values that are not finite"),
+        ("guides", broken, AFFINE, f"guides/volume-2.nii.gz: 1 of {np.prod(SHAPE)} voxels are not finite"),
+        ("images", broken, AFFINE, f"images/volume-2.nii.gz: 1 of {np.prod(SHAPE)} voxels are not finite"),
         ("images", np.zeros(SHAPE, np.int16), sheared, "degrees off perpendicular"),
     ]
     for kind, array, affine, message in cases:

@@ -10,6 +10,7 @@ import pytest
 from medseg.geometry import make_affine
 from medseg.inference.case import read_case
 from medseg.inference.errors import ConfigurationError, IntegrityError
+from medseg.inference.input_rules import InputRules
 from medseg.io.ct.scan import list_series
 from medseg.io.volumes.nifti import read_nifti, write_nifti
 from tests.io._dicom_files import positions, write_series
@@ -40,13 +41,38 @@ def test_facts_for_reports_carry_no_name_and_no_path(tmp_path: Path) -> None:
 
 def test_values_that_are_not_hounsfield_units_are_pointed_out(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii", ct().clip(0, 255).astype(np.uint8), AFFINE)
-    assert "may not be in HU" in read_case(path).warnings[0]
+    case = read_case(path)
+    assert "these are probably 8-bit grey values" in case.warnings[0]
+    assert case.verdict is not None and not case.verdict.plausible
+    with pytest.raises(IntegrityError, match=r"a\.nii: values run from 0 to 255, .* 8-bit grey values"):
+        read_case(path, rules=InputRules(strict=True))
 
 
-def test_nan_voxels_are_counted(tmp_path: Path) -> None:
+def test_voxels_that_are_not_finite_are_refused_or_filled_and_facts_say_so(tmp_path: Path) -> None:
     array = ct().astype(np.float32)
-    array[0, 0, :3] = np.nan
-    assert read_case(write_nifti(tmp_path / "a.nii", array, AFFINE)).warnings[0].startswith("3 voxels are NaN")
+    array[0, 0, 1:4] = np.nan
+    path = write_nifti(tmp_path / "a.nii", array, AFFINE)
+    with pytest.raises(IntegrityError, match=r"a\.nii: 3 of 210 voxels are not finite .* first at index \[0, 0, 1\]"):
+        read_case(path)
+    case = read_case(path, rules=InputRules("fill", -1000.0))
+    assert case.warnings[0].startswith("3 of 210 voxels are not finite")
+    assert case.facts()["nonfinite"] == {"voxels": 3, "first": [0, 0, 1], "filled_with": -1000.0}
+    np.testing.assert_array_equal(case.array, np.where(np.isnan(array), -1000, array))
+    assert case.file is None and case.as_nifti(tmp_path / "scratch") != path
+    np.testing.assert_array_equal(read_nifti(tmp_path / "scratch" / "image.nii").array, case.array)
+
+
+def test_an_array_of_the_caller_is_not_changed() -> None:
+    array = ct().astype(np.float32)
+    array[1, 1, 1] = np.inf
+    case = read_case(array, affine_ras=AFFINE, rules=InputRules("fill"))
+    assert np.isinf(array[1, 1, 1]) and case.array[1, 1, 1] == -1024
+
+
+@pytest.mark.parametrize("rules", [InputRules("drop"), InputRules("fill", float("nan"))])
+def test_rules_that_are_wrong_in_themselves_are_usage_errors(rules: InputRules) -> None:
+    with pytest.raises(ConfigurationError, match=r"on_nonfinite is 'drop'|fill_value is nan"):
+        read_case(ct(), affine_ras=AFFINE, rules=rules)
 
 
 def test_wrong_arguments_are_usage_errors(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from medseg.geometry.regrid import closest_ras
 from medseg.io.bounded.checksum import sha256_of
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
+from medseg.io.volumes.finite import settle_nonfinite
 from medseg.io.volumes.mending import value_fix
 from medseg.io.volumes.nifti import NiftiVolume, read_nifti
 
@@ -135,6 +136,7 @@ def _read(path: Path, assume: ImageAssumptions) -> NiftiVolume:
 def _place(case: LitsCase, image: NDArray[Any], source: NiftiVolume, assume: ImageAssumptions) -> PlacedLabel:
     assert case.label is not None
     label = _read(case.label, assume)
+    settle_nonfinite(label.array, case.label)
     placed = place_label(
         case.name,
         image,
@@ -152,9 +154,8 @@ def _hounsfield(array: NDArray[Any], path: Path) -> NDArray[Any]:
     """The values as int16 where that loses nothing."""
     if array.dtype == np.int16:
         return array
+    settle_nonfinite(array, path)
     low, high = float(array.min()), float(array.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"{path}: holds values that are not finite, expected HU; the file is damaged or not a CT")
     if low < -32768 or high > 32767:
         raise DataError(f"{path}: values run from {low:g} to {high:g}, expected HU within int16; the file is not a CT")
     whole = array.astype(np.int16)

@@ -1,4 +1,4 @@
-"""Voxels that are not finite numbers: find them, say where they are, refuse or fill them. One rule for every entrance."""
+"""Voxels that are not finite numbers: found, named with their place, refused or filled. One rule for every entrance."""
 
 from __future__ import annotations
 

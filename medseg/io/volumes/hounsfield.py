@@ -1,8 +1,8 @@
-"""Can these voxels be a CT in Hounsfield units? A verdict from the range and from shares of air, tissue and dense voxels.
+"""Can these voxels be a CT in Hounsfield units? A verdict from range and shares of air, tissue and dense voxels.
 
-The scale has fixed points: air is -1000 HU, fat about -100, water 0, soft tissue 20 to 80, bone 300 to 3000. So every CT
-of a patient holds soft tissue or fat, some air (around the patient, in lung or bowel) and few dense voxels. An image
-with another unit or offset breaks at least one of these rules:
+The scale has fixed points: air is -1000 HU, fat about -100, water 0, soft tissue 20 to 80, bone 300 to 3000. So a CT of
+a patient holds soft tissue or fat, some air (around the patient, in lung or bowel) and few dense voxels. An image with
+another unit or offset breaks at least one of these rules:
 
 =======  =====================================================  =================  ==============  ===============
 rule     what is counted                                        expected           in a crop       real scans
@@ -105,8 +105,8 @@ class HuVerdict(NamedTuple):
 def hu_verdict(array: NDArray[Any], cropped: bool = False) -> HuVerdict:
     """Judge whether an image can be a CT in Hounsfield units. The rules are those of the module's table.
 
-    Lowest and highest value are those of all finite voxels. Shares are taken from every n-th voxel along each axis where
-    there are more than 4 million.
+    Lowest and highest value are those of all finite voxels. Where there are more than 4 million, shares are taken from
+    every n-th voxel along each axis.
 
     Args:
         array: voxels of any real type and shape; values that are not finite are left out.
@@ -117,12 +117,13 @@ def hu_verdict(array: NDArray[Any], cropped: bool = False) -> HuVerdict:
     >>> hu_verdict(scan).plausible
     True
     >>> hu_verdict(scan + 1024).doubt()
-    'values run from 24 to 1064, 0 % of the voxels are air (-1100 to -850); ... the intercept of -1024 was not applied ...'
+    'values run from 24 to 1064, 0 % of the voxels are air (-1100 to -850); ... intercept of -1024 was not applied ...'
     """
     values = array[np.isfinite(array)] if array.dtype.kind == "f" and not np.isfinite(array).all() else array
     if not values.size:
         return HuVerdict(np.nan, np.nan, 0, 0, 0, 0, cropped, "no voxel holds a finite value", "mend the file")
-    verdict = _measure(_sample(values), float(values.min()), float(values.max()), cropped)
+    lowest, highest = float(values.min()) + 0.0, float(values.max()) + 0.0  # no negative zero
+    verdict = _measure(_sample(values), lowest, highest, cropped)
     rule = _broken_rule(verdict)
     if not rule:
         return verdict
@@ -189,7 +190,10 @@ def _cause(values: NDArray[np.float64], verdict: HuVerdict) -> str:
         (lowest >= 0 and highest <= 1, "it was probably scaled to 0..1: use the CT as it was before"),
         (lowest >= -1 and highest <= 1, "it was probably scaled to -1..1: use the CT as it was before"),
         (normalised, "it was probably normalised to mean 0 and standard deviation 1: use the CT as it was before"),
-        (lowest >= 0 and highest <= 255, "these are probably 8-bit grey values: convert the DICOM series instead"),
+        (
+            lowest == 0 and 250 <= highest <= 255,
+            "these are probably 8-bit grey values: convert the DICOM series instead",
+        ),
         (verdict.air > 0.9, "it probably shows air alone: choose another series or export it again"),
     )
     for holds, words in by_range:
@@ -203,12 +207,13 @@ def _cause(values: NDArray[np.float64], verdict: HuVerdict) -> str:
     if HIGHEST < highest < 65536:
         words = "negative values were stored as unsigned 16-bit: subtract 65536 from those above 32767"
         repairs.append((values - 65536 * (values > HIGHEST), words))
-    judged = (
-        (_measure(repaired, repaired.min(), repaired.max(), verdict.cropped), words) for repaired, words in repairs
-    )
-    likely = [(found.below, words) for found, words in judged if _is_repaired(found)]
+    likely = []
+    for repaired, words in repairs:
+        found = _measure(repaired, repaired.min(), repaired.max(), verdict.cropped)
+        if _is_repaired(found):
+            likely.append((found.below, np.count_nonzero(repaired < AIR[0]), words))
     # Air is the bottom of the scale: a wrong repair leaves voxels below it, where bone or tissue came to lie.
-    return f"probably {min(likely)[1]}" if likely else ""
+    return f"probably {min(likely)[-1]}" if likely else ""
 
 
 def _is_repaired(verdict: HuVerdict) -> bool:

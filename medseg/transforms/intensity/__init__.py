@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medseg.transforms.intensity.check_finite import CheckFinite, CheckFinited
+from medseg.transforms.intensity.check_hu import CheckHU, CheckHUd
 from medseg.transforms.intensity.histogram_match import RandHistogramMatch, RandHistogramMatchd
 from medseg.transforms.intensity.hu_window import HUWindow, HUWindowd, RandHUWindow, RandHUWindowd
 from medseg.transforms.intensity.map_labels import MapLabels, MapLabelsd
@@ -13,6 +14,8 @@ __all__ = [
     "HU_WINDOWS",
     "CheckFinite",
     "CheckFinited",
+    "CheckHU",
+    "CheckHUd",
     "HUWindow",
     "HUWindowd",
     "MapLabels",

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
@@ -14,14 +13,13 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, ensure_tuple_rep
 
 from medseg.io.bounded.errors import DataError
+from medseg.io.volumes.finite import AIR_HU, ON_NONFINITE, NonFinite, check_fill_value
 from medseg.transforms._arrays import tracked_tensor
 
 __all__ = ["CheckFinite", "CheckFinited"]
 
 _LOG = logging.getLogger(__name__)
 
-ON_NONFINITE = ("refuse", "fill")
-AIR_HU = -1024.0
 META_KEY = "nonfinite"
 """Where the meta data of a filled image say what was done."""
 
@@ -57,9 +55,7 @@ class CheckFinite(Transform):
     def __init__(self, on_nonfinite: str = "refuse", fill_value: float = AIR_HU) -> None:
         if on_nonfinite not in ON_NONFINITE:
             raise ValueError(f"on_nonfinite is {on_nonfinite!r}; expected one of {', '.join(ON_NONFINITE)}")
-        if not np.isfinite(fill_value):
-            raise ValueError(f"fill_value is {fill_value}; expected a finite number, such as {AIR_HU}")
-        self.on_nonfinite, self.fill_value = on_nonfinite, float(fill_value)
+        self.on_nonfinite, self.fill_value = on_nonfinite, check_fill_value(fill_value)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Return the image, filled where asked for.
@@ -80,20 +76,17 @@ class CheckFinite(Transform):
             return image
         if self.on_nonfinite == "fill" and abs(self.fill_value) > torch.finfo(image.dtype).max:
             raise ValueError(f"fill_value is {self.fill_value:g}; expected a number that {image.dtype} can hold")
-        first = bad.nonzero()[0].tolist()
+        found = NonFinite(count, bad.numel(), tuple(bad.nonzero()[0].tolist()))
         source = image.meta.get("filename_or_obj", "image") if isinstance(image, MetaTensor) else "image"
-        found = (
-            f"{source}: {count} of {bad.numel()} voxels are not finite (NaN or infinite), the first at index {first} "
-            "(channel, then axes)"
-        )
+        line = f"{source}: {found.describe('channel, then axes')}"
         if self.on_nonfinite == "refuse":
             raise DataError(
-                f'{found}; mend the file, or set on_nonfinite to "fill", which puts {self.fill_value:g} there'
+                f'{line}; mend the file, or set on_nonfinite to "fill", which puts {self.fill_value:g} there'
             )
-        _LOG.warning("%s; they were set to %g", found, self.fill_value)
+        _LOG.warning("%s; they were set to %g", line, self.fill_value)
         filled = image.masked_fill(bad, self.fill_value)
         if isinstance(filled, MetaTensor):
-            filled.meta[META_KEY] = {"voxels": count, "first": first, "filled_with": self.fill_value}
+            filled.meta[META_KEY] = found.record(self.fill_value)
         return filled
 
 

@@ -170,8 +170,14 @@ def test_other_label_values_and_values_that_are_not_finite_are_refused(tmp_path:
     broken = source.image.astype(np.float32)
     broken[0, 0, 0] = np.nan
     write(tmp_path / "b" / "test-volume-1.nii", broken, source.affine_ras)
-    with pytest.raises(DataError, match="not finite, expected HU"):
+    with pytest.raises(DataError, match=r"test-volume-1.nii: 1 of .* not finite .* first at index \[0, 0, 0\]"):
         prepare(tmp_path / "b")
+    label = source.label.astype(np.float32)
+    label[1, 2, 3] = np.inf
+    write(tmp_path / "c" / "volume-1.nii", source.image, source.affine_ras)
+    write(tmp_path / "c" / "segmentation-1.nii", label, source.affine_ras)
+    with pytest.raises(DataError, match=r"segmentation-1.nii: 1 of .* not finite .* first at index \[1, 2, 3\]"):
+        prepare(tmp_path / "c")
     broken[0, 0, 0] = 1e6
     write(tmp_path / "b" / "test-volume-1.nii", broken, source.affine_ras)
     with pytest.raises(DataError, match=r"values run from .* to 1e\+06, expected HU within int16"):
