@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medseg.inference.bundle import Bundle, read_bundle
     from medseg.inference.case import Case, read_case
     from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError
+    from medseg.inference.input_rules import InputRules
     from medseg.inference.monitor import Monitor
     from medseg.inference.outputs.preview import write_preview
     from medseg.inference.overlap_tile import OverlapTileInferer, inferer_for, overlap_tile_inference
@@ -36,6 +37,7 @@ __all__ = [
     "Case",
     "ConfigurationError",
     "InferenceError",
+    "InputRules",
     "IntegrityError",
     "Monitor",
     "OverlapTileInferer",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazy_exports(
         "bundle": ("Bundle", "read_bundle"),
         "case": ("Case", "read_case"),
         "errors": ("ConfigurationError", "InferenceError", "IntegrityError", "ResourceError"),
+        "input_rules": ("InputRules",),
         "monitor": ("Monitor",),
         "outputs.preview": ("write_preview",),
         "overlap_tile": ("OverlapTileInferer", "inferer_for", "overlap_tile_inference"),

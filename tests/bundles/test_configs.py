@@ -129,6 +129,17 @@ def test_voxels_that_are_not_finite_are_looked_for_before_anything_mixes_voxels(
     assert all(read_config(bundle, file)["on_nonfinite"] == "refuse" for file in ("train.json", "inference.json"))
 
 
+def test_values_are_judged_before_they_are_changed_and_a_doubt_is_a_warning(bundle: str) -> None:
+    for file, steps in (
+        ("train.json", read_config(bundle, "train.json")["load_transforms"]),
+        ("inference.json", read_config(bundle, "inference.json")["preprocessing"]["transforms"]),
+    ):
+        names = [step["_target_"].split(".")[-1] for step in steps]
+        assert names.index("CheckHUd") == names.index("HUWindowd") - 1
+        config = read_config(bundle, file)
+        assert (config["on_hu_doubt"], config["cropped"]) == ("warn", False)
+
+
 def test_seeds_are_set_before_the_network_is_made(bundle: str) -> None:
     steps = read_config(bundle, "train.json")["initialize"]
     places = [next(i for i, step in enumerate(steps) if text in step) for text in ("set_determinism", "@network")]

@@ -195,6 +195,52 @@ def test_an_image_with_a_voxel_that_is_not_finite_gets_no_mask(
     assert not (tmp_path / "out").exists()
 
 
+def in_air(source: Path, target: Path, change: Callable[[np.ndarray], np.ndarray] = np.array) -> Path:
+    """A copy of an image with air beside it, changed as a whole."""
+    image = nib.load(source)
+    array = np.asarray(image.dataobj).astype(np.float32)
+    array[:8] = -1000
+    nib.save(nib.Nifti1Image(change(array), image.affine), target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda image: (image - image.min()) / np.ptp(image), "scaled to 0..1"),
+        (lambda image: image * 0 - 1000, "every voxel is -1000"),
+        (lambda image: image + 1024, "the intercept of -1024 was not applied"),
+    ],
+)
+def test_an_image_that_can_be_no_ct_is_named_in_the_log_or_refused(
+    trained: TrainedBundle,
+    infer: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[np.ndarray], np.ndarray],
+    words: str,
+) -> None:
+    scan = in_air(trained.dataset_dir / "images" / "other.nii.gz", tmp_path / "odd.nii.gz", change)
+    infer(input_files=[str(scan)], output_dir=tmp_path / "out")
+    (line,) = [record.getMessage() for record in caplog.records if "expected air near -1000" in record.getMessage()]
+    assert line.startswith(f"{scan}: ") and words in line
+    assert files_of(tmp_path / "out") == ["odd_seg.nii.gz"]
+    with pytest.raises(RuntimeError) as caught:
+        infer(input_files=[str(scan)], output_dir=tmp_path / "refused", on_hu_doubt="refuse")
+    assert refusal_of(caught.value) == line
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_right_image_and_a_stated_crop_raise_no_doubt(
+    trained: TrainedBundle, infer: Callable[..., Any], tmp_path: Path
+) -> None:
+    inside = trained.dataset_dir / "images" / "other.nii.gz"
+    scan = in_air(inside, tmp_path / "scan.nii.gz")
+    infer(input_files=[str(scan)], output_dir=tmp_path / "out", on_hu_doubt="refuse")
+    infer(input_files=[str(inside)], output_dir=tmp_path / "out", on_hu_doubt="refuse", cropped=True)
+    assert files_of(tmp_path / "out") == ["other_seg.nii.gz", "scan_seg.nii.gz"]
+
+
 def test_such_a_voxel_is_filled_if_asked_for_and_the_mask_is_as_without_it(
     trained: TrainedBundle, infer: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,7 +249,7 @@ def test_such_a_voxel_is_filled_if_asked_for_and_the_mask_is_as_without_it(
         str(spoiled(plain, tmp_path / "nan.nii.gz")),
         str(spoiled(plain, tmp_path / "air.nii.gz", -1024)),
     ]
-    infer(input_files=scans, output_dir=tmp_path / "out", on_nonfinite="fill")
+    infer(input_files=scans, output_dir=tmp_path / "out", on_nonfinite="fill", cropped=True)
     masks = [np.asanyarray(nib.load(tmp_path / "out" / f"{name}_seg.nii.gz").dataobj) for name in ("nan", "air")]
     np.testing.assert_array_equal(masks[0], masks[1])
     assert f"{scans[0]}: 1 of 64000 voxels are not finite" in caplog.text and scans[1] not in caplog.text
