@@ -1,1 +1,1 @@
-"""Networks guided by histograms, clicks and guide maps."""
+"""Networks that are guided by histograms, clicks and guide maps."""

@@ -1,4 +1,4 @@
-"""The plain way to guide a network, to compare others with: guidance as further channels of its input."""
+"""A baseline for guided networks: guidance as additional input channels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["ConcatGuidedNet"]
 
 
 class ConcatGuidedNet(nn.Module):
-    """Concatenates image, guide map and appearance before a network: the baseline of `GuidedNet`, called the same way.
+    """Concatenates image, guide map and appearance as the input of a network: a baseline, called like `GuidedNet`.
 
-    The guide map is taken as it is; histograms become a few numbers, each spread over a channel. What is not given is
-    the null value, or a learned vector.
+    The guide map is used as it is. Histograms become a few numbers, each of which fills one channel. An unknown guide
+    map is replaced by the null value, unknown histograms by a learned vector.
 
     Args:
-        backbone: network of ``in_channels + guide_channels + appearance_channels`` input channels.
-        guide_channels: channels of the guide map; 0: none.
-        appearance: ``"fc"``, ``"conv1d"`` or a pair of it and arguments of `DensityModulator`, which reads histograms;
+        backbone: network with ``in_channels + guide_channels + appearance_channels`` input channels.
+        guide_channels: channels of the guide map; 0 for no guide map.
+        appearance: for histograms ``"fc"``, ``"conv1d"``, or a pair of one of them and arguments of `DensityModulator`;
             None for no such branch.
-        appearance_channels: input channels that the histograms become.
-        null: value of a guide map that says nothing.
+        appearance_channels: number of input channels for the histograms.
+        null: value of a guide map without information.
 
     Raises:
         ValueError: if there is nothing to concatenate, or for settings that do not exist.
@@ -62,15 +62,15 @@ class ConcatGuidedNet(nn.Module):
             head, options = split_named("ConcatGuidedNet", "appearance", appearance)
             if head == "se":
                 raise ValueError(
-                    "ConcatGuidedNet: appearance is 'se', whose gates see the maps of a network; expected fc or conv1d"
+                    "ConcatGuidedNet: appearance is 'se', whose gates need the maps of a network; expected fc or conv1d"
                 )
             self.density = DensityModulator([appearance_channels], head, **options)
 
     def forward(self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any) -> Any:
-        """Runs the backbone on all of it; arguments as of `GuidedNet.forward`.
+        """Runs the backbone on the concatenated channels; the arguments are those of `GuidedNet.forward`.
 
         Raises:
-            ValueError: for guidance that the net does not take, or shapes that do not fit.
+            ValueError: for guidance that the network does not take, or shapes that do not match.
         """
         known = as_guidance("ConcatGuidedNet", guidance)
         x = x.as_tensor() if isinstance(x, MetaTensor) else x
@@ -85,6 +85,6 @@ class ConcatGuidedNet(nn.Module):
             parts.append(values.reshape(*values.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:]))
         elif any(field is not None for field in (known.appearance, known.texture, known.valid)):
             raise ValueError(
-                "ConcatGuidedNet: appearance, texture or valid is given, but the net takes none; set appearance"
+                "ConcatGuidedNet: appearance, texture or valid is given, but the network takes none; set appearance"
             )
         return self.backbone(torch.cat(parts, 1), **arguments)

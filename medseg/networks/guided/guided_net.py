@@ -1,4 +1,4 @@
-"""Any encoder-decoder, guided: histograms or patches scale its channels, a guide map biases its voxels."""
+"""Guidance for any encoder-decoder: histograms or patches scale its channels, a guide map biases its voxels."""
 
 from __future__ import annotations
 
@@ -26,41 +26,44 @@ __all__ = ["GuidedNet"]
 
 
 class GuidedNet(nn.Module):
-    """A network whose encoder listens to what is known of the target: its grey values, its place, or both.
+    """A network with an encoder that uses what is known about the target: its grey values, its position, or both.
 
-    Before each activation of the chosen encoder levels a map u becomes
+    Before each activation on the chosen levels of the encoder, a map u becomes
 
-        u = scale * u (+ shift)     per channel, of the appearance: histograms (`DensityModulator`), or patches
-                                    around clicks (`PatchModulator`)
-        u = u + bias                per voxel and channel, of the guide map (`SpatialGuide`)
+        u = scale * u (+ shift)     per channel, from the appearance: histograms (`DensityModulator`) or patches around
+                                    clicks (`PatchModulator`)
+        u = u + bias                per voxel and channel, from the guide map (`SpatialGuide`)
         u = gain * u + offset       per channel, learned, with ``after_affine``
 
-    All of it starts as the identity: a new `GuidedNet` computes what its backbone computes, bit for bit. The same net
-    runs without guidance: what is not given has a learned form of its own (appearance) or the null value (guide map).
-    Train it with `medseg.transforms.guidance.RandGuideDropoutd`, and pass its ``guided_key``.
+    All of these are initially the identity: a new `GuidedNet` computes exactly the result of its backbone. The same
+    network can be called without guidance: an unknown appearance is replaced by a learned one, an unknown guide map by
+    the null value. Train it with `medseg.transforms.guidance.RandGuideDropoutd`, and pass its ``guided_key`` as
+    ``guided``.
 
-    The backbone keeps its parameters and their names, and may be called by itself. It must not checkpoint activations:
-    what runs again in the backward pass would run without guidance.
+    The backbone keeps its parameters and their names, and can still be called directly. It must not use activation
+    checkpointing, because the parts that run again in the backward pass would run without guidance.
 
     Args:
-        backbone: network of activation modules, ``[B, C, *S]`` to anything; it is part of the result, not copied.
-        appearance: ``"fc"``, ``"conv1d"``, ``"se"`` or a pair of it and arguments of `DensityModulator`, which reads
-            histograms; ``"patches"`` or a pair of it and arguments of `PatchModulator`, which reads patches around
-            clicks; None for no such branch.
-        spatial: ``"linear"``, ``"normed"`` or a pair of it and arguments of `SpatialGuide`; None for no such branch.
-        levels: of the encoder, 0 the image's own resolution. None: all but that, as low resolution decides what is
-            what.
+        backbone: network with activation modules that takes ``[B, C, *S]``; it becomes part of the new network and is
+            not copied.
+        appearance: for histograms ``"fc"``, ``"conv1d"``, ``"se"``, or a pair of one of them and arguments of
+            `DensityModulator`; for patches around clicks ``"patches"``, or a pair of it and arguments of
+            `PatchModulator`; None for no such branch.
+        spatial: ``"linear"``, ``"normed"``, or a pair of one of them and arguments of `SpatialGuide`; None for no such
+            branch.
+        levels: levels of the encoder that are guided; 0 is the resolution of the image. None: all but level 0, because
+            the lower resolutions decide about the class of a region.
         after_affine: whether a learned affine follows.
-        image: ``(C, *S)`` of an image that the backbone takes, to find its maps. None: the channels and axes of its
-            first convolution, 256 (3-D: 64) voxels along each axis.
+        image: shape ``(C, *S)`` of an image that the backbone accepts, used to find its maps. None: channels and axes
+            of its first convolution, 256 (3-D: 64) voxels along each axis.
 
     Attributes:
-        sites: the maps that are guided, in order; ``print(net.sites)`` shows them as a table.
-        density: the appearance branch, or None. (Its name is part of the keys of state dicts.)
-        spatial: the branch of the guide map, or None.
+        sites: the maps that are guided, in the order of the run; ``print(net.sites)`` shows them as a table.
+        density: the appearance branch, or None. (This name is part of the keys of state dicts.)
+        spatial: the branch for guide maps, or None.
 
     Raises:
-        ValueError: for settings that do not exist or do not fit the backbone.
+        ValueError: for settings that do not exist or do not match the backbone.
 
     Example:
         >>> backbone = UNet2015(2, in_channels=1, out_channels=2, channels=(4, 6, 8), padding="same")
@@ -106,29 +109,31 @@ class GuidedNet(nn.Module):
         hook_taps(backbone, self.sites, self._taps)
 
     def forward(self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any) -> Any:
-        """Runs the backbone under guidance.
+        """Runs the backbone with guidance.
 
         Args:
             x: image ``[B, C, *S]``.
-            guidance: what is known of the targets, a `Guidance` or a dictionary with the names of its fields. None:
-                nothing.
-            arguments: of the backbone, such as ``plan``.
+            guidance: what is known about the targets: a `Guidance`, or a dictionary with the names of its fields. None:
+                nothing is known.
+            arguments: other arguments of the backbone, such as ``plan``.
 
         Returns:
-            What the backbone returns.
+            The result of the backbone.
 
         Raises:
-            ValueError: for guidance that the net has no branch for, or shapes that do not fit.
+            ValueError: for guidance that the network has no branch for, or shapes that do not match.
         """
         return self._run(self.backbone, x, guidance, arguments)
 
     def encode(
         self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any
     ) -> list[Tensor]:
-        """The backbone's ``encode`` under guidance: features, high to low resolution; arguments as of `forward`."""
+        """The result of the backbone's ``encode`` with guidance; the arguments are those of `forward`."""
         encode: Callable[..., Any] | None = getattr(self.backbone, "encode", None)
         if encode is None:
-            raise ValueError(f"GuidedNet: {type(self.backbone).__name__} has no encode(x) to run")
+            raise ValueError(
+                f"GuidedNet: {type(self.backbone).__name__} has no method encode(x); call the network itself"
+            )
         features: list[Tensor] = self._run(encode, x, guidance, arguments)
         return features
 
@@ -149,7 +154,7 @@ class GuidedNet(nn.Module):
             if getattr(guidance, name) is not None and branch is None:
                 argument = "spatial" if name == "spatial" else "appearance"
                 raise ValueError(
-                    f"GuidedNet: {name} is given, but the net has no {argument} branch; build it with {argument}=..."
+                    f"GuidedNet: {name} is given, but the network has no {argument} branch; build it with {argument}="
                 )
         with self._taps.during(self._modulations(x, guidance)):
             return call(x, **arguments)

@@ -1,4 +1,4 @@
-"""The guided U-Net: instance-normalised, its encoder modulated by histograms and biased by a guide map."""
+"""The guided U-Net: a U-Net with instance normalisation, guided by histograms and a guide map."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ __all__ = ["GuidedUNet"]
 
 @register("guided_unet")
 class GuidedUNet(GuidedNet):
-    """U-Net with padding and instance normalisation in a `GuidedNet`: both branches, all levels but the finest.
+    """A `GuidedNet` of a U-Net with padding and instance normalisation: both branches, on all levels but the finest.
 
-    With channels of 64 to 1024 the appearance branch predicts 2 * (128 + 256 + 512 + 1024) = 3840 scales. Conditional
-    scales per channel together with a spatial bias are those of Yang et al. (2018, https://arxiv.org/abs/1802.01218).
+    With 64 to 1024 channels the appearance branch predicts 2 * (128 + 256 + 512 + 1024) = 3840 scales. The combination
+    of conditional scales per channel and a spatial bias is that of Yang et al. (2018,
+    https://arxiv.org/abs/1802.01218).
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image, for instance three neighbouring slices.
         out_channels: classes.
-        channels: of the levels, finest first.
+        channels: channels of the levels, finest first.
         appearance: see `GuidedNet`.
         spatial: see `GuidedNet`.
         after_affine: see `GuidedNet`.
         act: activation after each convolution.
         norm: normalisation before each activation.
-        dropout: after the two lowest levels, or None.
-        down: how maps are halved, see `PlugIn`; a guide map cannot follow ``"sparse"``.
-        conv: how they are convolved, see `PlugIn`.
+        dropout: dropout after the two lowest levels, or None.
+        down: how maps are halved, see `PlugIn`; a spatial branch cannot be combined with ``"sparse"``.
+        conv: type of the convolutions, see `PlugIn`.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
 
     Example:
         >>> net = GuidedUNet(2, in_channels=3, out_channels=2, channels=(4, 6, 8))
@@ -62,5 +63,5 @@ class GuidedUNet(GuidedNet):
         unet = UNet2015(
             spatial_dims, in_channels, out_channels, channels, "same", act, norm, dropout, down=down, conv=conv
         )
-        side = 2 << len(channels)  # 4 voxels at the lowest level
+        side = 2 << len(channels)  # 4 voxels along each axis at the lowest level
         super().__init__(unet, appearance, spatial, None, after_affine, (in_channels, *(side,) * spatial_dims))

@@ -1,28 +1,29 @@
-"""Where guidance enters a network: before the activations of its encoder, found by following one image through it.
+"""Where guidance enters a network: before the activations of its encoder, which are found by tracing one image.
 
-A U-Net of three levels with its activations r0, r1, ...:
+A U-Net with three levels; r0, r1, ... are its activations, each after a convolution:
 
-    level 0   image - conv - r0 - conv - r1 ---------------------------------------- join - conv - r8 - conv - r9
-                                         |                                            |
-    level 1                            halve - conv - r2 - conv - r3 ---- join - conv - r6 - conv - r7
-                                                                  |        |
-    level 2                                                     halve - conv - r4 - conv - r5
+    level 0   image - r0 - r1 --------------------------------------------------- join - r8 - r9 - result
+                            |                                                       |
+    level 1               halve - r2 - r3 ---------------------- join - r6 - r7 - double
+                                        |                          |
+    level 2                           halve - r4 - r5 ---------- double
 
-              |<------------------- encoder: r0 to r5 ------------------->|<------ decoder: r6 to r9 ------>|
-                                                                      the map grows for the first time
+              |<------------- encoder: r0 to r5 ------------->|<--------- decoder: r6 to r9 --------->|
+                                                              the first map that is larger than the one before
 
-`find_sites` puts a hook before every activation module and runs the network once on an image of the given shape. The
-hooks write down, in the order of the run, which activation is called and the shape of the map that it is about to read.
-From this list:
+`find_sites` adds a hook before every activation module and runs the network once on an image of the given shape. The
+hooks record, in the order of the calls, the activation that is called and the shape of its input. The sites follow from
+this list:
 
-1. All activations before the map grows for the first time belong to the encoder: each of their calls is a `Site`.
-2. Between two calls, an axis was halved if it is now at most half as long (rounded up); halvings are counted per axis.
+1. All activations before the first map that is larger than the map before belong to the encoder. Each call of such an
+   activation is a `Site`.
+2. An axis was halved between two calls if it is now at most half as long (rounded up). Halvings are counted per axis.
    The level of a site is the largest of these counts.
-3. After a sparse halving (`medseg.layers.SparseDownsample`) patches are no longer where they were in the image: later
-   sites are marked as ``moved``.
-4. Maps of one voxel (pooled vectors) and gates (sigmoid, soft-max) are not sites.
+3. A sparse halving (`medseg.layers.SparseDownsample`) moves patches to other positions. All sites after one are marked
+   as ``moved``.
+4. Maps of one voxel (pooled vectors) and gates (sigmoid, softmax) are not sites.
 
-In every later call of the guided network a `Tap` before each of these activations modulates the map.
+In every later call of the guided network, a `Tap` before each of these activations modulates the map.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ ACTIVATIONS = (
 
 
 class Site(NamedTuple):
-    """The map that an activation is about to read.
+    """The map that one call of an activation reads.
 
     Attributes:
-        name: of the activation in the network.
-        call: how often the activation had run before in the same call of the network.
-        channels: of the map.
-        halvings: how often each axis of the image was halved before it.
-        moved: whether a sparse halving before it took patches from their places.
+        name: name of the activation in the network.
+        call: number of earlier calls of the activation in the same call of the network.
+        channels: channels of the map.
+        halvings: how often each axis of the image has been halved before.
+        moved: whether a sparse halving before has moved patches to other positions.
     """
 
     name: str
@@ -67,12 +68,12 @@ class Site(NamedTuple):
 
     @property
     def level(self) -> int:
-        """0 for the image's own resolution, 1 for half of it."""
+        """0 for the resolution of the image, 1 for half of it, and so on."""
         return max(self.halvings)
 
 
 class Sites(tuple[Site, ...]):
-    """The sites of a network in the order in which the image meets them: a tuple that ``print`` shows as a table."""
+    """The sites of a network in the order of their calls: a tuple that ``print`` shows as a table."""
 
     __slots__ = ()
 
@@ -91,9 +92,9 @@ class Sites(tuple[Site, ...]):
 
 
 class Taps(threading.local):
-    """The modulations of the call that runs, by site; none between calls.
+    """The modulations of the current call of the network, by site; None between calls.
 
-    Every thread has its own: `torch.nn.DataParallel` runs copies of a network in threads, and the copies share hooks.
+    Every thread has its own, because `torch.nn.DataParallel` runs copies of a network in threads, which share hooks.
     """
 
     def __init__(self) -> None:
@@ -101,11 +102,11 @@ class Taps(threading.local):
         self.calls: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[type[Taps], tuple[()]]:
-        return Taps, ()  # a copy of the network starts between calls
+        return Taps, ()  # copies of a network are made between calls
 
     @contextmanager
     def during(self, modulations: dict[tuple[str, int], Modulation]) -> Iterator[None]:
-        """Applies them while the context lasts."""
+        """Applies them inside the ``with`` block."""
         self.modulations, self.calls = modulations, Counter()
         try:
             yield
@@ -113,7 +114,7 @@ class Taps(threading.local):
             self.modulations, self.calls = None, Counter()
 
     def next_of(self, name: str) -> Modulation | None:
-        """The modulation of an activation that is about to run, or None."""
+        """The modulation for the next call of an activation, or None."""
         if self.modulations is None:
             return None
         call = self.calls[name]
@@ -122,18 +123,18 @@ class Taps(threading.local):
 
 
 class Tap:
-    """Modulates what one activation reads: a forward pre-hook, which leaves the network's parameters and names alone.
+    """Modulates the input of one activation. It is a forward pre-hook, so parameters keep their names.
 
     Args:
-        name: of the activation.
-        taps: where the modulations are.
+        name: name of the activation.
+        taps: holds the modulations.
     """
 
     def __init__(self, name: str, taps: Taps) -> None:
         self.name, self.taps = name, taps
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The activation's inputs, with the map modulated; None to leave them."""
+        """The inputs of the activation with the modulated map; None leaves them unchanged."""
         modulation = self.taps.next_of(self.name)
         if modulation is None:
             return None
@@ -143,14 +144,14 @@ class Tap:
 
 
 def image_shape(backbone: nn.Module, image: Sequence[int] | None) -> tuple[int, ...]:
-    """Shape ``(C, *S)`` of an image that the backbone takes.
+    """Shape ``(C, *S)`` of an image that the backbone accepts.
 
     Args:
         backbone: the network.
-        image: what the caller gave. None: the channels and axes of the first convolution, sides of 256 (3-D: 64).
+        image: the shape that the caller gave. None: channels and axes of the first convolution, sides of 256 (3-D: 64).
 
     Raises:
-        ValueError: if it is none, or there is no convolution to tell.
+        ValueError: if it is not the shape of an image, or if it is None and there is no convolution.
     """
     if image is not None:
         if len(image) not in (3, 4) or min(image) < 1:
@@ -158,21 +159,23 @@ def image_shape(backbone: nn.Module, image: Sequence[int] | None) -> tuple[int, 
         return tuple(image)
     first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
     if first is None:
-        raise ValueError("GuidedNet: backbone has no 2-D or 3-D convolution to tell its input by; give image=(C, *S)")
+        raise ValueError(
+            "GuidedNet: backbone has no 2-D or 3-D convolution that shows its input shape; give image=(C, *S)"
+        )
     return (first.in_channels, *((256,) * 2 if isinstance(first, nn.Conv2d) else (64,) * 3))
 
 
 def find_sites(backbone: nn.Module, image: Sequence[int]) -> Sites:
-    """The sites of the encoder, in the order in which the image meets them: all before maps grow for the first time.
+    """The sites of the encoder, in the order of their calls; see the drawing at the top of this module.
 
-    Shapes alone are followed wherever the backbone allows it, so that the size of the image costs nothing.
+    The backbone runs on fake tensors, without computing values, if its code allows this.
 
     Args:
-        backbone: network of activations that are modules; gates (sigmoid, soft-max) and pooled vectors are no sites.
-        image: ``(C, *S)``.
+        backbone: network whose activations are modules.
+        image: shape ``(C, *S)`` of an image that it accepts.
 
     Raises:
-        ValueError: if the backbone does not take such an image, or no activation was met.
+        ValueError: if the backbone does not accept such an image, or if no activation was called on a map.
     """
     seen: list[tuple[str, tuple[int, ...]] | None] = []  # None: a sparse halving
     handles = list(_watch(backbone, len(image) - 1, seen))
@@ -188,7 +191,7 @@ def find_sites(backbone: nn.Module, image: Sequence[int]) -> Sites:
     sites = _sites(seen, tuple(image[1:]))
     if not sites:
         raise ValueError(
-            f"GuidedNet: no activation module on a map was met in {type(backbone).__name__}; guidance enters before "
+            f"GuidedNet: {type(backbone).__name__} called no activation module on a map; guidance enters before "
             "activations such as torch.nn.ReLU: build the backbone with them"
         )
     return sites
@@ -211,7 +214,7 @@ def _watch(backbone: nn.Module, dims: int, seen: list[tuple[str, tuple[int, ...]
 
 
 def _follow(backbone: nn.Module, image: tuple[int, ...], seen: list[tuple[str, tuple[int, ...]] | None]) -> None:
-    """Runs the network without arithmetic; in earnest if it decides by values."""
+    """Runs the network on fake tensors; for real if its control flow depends on values."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     weight = next(iter(backbone.parameters()))
@@ -227,13 +230,13 @@ def _follow(backbone: nn.Module, image: tuple[int, ...], seen: list[tuple[str, t
                 error = caught
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise ValueError(
-        f"GuidedNet: {type(backbone).__name__} does not take an image of shape {list(image)} ({reason}); give the "
-        "shape of one that it takes: image=(C, *S)"
+        f"GuidedNet: {type(backbone).__name__} does not accept an image of shape {list(image)} ({reason}); give "
+        "the shape of one that it accepts: image=(C, *S)"
     ) from error
 
 
 def _sites(seen: list[tuple[str, tuple[int, ...]] | None], size: tuple[int, ...]) -> Sites:
-    """Sites of the encoder from what was met; a map is halved where it is at most half the one before, rounded up."""
+    """Sites of the encoder from the recorded calls; an axis was halved if it is at most half as long, rounded up."""
     sites, calls, moved, halvings = [], Counter[str](), False, [0] * len(size)
     for met in seen:
         if met is None:
@@ -253,27 +256,27 @@ def _sites(seen: list[tuple[str, tuple[int, ...]] | None], size: tuple[int, ...]
 
 
 def hook_taps(backbone: nn.Module, sites: Iterable[Site], taps: Taps) -> None:
-    """Puts one `Tap` before every activation of the sites."""
+    """Registers one `Tap` before every activation of the sites."""
     for name in dict.fromkeys(site.name for site in sites):
         backbone.get_submodule(name).register_forward_pre_hook(Tap(name, taps))
 
 
 def check_unmoved(sites: Iterable[Site]) -> None:
-    """Raises ValueError if a guide map would meet patches that were moved from their places."""
+    """Raises a ValueError if a guide map would be added to patches that are not at their original positions."""
     level = min((site.level for site in sites if site.moved), default=None)
     if level is not None:
         raise ValueError(
-            f"GuidedNet: spatial guidance at level {level}, below a sparse halving, where a position is no place in "
-            f"the image any more; choose levels above {level}, or another halving"
+            f"GuidedNet: spatial guidance at level {level}, below a sparse halving, where positions no longer "
+            f"correspond to image coordinates; choose levels less than {level}, or another halving"
         )
 
 
 def at_levels(sites: Sequence[Site], levels: Sequence[int] | None) -> Sites:
-    """Those of the sites that lie on the levels.
+    """The sites on the given levels.
 
     Args:
-        sites: all of the encoder.
-        levels: wanted. None: all but the image's own.
+        sites: all sites of the encoder.
+        levels: the levels. None: all but level 0.
 
     Raises:
         ValueError: if a level has no site.

@@ -46,10 +46,10 @@ def test_says_what_does_not_fit() -> None:
         ConcatGuidedNet(Show(), guide_channels=0)
     with pytest.raises(ValueError, match="guide_channels is -1"):
         ConcatGuidedNet(Show(), guide_channels=-1)
-    with pytest.raises(ValueError, match="appearance is 'se', whose gates see the maps of a network; expected fc"):
+    with pytest.raises(ValueError, match="appearance is 'se', whose gates need the maps of a network; expected fc"):
         ConcatGuidedNet(Show(), appearance=("se", HISTOGRAMS[1]))
     x = torch.zeros(1, 1, 4, 4)
-    with pytest.raises(ValueError, match="the net takes none; set appearance"):
+    with pytest.raises(ValueError, match="the network takes none; set appearance"):
         ConcatGuidedNet(Show())(x, guidance=Guidance(torch.zeros(1, 2, 10)))
     with pytest.raises(ValueError, match="spatial is given, but guide_channels is 0"):
         ConcatGuidedNet(Show(), guide_channels=0, appearance=HISTOGRAMS)(x, guidance=Guidance(spatial=x))
