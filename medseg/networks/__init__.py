@@ -1,4 +1,4 @@
-"""Networks by paper, all in one registry; the tool that makes given networks adaptive; how to plug layers into one."""
+"""Networks of papers in one registry, guidance for any network, and the tool that makes any network adaptive."""
 
 from __future__ import annotations
 

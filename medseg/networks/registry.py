@@ -1,4 +1,4 @@
-"""The networks by name: what there is, and one call that builds any of them."""
+"""The registry of networks: a list of all names, and one function that builds any of them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _WITHOUT: dict[str, Mapping[str, str]] = {}
 
 
 def register(name: str, without: Mapping[str, str] | None = None) -> Callable[[Factory], Factory]:
-    """Puts a class, or a function that returns a network, into the registry.
+    """Adds a class, or a function that returns a network, to the registry.
 
         @register("my_net")
         class MyNet(nn.Module): ...
 
     Args:
-        name: lower case, digits and underscores; unique.
-        without: for an argument that networks usually have and this one cannot (``down``, ``conv``), the reason, which
-            `create` tells whoever asks for it.
+        name: lower case letters, digits and underscores; it must be unique.
+        without: for arguments that most networks have and this one does not have (``down``, ``conv``), the reason.
+            `create` shows it to users who give such an argument.
 
     Returns:
-        A decorator that gives back what it gets.
+        A decorator that returns its argument.
 
     Raises:
-        ValueError: if the name is taken or not of that form.
+        ValueError: if the name is used already or has another form.
 
     Example:
-        >>> register("unet2015")(UNet2015) is UNet2015  # a class may enter twice
+        >>> register("unet2015")(UNet2015) is UNet2015  # the same class may be registered again
         True
         >>> register("unet2015")(VNet)
         Traceback (most recent call last):
             ...
-        ValueError: register: 'unet2015' is UNet2015 already; choose another name
+        ValueError: register: the name 'unet2015' is already used for UNet2015; choose another name
     """
     if not name.isidentifier() or name != name.lower():
         raise ValueError(f"register: name is {name!r}; expected lower case letters, digits and underscores")
@@ -48,7 +48,7 @@ def register(name: str, without: Mapping[str, str] | None = None) -> Callable[[F
     def enter(factory: Factory) -> Factory:
         known = _NETWORKS.get(name)
         if known is not None and known is not factory:
-            raise ValueError(f"register: {name!r} is {_title(known)} already; choose another name")
+            raise ValueError(f"register: the name {name!r} is already used for {_title(known)}; choose another name")
         _NETWORKS[name] = factory
         if known is None or without is not None:
             _WITHOUT[name] = dict(without or {})
@@ -61,7 +61,7 @@ def list_networks(pattern: str = "*") -> list[str]:
     """Names of the registered networks in alphabetical order.
 
     Args:
-        pattern: only names that match this glob, such as ``"mobilenet*"``.
+        pattern: glob pattern of the names, such as ``"mobilenet*"``.
 
     Example:
         >>> list_networks("unet*")
@@ -75,12 +75,12 @@ def create(name: str, **arguments: Any) -> nn.Module:
 
     Args:
         name: one of `list_networks`.
-        arguments: of the network, all by keyword; every network takes ``spatial_dims``, ``in_channels`` and
+        arguments: arguments of the network, all by keyword; every network takes ``spatial_dims``, ``in_channels`` and
             ``out_channels``.
 
     Raises:
-        ValueError: for an unknown name; for arguments that the network does not know or misses. The line names the
-            nearest that exist.
+        ValueError: for an unknown name, an unknown argument or a missing argument. The message names similar names
+            that exist.
 
     Example:
         >>> net = create("unet2015", spatial_dims=2, in_channels=1, out_channels=2, channels=(4, 8), padding="same")
@@ -95,7 +95,7 @@ def create(name: str, **arguments: Any) -> nn.Module:
     if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         unknown = next((key for key in arguments if key not in takes), None)
         if unknown is not None and unknown in _WITHOUT[name]:
-            raise ValueError(f"network {name!r} takes no {unknown!r}: {_WITHOUT[name][unknown]}")
+            raise ValueError(f"network {name!r} does not take {unknown!r}: {_WITHOUT[name][unknown]}")
         if unknown is not None:
             raise ValueError(f"network {name!r} has no argument {unknown!r}; {_nearest(unknown, takes)}")
     missing = [

@@ -158,7 +158,7 @@ def test_takes_adaptive_convolutions_on_one_partition(name: str, monkeypatch: py
 
 @pytest.mark.parametrize(("name", "plug"), sorted(set(PLUGS) - set(PLUGGED)))
 def test_says_why_it_takes_no_other_halving_or_convolution(name: str, plug: str) -> None:
-    with pytest.raises(ValueError, match=f"network '{name}' takes no '{plug}': "):
+    with pytest.raises(ValueError, match=f"network '{name}' does not take '{plug}': "):
         small(name, **{plug: "sparse"})
 
 

@@ -34,15 +34,15 @@ def test_mistakes_are_answered_with_what_exists(name: str, arguments: dict, mess
 
 
 def test_an_argument_that_a_network_cannot_have_is_answered_with_the_reason() -> None:
-    with pytest.raises(ValueError, match="'pnet' takes no 'down': it halves no map"):
+    with pytest.raises(ValueError, match="'pnet' does not take 'down': it does not halve maps"):
         create("pnet", spatial_dims=2, in_channels=1, out_channels=2, down="max")
-    with pytest.raises(ValueError, match=r"'vnet_monai' takes no 'conv': its layers are MONAI's own; .*adapt"):
+    with pytest.raises(ValueError, match=r"'vnet_monai' does not take 'conv': its layers are MONAI's own; .*adapt"):
         create("vnet_monai", spatial_dims=2, in_channels=1, out_channels=2, conv="quadtree")
 
 
 def test_a_name_is_given_once() -> None:
     assert register("adaptive_unet")(AdaptiveUNet) is AdaptiveUNet
-    with pytest.raises(ValueError, match="'adaptive_unet' is AdaptiveUNet already"):
+    with pytest.raises(ValueError, match="'adaptive_unet' is already used for AdaptiveUNet"):
         register("adaptive_unet")(nn.Identity)
     with pytest.raises(ValueError, match="name is 'My-Net'; expected lower case"):
         register("My-Net")

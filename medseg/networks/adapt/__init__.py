@@ -1,1 +1,1 @@
-"""The tool that makes a given network adaptive."""
+"""The tool that makes an existing network adaptive."""

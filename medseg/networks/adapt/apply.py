@@ -1,4 +1,4 @@
-"""Swaps poolings, strided and plain convolutions of a given network for adaptive layers, keeping its weights."""
+"""Replaces poolings, strided and plain convolutions of an existing network by adaptive layers and keeps its weights."""
 
 from __future__ import annotations
 
@@ -31,40 +31,41 @@ def adapt(
     dry_run: bool = False,
     in_place: bool = False,
 ) -> tuple[nn.Module, AdaptReport]:
-    """Makes a network adaptive without touching its code.
+    """Makes a network adaptive without changes to its code.
 
-    ``down`` swaps what halves the map: max and average poolings become `medseg.layers.SparseDownsample`; a convolution
-    of stride 2 becomes one followed by the convolution without its stride. Two of them that read the same tensor (the
-    branches of a residual unit) share one layer, so that both branches keep the same patches. The function changes:
-    the network must be trained again, from its weights.
+    ``down`` replaces the layers that halve a map: max and average poolings become `medseg.layers.SparseDownsample`; a
+    convolution with stride 2 becomes a `SparseDownsample` followed by the convolution without the stride. Two layers
+    that read the same tensor (the branches of a residual unit) share one `SparseDownsample`, so that both branches keep
+    the same patches. The function of the network changes: train it again, starting from its weights.
 
-    ``conv`` swaps plain convolutions (stride 1, side 3 or 5, zero padding that keeps the size) for
-    `medseg.layers.QuadtreeConv`. The convolution becomes the root kernel, and the new rounds start at zero, with leaky
-    ReLU: the function at the start is exactly that of the given network (not with ``mode="replace"``; the report says
-    so for each layer). Every layer makes its own partition from its input.
+    ``conv`` replaces plain convolutions (stride 1, side 3 or 5, zero padding that keeps the size) by
+    `medseg.layers.QuadtreeConv`. The convolution becomes the root kernel; the new rounds are initially zero, with leaky
+    ReLU. The new network initially computes exactly the same function (not with ``mode="replace"``; the report says
+    this for each layer). Every layer makes its own partition from its input.
 
-    Nothing else is changed. Layers that match but cannot be swapped are left alone, and the report says why.
+    Nothing else is changed. Layers that match but cannot be replaced are not changed, and the report gives the reason.
 
     Args:
-        net: any `torch.nn.Module` that has convolutions or poolings as submodules.
+        net: any `torch.nn.Module` with convolutions or poolings as submodules.
         spatial_dims: 2 or 3.
-        down: which halving stages, in the order in which they run, become sparse, or a pair of it and the arguments of
-            `SparseDownsample`: ``"sd"`` for all of them, or a placement of as many stages as there are, such as
-            ``"max-sd-sd-max"`` or ``"4sd"`` (``max`` and ``avg`` leave a stage as it is). ``patch`` may be one side or
-            one for each ``sd``; by default `medseg.layers.default_patch` of the map.
+        down: which halving stages become sparse, in the order in which they run: ``"sd"`` for all of them, or a
+            placement of as many stages as there are, such as ``"max-sd-sd-max"`` or ``"4sd"`` (``max`` and ``avg`` do
+            not change a stage). Or a pair of it and arguments of `SparseDownsample`; ``patch`` may be one side, or one
+            for each ``sd``. By default it is `medseg.layers.default_patch` of the map.
         conv: ``"quadtree"``, or a pair of it and the arguments of `QuadtreeConv`.
-        select: which layers, by dotted name: a glob pattern, several, or a function of name and module. None: all.
-        example: an input of the network, necessary for ``down``: the network runs on it once, in evaluation, to find
-            order, channels and sizes. With ``conv`` it keeps maps that are too small from being swapped.
-        dry_run: only report; the network given is returned as it is.
+        select: layers to replace, by dotted name: a glob pattern, several of them, or a function of name and module.
+            None: all.
+        example: an input of the network, required for ``down``: the network runs on it once, in evaluation mode, to
+            find order, channels and sizes. For ``conv`` it is used to exclude layers with maps that are too small.
+        dry_run: only report; the network is returned unchanged.
         in_place: change ``net`` itself instead of a copy.
 
     Returns:
         ``(network, report)``.
 
     Raises:
-        ValueError: if nothing was asked for, nothing matches, nothing that matches can be swapped (not as a dry run),
-            or a placement does not fit the network.
+        ValueError: if neither ``down`` nor ``conv`` is given, if no layer matches, if no matching layer can be replaced
+            (not in a dry run), or if a placement does not match the network.
 
     Example:
         >>> from torch import nn
@@ -111,10 +112,10 @@ def _check_request(
         raise ValueError(f"adapt: conv is {quadtree[0]!r}; expected 'quadtree'")
     if sparse is not None and example is None:
         raise ValueError(
-            "adapt: down needs an example input, to learn order, channels and sizes: example=torch.zeros(1, C, ...)"
+            "adapt: down needs an example input, to find order, channels and sizes: example=torch.zeros(1, C, ...)"
         )
     if not any(True for _ in net.children()):
-        raise ValueError(f"adapt: the network is a single {type(net).__name__}; wrap it into nn.Sequential")
+        raise ValueError(f"adapt: the network is a single {type(net).__name__}; put it into a nn.Sequential")
 
 
 def _nothing(net: nn.Module, spatial_dims: int, found: list[Candidate], select: Selection) -> str:
@@ -133,7 +134,7 @@ def _nothing(net: nn.Module, spatial_dims: int, found: list[Candidate], select: 
 def _choose(
     wanted: list[Candidate], spatial_dims: int, sparse: Request, quadtree: Request, observed: bool
 ) -> list[tuple[Candidate, Swap | str]]:
-    """For every candidate its swap, or the reason why there is none."""
+    """For every candidate the replacement, or the reason why there is none."""
     halving = [c for c in wanted if c.kind != "plain" and c.source is not None]
     placed = place(halving, *sparse) if sparse is not None else {}
     shared: dict[int, SparseDownsample] = {}
@@ -141,7 +142,7 @@ def _choose(
     for candidate in wanted:
         outcome: Swap | str
         if observed and candidate.source is None:
-            outcome = "it does not run on the example"
+            outcome = "it does not run on the example input"
         elif candidate.kind == "plain":
             assert quadtree is not None
             reason = why_not_quadtree(candidate, quadtree[1].get("rounds", 3))
@@ -176,8 +177,8 @@ def _warnings(net: nn.Module, done: dict[nn.Module, nn.Module]) -> tuple[str, ..
     if not (up and sparse):
         return ()
     return (
-        f"the network goes up again ({up} upsampling layers) and sparse downsampling moves patches to other places: "
-        "skip connections meet maps whose patches lie elsewhere, unless SparseUpsample puts them back",
+        f"the network has {up} upsampling layers, and sparse downsampling moves patches to other positions: skip "
+        "connections join maps with patches at different positions, unless SparseUpsample puts them back",
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds the layers of a network that `adapt` can swap, in the order in which they run."""
+"""Finds the layers of a network that `adapt` can replace, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _POOLS = {2: (nn.MaxPool2d, nn.AvgPool2d), 3: (nn.MaxPool3d, nn.AvgPool3d)}
 
 @dataclass
 class Candidate:
-    """A layer that may be swapped, and what was seen when it ran.
+    """A layer that can be replaced, with its input and result in the first call.
 
     Attributes:
         module: the layer.
-        names: all its dotted names in the network.
+        names: all dotted names of the layer in the network.
         kind: ``"pool"``, ``"strided"`` or ``"plain"``.
-        source: the tensor it read when it first ran, None if it did not run.
+        source: input of its first call, None if it was not called.
         output_shape: shape of its first result.
     """
 
@@ -37,17 +37,17 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """All names, separated by commas."""
+        """All names of the layer, separated by commas."""
         return ", ".join(self.names)
 
     @property
     def channels(self) -> int:
-        """Channels of its input; it must have run or be a convolution."""
+        """Channels of its input; the layer must be a convolution or must have been called."""
         return int(self.module.in_channels) if self.source is None else self.source.shape[1]
 
 
 def find_candidates(net: nn.Module, spatial_dims: int) -> list[Candidate]:
-    """All poolings and convolutions of the given number of axes, in the order of registration."""
+    """All poolings and convolutions with the given number of axes, in the order of registration."""
     found: dict[nn.Module, Candidate] = {}
     for name, module in net.named_modules(remove_duplicate=False):
         kind = _kind(module, spatial_dims)
@@ -57,7 +57,7 @@ def find_candidates(net: nn.Module, spatial_dims: int) -> list[Candidate]:
 
 
 def is_selected(candidate: Candidate, select: Selection) -> bool:
-    """Whether ``select`` wants one of the candidate's names: a glob pattern, several, or a function of name, module."""
+    """Whether ``select`` (a glob pattern, several, or a function of name and module) selects one of the names."""
     if select is None:
         return True
     if callable(select):
@@ -67,18 +67,18 @@ def is_selected(candidate: Candidate, select: Selection) -> bool:
 
 
 def observe(net: nn.Module, candidates: Sequence[Candidate], example: Tensor) -> list[Candidate]:
-    """Runs the network once, in evaluation and without gradient, and notes what the candidates read and wrote.
+    """Runs the network once, in evaluation mode without gradients, and records inputs and results of the candidates.
 
     Args:
         net: the network; its mode is restored.
-        candidates: layers to watch; ``source`` and ``output_shape`` of those that run are filled in.
+        candidates: layers to record; ``source`` and ``output_shape`` of those that run are set.
         example: an input of the network.
 
     Returns:
         The candidates that ran, in the order of their first run.
 
     Raises:
-        ValueError: if the network does not take the example.
+        ValueError: if the network does not accept the example.
     """
     order: list[Candidate] = []
     by_module = {candidate.module: candidate for candidate in candidates}
@@ -86,7 +86,7 @@ def observe(net: nn.Module, candidates: Sequence[Candidate], example: Tensor) ->
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         candidate = by_module[module]
         if candidate.source is None:
-            # The tensor itself is kept, so that no later one can take its identity.
+            # The tensor itself is kept, so that no later tensor gets the same id.
             candidate.source = inputs[0]
             candidate.output_shape = tuple(output[0].shape if isinstance(output, tuple) else output.shape)
             order.append(candidate)
@@ -99,7 +99,7 @@ def observe(net: nn.Module, candidates: Sequence[Candidate], example: Tensor) ->
             net(example)
     except RuntimeError as error:
         raise ValueError(
-            f"adapt: the network does not take the example of shape {list(example.shape)}: {one_line(error)}"
+            f"adapt: the network does not accept the example of shape {list(example.shape)}: {one_line(error)}"
         ) from error
     finally:
         for handle in handles:
@@ -110,7 +110,7 @@ def observe(net: nn.Module, candidates: Sequence[Candidate], example: Tensor) ->
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error's text."""
+    """The first line of the message of an error."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -120,6 +120,6 @@ def _kind(module: nn.Module, spatial_dims: int) -> str | None:
     if not isinstance(module, _CONVOLUTIONS[spatial_dims]):
         return None
     if all(s == 1 for s in module.stride):
-        # A 1x1 convolution sees no neighbours: nothing is adaptive about where it looks.
+        # A 1x1 convolution reads no neighbours, so an adaptive version has no advantage.
         return "plain" if max(module.kernel_size) > 1 else None
     return "strided"

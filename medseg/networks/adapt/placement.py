@@ -1,4 +1,4 @@
-"""Which halving stages of a network become sparse, and with what patches."""
+"""Decides which halving stages of a network become sparse, and the sides of their patches."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["place"]
 
 
 def place(candidates: Sequence[Candidate], placement: str, options: dict[str, Any]) -> dict[str, dict[str, Any] | str]:
-    """Decides for every halving layer.
+    """Arguments of the new layer, or a reason to keep the old one, for every halving layer.
 
-    Layers that read the same tensor are one stage. A stage that cannot be swapped does not count for the placement.
+    Layers that read the same tensor are one stage. A stage that cannot be replaced is not part of the placement.
 
     Args:
         candidates: layers that halve, in the order in which they run.
         placement: ``"sd"`` for every stage, or a placement of as many stages as there are, see
-            `medseg.layers.parse_placement`; ``max`` and ``avg`` leave a stage as it is.
+            `medseg.layers.parse_placement`; ``max`` and ``avg`` do not change a stage.
         options: arguments of `SparseDownsample`; ``patch`` may be a sequence with one side for each ``sd``.
 
     Returns:
-        By the candidate's name the arguments of its `SparseDownsample`, or the reason why it stays.
+        By the name of the candidate, the arguments of its `SparseDownsample`, or the reason why it is not replaced.
 
     Raises:
-        ValueError: if placement or patches do not fit the stages.
+        ValueError: if placement or patches do not match the stages.
     """
     stages: dict[int, list[Candidate]] = {}
     for candidate in candidates:
@@ -42,7 +42,7 @@ def place(candidates: Sequence[Candidate], placement: str, options: dict[str, An
         blocking = next(reason for reason in reasons.values() if reason)
         outcome.update(
             {
-                name: reason or f"it shares its input with a layer that stays: {blocking}"
+                name: reason or f"it shares its input with a layer that cannot be swapped: {blocking}"
                 for name, reason in reasons.items()
             }
         )
@@ -50,7 +50,7 @@ def place(candidates: Sequence[Candidate], placement: str, options: dict[str, An
     patches = iter(_patches(options, words))
     for word, stage in zip(words, fitting, strict=True):
         if word != "sd":
-            outcome.update({c.name: f"the placement {placement!r} leaves this stage as it is" for c in stage})
+            outcome.update({c.name: f"the placement {placement!r} does not change this stage" for c in stage})
             continue
         patch = next(patches) or default_patch(_size(stage[0]))
         outcome.update({c.name: {**options, "patch": patch} for c in stage})

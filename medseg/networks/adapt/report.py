@@ -1,4 +1,4 @@
-"""The account of what `adapt` changed in a network, what it kept, and what it left alone."""
+"""The report of `adapt`: the layers that it replaced, whether their weights were kept, and the layers left alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["AdaptReport", "AdaptRow"]
 
 
 class AdaptRow(NamedTuple):
-    """One layer that was looked at.
+    """One layer that matched.
 
     Attributes:
-        name: its dotted name in the network; several names where one module stands in several places.
-        before: what stood there.
-        after: what stands there now; the same as ``before`` if it was left alone.
-        kept: ``"yes"``, ``"no"`` or ``"-"`` (it had no weights, or was left alone).
-        note: why; for a changed layer also whether the function is the same at the start.
+        name: its dotted name in the network; several names if the network uses the module several times.
+        before: the layer before.
+        after: the layer now; the same as ``before`` if it was not changed.
+        kept: whether the weights were kept: ``"yes"``, ``"no"`` or ``"-"`` (it has no weights, or was not changed).
+        note: the reason; for a replaced layer also whether the new function is initially the same.
 
     Example:
         >>> row = AdaptRow("pool", "MaxPool2d(2)", "SparseDownsample(patch 8)", "-", "not the same")
@@ -31,16 +31,16 @@ class AdaptRow(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether the layer was swapped."""
+        """Whether the layer was replaced."""
         return self.before != self.after
 
 
 class AdaptReport(NamedTuple):
-    """What `adapt` did (or, as a dry run, would do); ``print`` shows it as a table.
+    """What `adapt` did (or, in a dry run, would do); ``print`` shows it as a table.
 
     Attributes:
-        rows: one for every layer that was swapped, or that matched and could not be swapped.
-        warnings: what to know about the network as a whole.
+        rows: one for every layer that matched, replaced or not.
+        warnings: warnings about the network as a whole.
         dry_run: True if nothing was changed.
 
     Example:
@@ -56,17 +56,20 @@ class AdaptReport(NamedTuple):
 
     @property
     def changed(self) -> tuple[AdaptRow, ...]:
-        """The rows of swapped layers."""
+        """The rows of replaced layers."""
         return tuple(row for row in self.rows if row.changed)
 
     @property
     def skipped(self) -> tuple[AdaptRow, ...]:
-        """The rows of layers that matched but were left alone."""
+        """The rows of layers that matched but were not changed."""
         return tuple(row for row in self.rows if not row.changed)
 
     def __str__(self) -> str:
         head = ("layer", "before", "after", "weights kept", "note")
-        lines = [head, *((r.name, r.before, r.after if r.changed else "left alone", r.kept, r.note) for r in self.rows)]
+        lines = [
+            head,
+            *((r.name, r.before, r.after if r.changed else "left alone", r.kept, r.note) for r in self.rows),
+        ]
         widths = [max(len(line[i]) for line in lines) for i in range(4)]
         table = ["  ".join([*(t.ljust(w) for t, w in zip(line, widths, strict=False)), line[4]]) for line in lines]
         verb = "would be swapped" if self.dry_run else "swapped"

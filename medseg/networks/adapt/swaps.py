@@ -1,4 +1,4 @@
-"""Makes the adaptive layers that `adapt` puts in the place of ordinary ones, weights and all."""
+"""Makes the adaptive layers by which `adapt` replaces ordinary ones, with their weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from medseg.networks.adapt.candidates import Candidate
 
 __all__ = ["Swap", "describe", "quadtree_swap", "sparse_swap", "why_not_quadtree", "why_not_sparse"]
 
-# With kernels that start at zero, ReLU would stand still for ever: its derivative at 0 is 0.
+# With kernels that are initially zero, ReLU would never learn: its derivative at 0 is 0.
 _START_ACT = ("leakyrelu", {"negative_slope": 0.1})
 
 
 class Swap(NamedTuple):
-    """The layer to put in a place, whether it has the old weights, and what to say about it."""
+    """The new layer, whether it has the old weights, and a note for the report."""
 
     layer: nn.Module
     kept: str
@@ -27,7 +27,7 @@ class Swap(NamedTuple):
 
 
 def describe(module: nn.Module) -> str:
-    """Short text of a layer: its type and the sizes that matter."""
+    """Short description of a layer: its type and its main sizes."""
     name = type(module).__name__
     if isinstance(module, nn.Conv2d | nn.Conv3d):
         stride = "" if set(module.stride) == {1} else f", stride {_side(module.stride)}"
@@ -47,11 +47,11 @@ def _side(sizes: Any) -> str:
 
 
 def _unfit(module: nn.Module) -> str | None:
-    """Why a convolution must stay whatever is asked for."""
+    """Why a convolution can never be replaced; None if it can."""
     if type(module) not in (nn.Conv2d, nn.Conv3d):
-        return f"a {type(module).__name__} is more than a plain convolution"
+        return f"a {type(module).__name__} is not a plain convolution"
     if module._forward_hooks or module._forward_pre_hooks:
-        return "it has hooks, which would be lost"
+        return "it has hooks, which a new layer would not have"
     return None
 
 
@@ -61,14 +61,14 @@ def why_not_quadtree(candidate: Candidate, rounds: int) -> str | None:
     assert isinstance(module, nn.Conv2d | nn.Conv3d)
     side = module.kernel_size[0]
     if set(module.kernel_size) != {side} or side not in (3, 5):
-        return f"kernel {_side(module.kernel_size)}; a root kernel has side 3 or 5 here"
+        return f"kernel {_side(module.kernel_size)}; expected side 3 or 5"
     if module.groups != 1 or set(module.dilation) != {1}:
         return f"groups {module.groups}, dilation {_side(module.dilation)}; only 1 and 1 can be swapped"
     if not _keeps_size(module) or module.padding_mode != "zeros":
         return f"padding {_side(module.padding)} ({module.padding_mode}); only zeros that keep the size can be swapped"
     if candidate.source is not None and min(candidate.source.shape[2:]) < 4 * 2**rounds:
         size = list(candidate.source.shape[2:])
-        return f"its map of {size} is too small for {rounds} rounds: blocks of the last would be under 2 voxels"
+        return f"its map of size {size} is too small for {rounds} rounds: the last blocks would be less than 2 voxels"
     return _unfit(module)
 
 
@@ -78,13 +78,14 @@ def why_not_sparse(candidate: Candidate) -> str | None:
     assert candidate.source is not None
     before = candidate.source.shape
     if candidate.output_shape[2:] != tuple(s // 2 for s in before[2:]) or any(s % 2 for s in before[2:]):
-        return f"it takes {list(before[2:])} to {list(candidate.output_shape[2:])}; only exact halving can be swapped"
+        after = list(candidate.output_shape[2:])
+        return f"it changes size {list(before[2:])} to {after}; only exact halving can be swapped"
     if isinstance(module, nn.Conv2d | nn.Conv3d):
         if not _keeps_size(module):
-            return f"its kernel {_side(module.kernel_size)} without the stride would not keep the size"
+            return f"without the stride, its kernel {_side(module.kernel_size)} would not keep the size"
         return _unfit(module)
     if getattr(module, "return_indices", False):
-        return "its indices are used elsewhere"
+        return "its indices are used by another layer"
     return None
 
 
@@ -96,10 +97,10 @@ def _keeps_size(module: nn.Conv2d | nn.Conv3d) -> bool:
 
 
 def quadtree_swap(candidate: Candidate, spatial_dims: int, options: dict[str, Any]) -> Swap:
-    """A `QuadtreeConv` whose root kernel is the convolution; its rounds add nothing yet.
+    """A `QuadtreeConv` with the convolution as root kernel, and rounds that initially add zero.
 
-    In modes ``"sum"`` and ``"parallel"`` the rounds start at zero, so that the function is the old one: zero kernels
-    and biases, or with a norm zero scales.
+    In modes ``"sum"`` and ``"parallel"`` the rounds are initially zero (kernels and biases, or with a norm its scales),
+    so the function is the same.
 
     Raises:
         ValueError: for options with which the rounds would never learn.
@@ -116,9 +117,9 @@ def quadtree_swap(candidate: Candidate, spatial_dims: int, options: dict[str, An
     if layer.mode == "replace":
         return Swap(layer.train(module.training), "yes", "not the same at the start: new rounds replace its result")
     if layer.activation == "relu":
-        raise ValueError("adapt: act 'relu' after rounds that start at zero never learns; use 'leakyrelu' or None")
+        raise ValueError("adapt: with act 'relu', rounds that are initially zero never learn; use 'leakyrelu' or None")
     if layer.norm.kind is not None and layer.norm.scale is None:
-        raise ValueError("adapt: a norm without affine cannot start at zero; use affine=True or norm=None")
+        raise ValueError("adapt: a norm without affine cannot be initially zero; use affine=True or norm=None")
     with torch.no_grad():
         for zero in (layer.weight, layer.bias) if layer.norm.scale is None else (layer.norm.scale,):
             if zero is not None:
@@ -129,13 +130,13 @@ def quadtree_swap(candidate: Candidate, spatial_dims: int, options: dict[str, An
 def sparse_swap(
     candidate: Candidate, spatial_dims: int, options: dict[str, Any], shared: SparseDownsample | None
 ) -> Swap:
-    """A `SparseDownsample` for a pooling; for a strided convolution the same before it without its stride.
+    """A `SparseDownsample` for a pooling; for a strided convolution, one followed by the convolution without stride.
 
     Args:
-        candidate: the layer; it must have run.
+        candidate: the layer; it must have been called.
         spatial_dims: 2 or 3.
-        options: arguments of `SparseDownsample` but for dimensions and channels.
-        shared: the layer that another candidate with the same input has already got: both take the same patches.
+        options: arguments of `SparseDownsample` except dimensions and channels.
+        shared: the `SparseDownsample` of another candidate with the same input, so that both use the same patches.
     """
     module = candidate.module
     assert candidate.source is not None
@@ -144,9 +145,9 @@ def sparse_swap(
         down = SparseDownsample(spatial_dims, candidate.channels, **options).train(module.training)
         state = next(itertools.chain(module.parameters(), [candidate.source]))
         down.to(state.device, state.dtype)
-    note = "takes the same patches as its neighbour; " if shared is not None else ""
+    note = "keeps the same patches as the other branch; " if shared is not None else ""
     if not isinstance(module, nn.Conv2d | nn.Conv3d):
-        return Swap(down, "-", note + "not the same: whole patches are kept where pooling kept maxima or means")
+        return Swap(down, "-", note + "not the same: it keeps whole patches instead of maxima or means")
     plain = type(module)(
         module.in_channels,
         module.out_channels,
@@ -160,4 +161,6 @@ def sparse_swap(
     )
     plain.weight, plain.bias = module.weight, module.bias
     layers = OrderedDict(down=down, conv=plain.train(module.training))
-    return Swap(nn.Sequential(layers), "yes", note + "not the same: its kernel now reads the chosen patches, unstrided")
+    return Swap(
+        nn.Sequential(layers), "yes", note + "not the same: its kernel now reads the selected patches, without stride"
+    )

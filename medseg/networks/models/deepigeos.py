@@ -17,7 +17,7 @@ __all__ = ["PNet", "RNet", "refinement_input"]
 
 CONVS, DILATIONS = (2, 2, 3, 3, 3), (1, 2, 4, 8, 16)
 GUIDES = 3
-_NO_HALVING = "it halves no map; its blocks dilate at full resolution instead"
+_NO_HALVING = "it does not halve maps; its blocks use dilation at full resolution instead"
 
 
 class Block(nn.Module):

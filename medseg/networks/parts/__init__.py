@@ -1,1 +1,1 @@
-"""What the networks are made of: plug-in points, blocks, shared bodies and weights."""
+"""Parts of the networks: plug-in points, blocks, bodies that several networks share, and weights."""

@@ -1,4 +1,4 @@
-"""The decoder's parts of the anisotropic hybrid network: projections, dense blocks, pyramid pooling."""
+"""Parts of the decoder of the anisotropic hybrid network: projections, dense blocks, pyramid pooling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medseg.networks.parts.undo_halvings import undo_halvings
 __all__ = ["DenseLayer", "PyramidPooling", "norm_act_conv"]
 
 SQUEEZE = 4
-"""Channels between a dense layer's first two convolutions, in multiples of its growth."""
+"""Channels between the first two convolutions of a dense layer, as a multiple of its growth."""
 
 
 def norm_act_conv(
@@ -35,10 +35,10 @@ def norm_act_conv(
 
 
 class DenseLayer(nn.Module):
-    """Appends ``growth`` features, seen in plane and across slices.
+    """Appends ``growth`` features that are computed in the plane and across slices.
 
-    A bottleneck of side 1 leads to a 3x3x1 convolution; a 1x1x3 convolution of its result is added to it, and a last
-    one of side 1 follows. In 2-D there is no convolution across.
+    A convolution of side 1 is followed by a 3x3x1 convolution. A 1x1x3 convolution of the result is added to it, and a
+    convolution of side 1 follows. In 2-D there is no convolution across slices.
 
     Args:
         spatial_dims: 2 or 3.
@@ -46,7 +46,7 @@ class DenseLayer(nn.Module):
         growth: channels that are appended.
         act: activation before each convolution.
         norm: normalisation before each activation.
-        dropout: of the appended features.
+        dropout: dropout of the appended features.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class DenseLayer(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Appends one channel for each of several windows: the maxima over the window in plane, projected and interpolated.
+    """Appends one channel for each window size: maxima over windows in the plane, projected and interpolated.
 
-    Windows lie side by side and never span slices; one at the far border holds what is left, and one larger than the
-    map holds all of it.
+    The windows do not overlap and have the extent of one slice. At the far border a window contains the remaining
+    voxels; a window that is larger than the map contains the whole map.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the input.
-        windows: sides of the windows, in voxels of the map.
+        windows: sides of the windows in voxels of the map.
     """
 
     def __init__(self, spatial_dims: int, channels: int, windows: Sequence[int]) -> None:

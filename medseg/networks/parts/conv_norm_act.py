@@ -1,4 +1,4 @@
-"""A convolution with its normalisation and activation, by MONAI's names."""
+"""A convolution with normalisation and activation, given by MONAI's names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def activation(act: Named, inplace: bool = False) -> nn.Module:
     """MONAI's activation layer.
 
     Args:
-        act: its name, or a pair of it and arguments; "" for none.
-        inplace: let those that can write over their input, which must not be needed for its own gradient.
+        act: its name, or a pair of the name and arguments; "" for no activation.
+        inplace: whether activations that can overwrite their input do so; the gradient must not need the input.
     """
     if act == "":
         return nn.Identity()
@@ -31,15 +31,15 @@ def activation(act: Named, inplace: bool = False) -> nn.Module:
 def conv_norm_act(
     conv: nn.Module, channels: int, spatial_dims: int, norm: Named, act: Named | None
 ) -> PlannedSequential:
-    """A convolution, its normalisation, and its activation; a plan reaches the convolution if it takes one.
+    """A convolution, a normalisation and an activation; a plan is passed to the convolution if it takes one.
 
     Args:
-        conv: what convolves.
+        conv: the convolution.
         channels: channels of its result.
         spatial_dims: 2 or 3.
-        norm: normalisation as MONAI names it; "" for none.
-        act: activation as MONAI names it; None for no third layer.
+        norm: normalisation, as MONAI names it; "" for none.
+        act: activation, as MONAI names it; None for no third layer.
     """
     layers = [conv, get_norm_layer(norm, spatial_dims, channels)]
-    # A normalisation does not keep its result for the backward pass; a bare convolution op may.
+    # A normalisation does not need its result in the backward pass; a convolution op may need it.
     return PlannedSequential(*layers, *([] if act is None else [activation(act, inplace=bool(norm))]))

@@ -1,4 +1,4 @@
-"""A network's halving and the doubling that undoes it, pooled, strided or sparse."""
+"""The layer that halves the maps of a network (pooling, stride or sparse) and the one that doubles them again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Down", "Up"]
 
 
 class Down(nn.Module):
-    """Halves every side of a map, and tells where the patches came from if it moved any.
+    """Halves every side of a map; also returns the original positions of the patches if they are moved.
 
     Args:
         spatial_dims: 2 or 3.
         kind: ``"max"``, ``"avg"`` (over 2^d voxels), ``"stride"`` (a convolution of stride 2) or ``"sparse"``
             (`SparseDownsample`).
         channels: channels of the map.
-        out_channels: channels of the result. All but ``"stride"`` reach another number by a convolution of side 1
-            after the halving.
-        options: arguments of the layer: of the pooling, of the convolution (``kernel_size`` 2 by default, any other is
-            padded to halve), or of `SparseDownsample`.
+        out_channels: channels of the result. If the number differs, a convolution of side 1 follows the halving (not
+            for ``"stride"``).
+        options: arguments of the pooling, of the convolution (``kernel_size`` is 2 by default; larger ones are padded
+            so that they halve the size), or of `SparseDownsample`.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class Down(nn.Module):
             x: ``[B, channels, *S]``.
 
         Returns:
-            ``[B, out_channels, *S / 2]``, and for ``"sparse"`` where the patches came from, else None: `Up` wants it.
+            ``[B, out_channels, *S / 2]``, and for ``"sparse"`` the `PatchIndex` that `Up` needs, else None.
         """
         x, place = self.halve(x) if self.kind == "sparse" else (self.halve(x), None)
         return (x if self.project is None else self.project(x)), place
 
 
 class Up(nn.Module):
-    """Doubles every side of a map: the network's own way, or by returning the patches of a sparse `Down`.
+    """Doubles every side of a map: in the way of the network, or by putting back the patches of a sparse `Down`.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
         out_channels: channels of the result.
-        own: the network's own doubling, ``channels`` to ``out_channels``; runs where no patch was moved.
-        sparse: whether the matching `Down` is sparse: then a convolution of side 1 changes the channels, and
-            `SparseUpsample` puts the patches back. ``own`` is not kept.
-        fill: of `SparseUpsample`, what stands where no patch was kept.
+        own: the doubling layer of the network, ``channels`` to ``out_channels``; it is used if no patches are moved.
+        sparse: whether the matching `Down` is sparse. Then a convolution of side 1 changes the channels,
+            `SparseUpsample` puts the patches back, and ``own`` is not used.
+        fill: ``fill`` of `SparseUpsample`: the values at positions without a patch.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class Up(nn.Module):
 
         Args:
             x: ``[B, channels, *S]``.
-            place: what the matching `Down` returned.
+            place: the second result of the matching `Down`.
 
         Raises:
-            ValueError: if ``place`` is missing or not wanted: the Down is another one.
+            ValueError: if ``place`` is missing or not expected, because it is not of the matching `Down`.
         """
         if (place is None) is not (self.put_back is None):
             raise ValueError(
                 f"Up: place is {'missing' if place is None else 'given'}, and the layer is "
-                f"{'not ' if self.put_back is None else ''}sparse; hand it the result of the Down of its own level"
+                f"{'not ' if self.put_back is None else ''}sparse; give it the result of the Down of the same level"
             )
         x = self.upsample(x)
         return x if self.put_back is None or place is None else self.put_back(x, place)

@@ -1,4 +1,4 @@
-"""The blocks of the MobileNets: depthwise separable convolution, inverted residual, squeeze and excitation."""
+"""Blocks of the MobileNets: depthwise separable convolution, inverted residual, squeeze and excitation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["BlockRow", "DepthwiseConv", "MobileBlock", "SqueezeExcite", "round_w
 
 
 class BlockRow(NamedTuple):
-    """One row of a paper's table of blocks.
+    """One row of the table of blocks in a paper.
 
     Attributes:
         out: channels of the result.
         stride: 1, or 2 to halve the map.
         kernel: side of the depthwise kernel.
-        expanded: channels between the two convolutions of side 1; None: no expansion, a depthwise separable
-            convolution with an activation at its end (V1).
+        expanded: channels between the two convolutions of side 1; None: no expansion, i.e. a depthwise separable
+            convolution with an activation at the end (V1).
         squeeze: whether squeeze and excitation follows the depthwise convolution.
         act: activation.
     """
@@ -40,22 +40,22 @@ class BlockRow(NamedTuple):
 
 
 def round_width(channels: float, divisor: int = 8) -> int:
-    """The multiple of ``divisor`` nearest to a scaled width, at least one, and never less than 0.9 of the width."""
+    """The multiple of ``divisor`` nearest to a scaled width; at least ``divisor``, and at least 0.9 of the width."""
     nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return nearest if nearest >= 0.9 * channels else nearest + divisor
 
 
 class DepthwiseConv(nn.Module):
-    """A depthwise convolution, norm and activation; with stride 2 halved the way the network was told to.
+    """A depthwise convolution, norm and activation; stride 2 is replaced by the halving that the user chose.
 
     Args:
-        plug: of the network.
-        channels: channels in and out (or, with ``stem``, of the result).
+        plug: `PlugIn` of the network.
+        channels: channels of input and result (with ``stem``: of the result).
         row: kernel, stride and activation.
         norm: normalisation.
         level: level of the input.
-        dilation: of the kernel.
-        stem: channels of the input of a full convolution instead of a depthwise one.
+        dilation: dilation of the kernel.
+        stem: if not 0, channels of the input of a full convolution, which replaces the depthwise one.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DepthwiseConv(nn.Module):
         self.act = activation(row.act, inplace=bool(norm))
 
     def forward(self, x: Tensor) -> tuple[Tensor, PatchIndex | None]:
-        """The map, and where its patches came from if a sparse halving moved them."""
+        """The map, and the `PatchIndex` of a sparse halving or None."""
         place = None
         if self.down is not None:
             x, place = self.down(x)
@@ -85,11 +85,13 @@ class DepthwiseConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales every channel by a number in [0, 1] made of all channels' means (Hu et al. 2018, hard sigmoid of 2019).
+    """Scales every channel by a factor in [0, 1] computed from the means of all channels.
+
+    Squeeze and excitation (Hu et al. 2018) with the hard sigmoid of MobileNetV3 (2019).
 
     Args:
         spatial_dims: 2 or 3.
-        channels: channels of the map; a quarter of them, rounded to multiples of 8, lie between the two layers.
+        channels: channels of the map; the hidden layer has a quarter of them, rounded to a multiple of 8.
     """
 
     def __init__(self, spatial_dims: int, channels: int) -> None:
@@ -107,17 +109,18 @@ class SqueezeExcite(nn.Module):
 class MobileBlock(nn.Module):
     """A block of a MobileNet: (expand) - depthwise - (squeeze and excite) - project.
 
-    Without an expansion it is V1's depthwise separable convolution, with an activation after the projection. With one
-    it is V2's inverted residual: the projection is linear, and the input is added where stride and widths allow it.
+    Without an expansion it is the depthwise separable convolution of V1, with an activation after the projection. With
+    an expansion it is the inverted residual of V2: the projection has no activation, and the input is added if stride
+    and channels allow it.
 
     Args:
-        plug: of the network; it makes the projection, so that it may be adaptive.
+        plug: `PlugIn` of the network; it makes the projection, which can be adaptive.
         channels: channels of the input.
-        row: the block.
+        row: settings of the block.
         norm: normalisation.
         level: level of the input.
-        dilation: of the depthwise kernel.
-        residual: whether the paper adds the input here; False for a stage that was dilated instead of halved.
+        dilation: dilation of the depthwise kernel.
+        residual: whether the input is added, as in the paper; False if the block dilates instead of halving.
     """
 
     takes_plan = True
@@ -140,7 +143,7 @@ class MobileBlock(nn.Module):
         self.level = level
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> tuple[Tensor, PatchIndex | None]:
-        """The map, and where its patches came from if a sparse halving moved them."""
+        """The map, and the `PatchIndex` of a sparse halving or None."""
         y, place = self.depthwise(x if self.expand is None else self.expand(x))
         y = self.project(y if self.squeeze is None else self.squeeze(y), plan)
         return (x + y if self.residual else y), place

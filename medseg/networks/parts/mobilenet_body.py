@@ -1,4 +1,4 @@
-"""What the three MobileNets share: stem, blocks, features of every level, resolution multiplier, classification."""
+"""Common body of the three MobileNets: stem, blocks, features of every level, resolution multiplier, classification."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ __all__ = ["MobileNet"]
 
 
 class MobileNet(nn.Module):
-    """A MobileNet from the rows of its paper's table: `MobileNetV1`, `MobileNetV2`, `MobileNetV3`.
+    """A MobileNet from the rows of the table in its paper: `MobileNetV1`, `MobileNetV2`, `MobileNetV3`.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        stem: the first convolution, full and halving.
-        rows: the blocks.
+        stem: the first convolution, which is a full one and halves the map.
+        rows: settings of the blocks.
         last: channels of a convolution of side 1 after the blocks, or None.
         norm: normalisation.
-        rho: resolution multiplier in (0, 1]: the image is first averaged down to ``rho`` times its size, rounded to
-            multiples of the total stride.
-        output_stride: 32, 16 or 8: halvings beyond it are replaced by dilation.
-        down: how maps are halved, see `PlugIn`; ``"stride"`` is the papers' way.
-        conv: the projections, see `PlugIn`.
+        rho: resolution multiplier in (0, 1]: the image is first reduced to ``rho`` times its size by averaging; sides
+            are rounded to multiples of the total stride.
+        output_stride: 32, 16 or 8; further halvings are replaced by dilation.
+        down: how maps are halved, see `PlugIn`; ``"stride"`` as in the papers.
+        conv: type of the projections, see `PlugIn`.
 
     Attributes:
-        channels: channels of the `encode` result.
-        first_channels: channels of every level's first map.
+        channels: channels of the maps that `encode` returns.
+        first_channels: channels of the first map of every level.
 
     Raises:
-        ValueError: for numbers that do not fit.
+        ValueError: for numbers out of range.
 
     Example:
         >>> net = MobileNetV1(2, in_channels=1, out_channels=None, alpha=0.25, output_stride=8).eval()
@@ -93,7 +93,7 @@ class MobileNet(nn.Module):
         self.head: nn.Module | None = None
 
     def start(self, head: nn.Module | None) -> None:
-        """Ends the construction: takes the classifying layers and draws all weights."""
+        """Completes the network with its classification layers and draws all weights."""
         self.head = head
         start_weights(self)
 
@@ -102,16 +102,18 @@ class MobileNet(nn.Module):
 
         Args:
             x: ``[B, in_channels, *S]``.
-            plan: partition of the image for adaptive convolutions. None: made of x.
+            plan: partition of the image for adaptive convolutions. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels]``.
 
         Raises:
-            ValueError: for an image that does not fit, or a network without classifying layers.
+            ValueError: for an image of another shape, or a network without classification layers.
         """
         if self.head is None:
-            raise ValueError(f"{self.owner}: out_channels is None: it only encodes; call encode, or set out_channels")
+            raise ValueError(
+                f"{self.owner}: out_channels is None, so it can only encode; call encode, or set out_channels"
+            )
         return self.head(self.encode(x, plan)[-1].flatten(2).mean(2))
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
@@ -133,13 +135,13 @@ class MobileNet(nn.Module):
                 levels.append([x])
                 places.append(place)
             else:
-                levels[-1][1:] = [x]  # what lies between first and last need not stay in memory
+                levels[-1][1:] = [x]  # the maps between the first and the last are not kept in memory
         if self.last is not None:
             levels[-1][1:] = [self.last(x)]
         return levels, places, plan
 
     def resized(self, x: Tensor) -> Tensor:
-        """The image at ``rho`` times its resolution, by averaging over areas."""
+        """The image at ``rho`` times its resolution, computed by averaging over areas."""
         if self.rho == 1:
             return x
         step = 2**self.halvings

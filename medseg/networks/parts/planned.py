@@ -1,4 +1,4 @@
-"""How a plan reaches the adaptive layers inside a network's blocks."""
+"""Passes a plan to the adaptive layers inside the blocks of a network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["PlannedSequential", "run"]
 def run(module: nn.Module, x: Tensor, plan: AnyPlan | None) -> Tensor:
     """Calls a module, with the plan if it takes one.
 
-    Those that do are `QuadtreeConv`, `PlannedSequential`, and every module with ``forward(x, plan)`` whose class says
-    ``takes_plan = True``.
+    Modules that take a plan are `QuadtreeConv`, `PlannedSequential`, and all modules with ``forward(x, plan)`` and the
+    class attribute ``takes_plan = True``.
     """
     takes = isinstance(module, QuadtreeConv) or getattr(module, "takes_plan", False)
     return module(x, plan) if takes else module(x)
 
 
 class PlannedSequential(nn.Sequential):
-    """`torch.nn.Sequential` that hands a plan to the modules which take one.
+    """`torch.nn.Sequential` that passes a plan to the modules that take one.
 
     Example:
         >>> from medseg.layers import QuadtreeConv
@@ -35,11 +35,11 @@ class PlannedSequential(nn.Sequential):
     takes_plan = True
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
-        """Runs the modules one after the other.
+        """Applies the modules one after the other.
 
         Args:
-            x: input of the first.
-            plan: partition of the image at these modules' scale, or None.
+            x: input of the first module.
+            plan: partition of the image, or None.
         """
         for module in self:
             x = run(module, x, plan)

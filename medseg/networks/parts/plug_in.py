@@ -1,4 +1,4 @@
-"""Plug-in points of the backbones: how a network halves its maps and how it convolves, chosen by arguments."""
+"""Plug-in points of the backbones: arguments choose how a network halves its maps and how it convolves."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ _OF_PLACEMENT = {"sd": "sparse"}
 
 
 class PlugIn:
-    """Builds a backbone's halvings, doublings and convolutions, and the partition that its convolutions share.
+    """Builds the halvings, doublings and convolutions of a backbone, and the partition that the convolutions share.
 
-    A network of levels 0, 1, ..., each half the size of the one before, makes all layers that may be exchanged by one
-    `PlugIn`. Level 0 is the image; halving i leads from level i to level i + 1. The example is a whole network, which
-    `medseg.networks.register` can put beside the others.
+    A network with levels 0, 1, ..., each half the size of the one before, makes all its exchangeable layers by one
+    `PlugIn`. Level 0 is the image; halving i is between level i and level i + 1. The example is a complete network;
+    `medseg.networks.register` can add it to the registry.
 
-    Blocks of several layers are a `PlannedSequential`, or have ``forward(x, plan)`` and say ``takes_plan = True``.
+    A block of several layers is a `PlannedSequential`, or it has ``forward(x, plan)`` and the class attribute
+    ``takes_plan = True``.
 
     Args:
         owner: name of the network, for messages.
         spatial_dims: 2 or 3.
         halvings: how often the network halves its maps.
         down: ``"max"``, ``"avg"``, ``"stride"`` or ``"sparse"`` for every halving, or a placement of as many
-            as there are, such as ``"max-sd-sd-max"`` (see `medseg.layers.parse_placement`); or a pair of it and
-            arguments: of `SparseDownsample` for the sparse ones (``patch`` may be one side for each of them; ``fill``
-            goes to `SparseUpsample`), else of the pooling or convolution. Among several kinds the arguments are
-            those of the sparse ones.
-        conv: ``"plain"``, ``"quadtree"`` or another name of MONAI's ``Conv`` factory, or a pair of it and arguments.
-            Those of ``"quadtree"`` are `QuadtreeConv`'s and ``levels``: how many levels are adaptive, finest first.
-            Default: all but the lowest, and none below a sparse halving, where a position is no place in the image any
-            more. The convolutions of other levels are plain.
+            as there are, such as ``"max-sd-sd-max"`` (see `medseg.layers.parse_placement`). Or a pair of one of these
+            and arguments. For sparse halvings these are the arguments of `SparseDownsample` (``patch`` may be a list
+            with one side per sparse halving) and ``fill`` of `SparseUpsample`; else those of the pooling or
+            convolution. If a placement has several kinds, the arguments are for the sparse halvings.
+        conv: ``"plain"``, ``"quadtree"``, another name of MONAI's ``Conv`` factory, or a pair of a name and arguments.
+            Those of ``"quadtree"`` are the arguments of `QuadtreeConv` and ``levels``, the number of adaptive levels,
+            finest first. By default all levels are adaptive, except the lowest one and those below a sparse halving,
+            where positions no longer correspond to image coordinates. Convolutions on other levels are plain.
 
     Attributes:
         kinds: ``"max"``, ``"avg"``, ``"stride"`` or ``"sparse"`` for each halving.
-        fill: of `SparseUpsample`, what stands where no patch was kept.
-        adaptive_levels: how many levels run `QuadtreeConv`.
+        fill: ``fill`` of `SparseUpsample`: the values at positions without a patch.
+        adaptive_levels: number of levels with `QuadtreeConv`.
 
     Raises:
-        ValueError: for names that do not exist and for settings that do not go together.
+        ValueError: for names that do not exist and for settings that cannot be combined.
 
     Example:
         >>> from monai.networks.layers.factories import Conv
@@ -100,12 +101,12 @@ class PlugIn:
         """A convolution of stride 1.
 
         Args:
-            level: where it runs.
+            level: level of its input.
             in_channels: channels of its input.
-            out_channels: channels of its output.
-            kernel_size: side of its kernel, odd.
-            bias: whether it has one.
-            arguments: others of a convolution, such as ``groups``; ``padding`` keeps the size by default.
+            out_channels: channels of its result.
+            kernel_size: side of its kernel, an odd number.
+            bias: whether it has a bias.
+            arguments: other arguments of a convolution, such as ``groups``; by default ``padding`` keeps the size.
         """
         sides = (kernel_size,) * self.spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
         settings: dict[str, Any] = {"bias": bias, "padding": tuple(s // 2 for s in sides), **arguments}
@@ -129,11 +130,11 @@ class PlugIn:
         """The halving from ``level`` to ``level + 1``.
 
         Args:
-            level: 0 for the first.
-            channels: channels before it.
-            out_channels: channels after it. None: the same.
-            window: sides of what a pooling reduces to one voxel, unless the user gave them. None: 2 along every axis.
-            own: arguments that the network wants unless the user gave them, for ``"stride"`` only.
+            level: 0 for the first halving.
+            channels: channels of the input.
+            out_channels: channels of the result. None: the same.
+            window: default for the window of a pooling. None: 2 voxels along every axis.
+            own: defaults of the network for the arguments of a strided convolution, used for ``"stride"`` only.
         """
         kind, options = self.kinds[level], self._down_options[level]
         if kind == "stride":
@@ -147,25 +148,25 @@ class PlugIn:
 
         Args:
             level: 0 for the finest.
-            channels: channels before it.
-            out_channels: channels after it.
-            own: the network's own doubling, which runs unless the halving of the level is sparse.
+            channels: channels of the input.
+            out_channels: channels of the result.
+            own: the doubling layer of the network, which is used unless the halving of the level is sparse.
         """
         return Up(self.spatial_dims, channels, out_channels, own, self.kinds[level] == "sparse", self.fill)
 
     def plan(self, x: Tensor, plan: AnyPlan | None = None) -> AnyPlan | None:
-        """The plan that a call of the network runs on.
+        """The plan for one call of the network.
 
         Args:
-            x: the network's input, an image ``[B, any, *S]``.
-            plan: what the caller gave. None: made of x, once for all layers; with a learned evaluator every layer
-                decides for itself instead, and there is none.
+            x: the input of the network, an image ``[B, any, *S]``.
+            plan: the plan that the caller gave. None: it is made from x, once for all layers. With a learned evaluator
+                there is no common plan: every layer makes its own.
 
         Returns:
-            The plan, or None where no layer needs one.
+            The plan, or None if no layer needs one.
 
         Raises:
-            ValueError: for a plan that does not fit the image at every adaptive level, or that no layer would use.
+            ValueError: for a plan that does not match the image at every adaptive level, or that no layer would use.
         """
         if not self.adaptive_levels:
             if plan is not None:
@@ -193,7 +194,9 @@ class PlugIn:
             raise ValueError(f"{self.owner}: down {name!r} has {len(kinds)} stages; expected {self.halvings}")
         mixed, sparse = len(set(kinds)) > 1, [i for i, kind in enumerate(kinds) if kind == "sparse"]
         if options and mixed and not sparse:
-            raise ValueError(f"{self.owner}: down {name!r} mixes poolings; expected no arguments, found {options}")
+            raise ValueError(
+                f"{self.owner}: down {name!r} has several kinds of pooling; expected no arguments, found {options}"
+            )
         fill = options.pop("fill", "zeros") if sparse else "zeros"
         rows = [dict(options) if not mixed or i in sparse else {} for i in range(self.halvings)]
         patch = options.get("patch")
@@ -212,7 +215,7 @@ class PlugIn:
         most = min(self.halvings, first_sparse) + 1
         levels = self._conv_options.pop("levels", max(1, min(self.halvings, most)))
         if not 1 <= levels <= most:
-            where = "" if most > self.halvings else f" (level {most} and below lie under a sparse halving)"
+            where = "" if most > self.halvings else f" (level {most} and the levels after it follow a sparse halving)"
             raise ValueError(f"{self.owner}: {levels} adaptive levels; expected 1 to {most}{where}")
         return levels
 
@@ -227,14 +230,14 @@ class PlugIn:
 
 
 def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, multiple: int = 1) -> None:
-    """Raises ValueError unless x is ``[B, in_channels, *S]`` with sides that are multiples of a number.
+    """Raises a ValueError unless x is ``[B, in_channels, *S]`` with sides that are multiples of a number.
 
     Args:
         owner: name of the network, for the message.
-        x: its input.
+        x: the input of the network.
         spatial_dims: 2 or 3.
-        in_channels: channels it expects.
-        multiple: what every side must be a multiple of.
+        in_channels: expected number of channels.
+        multiple: every side must be a multiple of this number.
 
     Example:
         >>> check_image("MyNet", torch.zeros(1, 1, 32, 32), spatial_dims=2, in_channels=1, multiple=16)

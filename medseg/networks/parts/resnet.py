@@ -1,4 +1,4 @@
-"""The bottleneck residual network that several papers start from, in 2-D, in 3-D, and slice by slice in volumes."""
+"""The residual network with bottlenecks that several papers use, in 2-D, in 3-D, and slice by slice in volumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPANSION = 4
 
 
 def extent(spatial_dims: int, side: int, across: int | None = None) -> tuple[int, ...]:
-    """``side`` along each axis; in 3-D with ``across`` this along the last axis instead."""
+    """``side`` along each axis; in 3-D ``across``, if it is given, along the last axis."""
     return (side,) * (spatial_dims - 1) + (side if across is None or spatial_dims == 2 else across,)
 
 
@@ -31,16 +31,16 @@ class Bottleneck(nn.Module):
     """``act(norm(W1 act(norm(W3 act(norm(W1 x))))) + shortcut(x))``, W1 of side 1, W3 of side 3 with the stride.
 
     Args:
-        plug: of the network; it makes W3 where that neither strides nor dilates.
+        plug: `PlugIn` of the network; it makes W3 if W3 has no stride and no dilation.
         level: level of the result.
         channels: channels of the input.
-        width: channels inside; the result has four times as many.
+        width: channels of the bottleneck; the result has four times as many.
         stride: 1 or 2.
-        dilation: of W3.
+        dilation: dilation of W3.
         act: activation.
         norm: normalisation.
-        flat: kernels of extent 1 along the last of three axes, and no stride along it.
-        pool_slices: whether pairs of slices are then reduced to their maximum, see `PairMax`.
+        flat: whether kernels have extent 1, and stride 1, along the last of three axes.
+        pool_slices: whether pairs of slices of the result are reduced to their maximum, see `PairMax`.
     """
 
     takes_plan = True
@@ -78,7 +78,7 @@ class Bottleneck(nn.Module):
         self.pool = PairMax() if pool_slices else nn.Identity()
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
-        """``[B, channels, *S]`` to ``[B, 4 width, *S / stride]``, sides rounded up."""
+        """``[B, channels, *S]`` to ``[B, 4 width, *S / stride]``, with sides rounded up."""
         y = self.acts[0](self.bn1(self.conv1(x)))
         y = self.acts[1](self.bn2(run(self.conv2, y, plan)))
         y = self.bn3(self.conv3(y))
@@ -86,14 +86,14 @@ class Bottleneck(nn.Module):
 
 
 class PairMax(nn.MaxPool3d):
-    """Maximum of every two neighbours along the last of three axes; a last odd one, or a single one, stays alone."""
+    """Maximum of every two neighbours along the last of three axes; a last slice without a partner is kept."""
 
     def __init__(self) -> None:
         super().__init__((1, 1, 2), ceil_mode=True)
 
 
 class Unmoved(nn.Module):
-    """A halving that moves no patch, with the result of one that might."""
+    """A halving that does not move patches, with the same form of result as one that can."""
 
     def __init__(self, halve: nn.Module) -> None:
         super().__init__()
@@ -107,32 +107,33 @@ class Unmoved(nn.Module):
 class ResNet(nn.Module):
     """Encoder of a residual network with bottlenecks (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
-    ``layers=(3, 4, 6, 3)`` is ResNet-50, (3, 4, 23, 3) ResNet-101. The stride of a stage lies in its first convolution
-    of side 3, and parameters have torchvision's names, so that its weights can be loaded (`load_resnet`). A side is
-    halved by rounding up: any size is taken.
+    ``layers=(3, 4, 6, 3)`` is ResNet-50, (3, 4, 23, 3) is ResNet-101. The stride of a stage is in its first convolution
+    of side 3, and parameters have the names of torchvision, so that its weights can be loaded (`load_resnet`). Half of
+    an odd side is rounded up, so images of any size are accepted.
 
     Args:
-        owner: name of the network that it serves, for messages.
+        owner: name of the network that uses it, for messages.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        layers: blocks of the four stages.
+        layers: number of blocks in each of the four stages.
         width: channels of the stem; the stages have 4, 8, 16 and 32 times as many.
-        output_stride: 32, 16 or 8: strides beyond it are replaced by dilation.
+        output_stride: 32, 16 or 8; further strides are replaced by dilation.
         act: activation.
         norm: normalisation.
-        down: how maps are halved, see `PlugIn`. ``"stride"``: a 7^d convolution of stride 2, maximum over 3^d with
-            stride 2, strides in the stages. A stage that is halved another way is halved before its first block.
-        conv: the convolutions of side 3 that neither stride nor dilate, see `PlugIn`.
-        flat: in 3-D, the network of every slice (the last axis counts slices): kernels and poolings have extent 1
-            along that axis, only the first kernel has 3, and ``in_channels`` is that of a volume. Patches and blocks
-            of three axes span slices: ``down`` is then no ``"sparse"`` and ``conv`` no ``"quadtree"``.
-        pool_slices: with ``flat``, every halving in plane also reduces pairs of slices to their maximum.
+        down: how maps are halved, see `PlugIn`. ``"stride"``: a 7^d convolution with stride 2, max pooling over 3^d
+            voxels with stride 2, and strides in the stages. Other halvings are before the first block of a stage.
+        conv: type of the convolutions of side 3 without stride and dilation, see `PlugIn`.
+        flat: in 3-D, process every slice by itself (slices are along the last axis): kernels and poolings have extent 1
+            along this axis, only the first kernel has extent 3, and ``in_channels`` is that of the volume. ``down``
+            must not be ``"sparse"`` and ``conv`` not ``"quadtree"``, because their patches and blocks contain several
+            slices.
+        pool_slices: with ``flat``, every halving in the plane also reduces pairs of slices to their maximum.
 
     Attributes:
-        channels: channels of the `encode` result.
+        channels: channels of the maps that `encode` returns.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
 
     Example:
         >>> net = ResNet("my network", 2, in_channels=3, layers=(1, 1, 1, 1), width=4)
@@ -163,12 +164,14 @@ class ResNet(nn.Module):
         self.owner, self.in_channels = owner, in_channels
         plug = self.plug = PlugIn(owner, spatial_dims, output_stride.bit_length() - 1, down, conv)
         if "stride" in plug.kinds and split_named(owner, "down", down)[1]:
-            raise ValueError(f"{owner}: down is {down!r}; expected 'stride' without arguments, the network has its own")
+            raise ValueError(
+                f"{owner}: down is {down!r}; expected 'stride' without arguments, which the network sets itself"
+            )
         flat = flat and spatial_dims == 3
         if flat and ("sparse" in plug.kinds or plug.conv_name == QUADTREE):
             raise ValueError(
-                f"{owner}: down is {down!r}, conv is {conv!r} in 3-D; expected no 'sparse' and no 'quadtree': the "
-                "encoder works slice by slice, and their patches and blocks span slices; in 2-D both are taken"
+                f"{owner}: down is {down!r}, conv is {conv!r} in 3-D; expected neither 'sparse' nor 'quadtree': the "
+                "encoder works slice by slice, and their patches and blocks contain several slices; use them in 2-D"
             )
         self._details: dict[str, Any] = {"act": act, "norm": norm, "flat": flat}
         pool_slices = pool_slices and flat
@@ -180,7 +183,7 @@ class ResNet(nn.Module):
         start_weights(self)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """Results of stem and stages, 1/2 of the resolution first, ``channels`` wide.
+        """Results of the stem and the stages, from 1/2 of the resolution downwards, with ``channels`` channels.
 
         Args:
             x: see `run_levels`.
@@ -192,23 +195,23 @@ class ResNet(nn.Module):
     def run_levels(
         self, x: Tensor, plan: AnyPlan | None = None
     ) -> tuple[list[Tensor], list[PatchIndex | None], AnyPlan | None]:
-        """All that a decoder may want.
+        """All maps that a decoder may need.
 
         Args:
             x: image ``[B, in_channels, *S]``.
-            plan: partition of the image for adaptive convolutions. None: made of x.
+            plan: partition of the image for adaptive convolutions. None: it is made from x.
 
         Returns:
-            Results of the stem, the halving after it, and the four stages; where the halvings took their patches from
-            (None if they moved none); the plan that was used.
+            The results of the stem, of the halving after it, and of the four stages; the `PatchIndex` of every halving
+            (None if it moves no patches); the plan that was used.
 
         Raises:
-            ValueError: for an image or plan that does not fit.
+            ValueError: for an image or plan that does not match.
         """
         self._check(x)
         plan = self.plug.plan(x, plan)
         x, maps, places = self.act(self.bn1(self.conv1(x))), [], []
-        for halve, pool in zip(self.halvings, self.slice_pools, strict=False):  # there are two of the latter
+        for halve, pool in zip(self.halvings, self.slice_pools, strict=False):  # there are two slice_pools
             x, place = halve(x)
             x = pool(x)
             maps.append(x)
@@ -257,7 +260,7 @@ class ResNet(nn.Module):
         if halves:
             own = Unmoved(nn.Identity()) if strides else plug.down(stage + 1, before, window=self._window)
             self.halvings.append(own)
-        # Of a dilated stage, the first block still has the distances of the stage before.
+        # The first block of a dilated stage still has the dilation of the stage before.
         dilation = 2 ** max(0, stage + 2 - halvings)
         level, made = min(stage + 2, halvings), []
         for i in range(blocks):

@@ -1,4 +1,4 @@
-"""A volume as a batch of its slices, each with its two neighbours as channels."""
+"""A volume as a batch of slices; the channels of each are the slice and its two neighbours."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ __all__ = ["slice_triplets"]
 
 
 def slice_triplets(volume: Tensor) -> Tensor:
-    """What a 2-D network on three adjacent slices sees of a volume, slice by slice.
+    """The slices of a volume as the input of a 2-D network that takes three adjacent slices as channels.
 
     Args:
         volume: ``[B, C, H, W, D]``, slices along the last axis.
 
     Returns:
-        ``[B * D, 3 C, H, W]``: the slices of the first volume, then those of the second, ...; channels are slices
-        z - 1, z, z + 1 of the volume's first channel, then of its second, ... Beyond the volume's ends they are 0.
+        ``[B * D, 3 C, H, W]``: the slices of the first volume, then those of the second, and so on. The channels are
+        slices z - 1, z, z + 1 of the first channel of the volume, then of the second, and so on. Slices before the
+        first and after the last one are 0.
 
     Raises:
         ValueError: for another number of axes.

@@ -1,4 +1,4 @@
-"""Brings a coarse map back to a finer level where every position is a place in the image again."""
+"""Resizes a coarse map to a finer level, where its positions correspond to image coordinates again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["undo_halvings"]
 
 
 def undo_halvings(x: Tensor, places: Sequence[PatchIndex | None], size: Sequence[int], fill: str = "zeros") -> Tensor:
-    """Interpolates linearly to a size; on the way, patches that sparse halvings moved go back where they were.
+    """Interpolates linearly to a size, and puts patches that sparse halvings moved back to their original positions.
 
     Args:
-        x: ``[B, C, *S]``, the result of the last of the halvings.
-        places: what the halvings in between returned, in the order in which they ran.
-        size: spatial size before the first of them.
-        fill: what stands where no patch was kept, see `SparseUpsample`.
+        x: ``[B, C, *S]``, a map after the last of the halvings.
+        places: the `PatchIndex` of each halving, or None, in the order in which they ran.
+        size: spatial size before the first halving.
+        fill: values at positions without a patch, see `SparseUpsample`.
 
     Returns:
         ``[B, C, *size]``.

@@ -1,4 +1,4 @@
-"""What the U-Nets share: a contracting path, an expanding path, skips between them, with or without padding."""
+"""Common body of the U-Nets: a contracting path, an expanding path, and skips between them; with or without padding."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
 __all__ = ["UNetBody", "UNetWidths"]
 
 PADDINGS = ("valid", "same")
-_LOSS = 4  # voxels along each axis that two unpadded convolutions of side 3 take
+_LOSS = 4  # voxels along each axis that are lost in two convolutions of side 3 without padding
 
 
 class UNetWidths(NamedTuple):
-    """Channels of a U-Net, finest level first.
+    """Numbers of channels of a U-Net, finest level first.
 
     Attributes:
-        encoder: results of the two convolutions of every level.
-        up: results of the doubling to every level but the lowest.
-        decoder: results of the two convolutions after each doubling.
+        encoder: channels after each of the two convolutions of every level.
+        up: channels after the doubling to every level but the lowest.
+        decoder: channels after each of the two convolutions that follow a doubling.
     """
 
     encoder: Sequence[tuple[int, int]]
@@ -37,7 +37,7 @@ class UNetWidths(NamedTuple):
 
 
 class UNetBody(nn.Module):
-    """A U-Net by its widths: the papers' networks say which, and nothing else.
+    """A U-Net, defined by its numbers of channels; the networks of the papers are derived from it.
 
         image -> two 3^d convolutions -------- crop, concatenate -> two convolutions -> 1x1 -> logits
                      halve -> two convolutions -----> ... -> double
@@ -46,20 +46,20 @@ class UNetBody(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        widths: channels inside.
-        padding: ``"valid"``: convolutions lose their border, the result is smaller than the image (`output_size`) and
-            no value is invented; ``"same"``: zeros around every map keep the size.
+        widths: numbers of channels.
+        padding: ``"valid"``: convolutions have no padding, and the result is smaller than the image (`output_size`);
+            ``"same"``: padding by zeros keeps the size.
         act: activation after each convolution.
         norm: normalisation before each activation, or None.
-        dropout: at the end of the contracting path, after the two lowest levels: a probability, MONAI's name and
-            options, or None.
+        dropout: dropout at the end of the contracting path, after the two lowest levels: a probability, MONAI's name
+            and options, or None.
         bias: whether the convolutions of side 3 have a bias.
-        up_bias: whether the up-convolutions have one.
+        up_bias: whether the up-convolutions have a bias.
         down: how maps are halved, see `PlugIn`.
-        conv: how they are convolved, see `PlugIn`.
+        conv: type of the convolutions, see `PlugIn`.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class UNetBody(nn.Module):
         if padding == "valid" and (self.plug.conv_name != PLAIN or "sparse" in self.plug.kinds):
             raise ValueError(
                 f"{name}: padding is 'valid' with down={down!r} and conv={conv!r}; sparse halving and adaptive "
-                "convolution need maps that keep their size: set padding='same'"
+                "convolution need padding that keeps the size of maps: set padding='same'"
             )
         self._details: dict[str, Any] = {"act": act, "norm": norm, "bias": bias}
         before = [in_channels, *(pair[1] for pair in widths.encoder)]
@@ -106,7 +106,7 @@ class UNetBody(nn.Module):
         self.head = Conv["conv", spatial_dims](above[0], out_channels, 1)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The results of the contracting path's levels, high to low resolution.
+        """The maps of all levels of the contracting path, from high to low resolution.
 
         Args:
             x: the image, see `forward`.
@@ -120,13 +120,13 @@ class UNetBody(nn.Module):
 
         Args:
             x: image ``[B, in_channels, *S]`` of a size that `output_size` accepts.
-            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+            plan: partition of the image, only for ``conv="quadtree"``. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *output_size(S)]``.
 
         Raises:
-            ValueError: for channels, sizes or plans that do not fit.
+            ValueError: for channels, sizes or plans that do not match.
         """
         self.output_size(self._checked(x))
         plan = self.plug.plan(x, plan)
@@ -140,10 +140,11 @@ class UNetBody(nn.Module):
         return self.head(y)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Spatial size of the result for an image of spatial size ``size``; the result lies in the image's middle.
+        """Spatial size of the result for an image of spatial size ``size``; the result is the centre of the image.
 
         Raises:
-            ValueError: for a size that cannot be halved as often as the network does; the line names sizes that can.
+            ValueError: for a size that cannot be halved as often as the network halves it; the message names sizes that
+                can.
         """
         if self.padding == "same":
             step = 2 ** (self.levels - 1)
@@ -164,7 +165,7 @@ class UNetBody(nn.Module):
         return tuple(s for s in results if s is not None)
 
     def _valid(self, side: int) -> int | None:
-        """Side of the result without padding; None where a map is odd or too small."""
+        """Side of the result without padding; None if the side of a map is odd or too small."""
         for level in range(self.levels):
             side -= _LOSS
             if side < 1 or (level < self.levels - 1 and side % 2):
@@ -187,7 +188,7 @@ class UNetBody(nn.Module):
         return maps, places
 
     def _two(self, level: int, channels: int, widths: tuple[int, int], dropout: Dropout) -> PlannedSequential:
-        """Two convolutions of side 3, each with normalisation and activation."""
+        """Two convolutions of side 3, each followed by normalisation and activation."""
         dims, norm = self.plug.spatial_dims, self._details["norm"]
         padding = {"padding": 0} if self.padding == "valid" else {}
         layers: list[nn.Module] = []
@@ -202,7 +203,7 @@ class UNetBody(nn.Module):
 
 
 def _centre(x: Tensor, like: Tensor) -> Tensor:
-    """The middle of a map, of the other's spatial size."""
+    """The central part of a map, with the spatial size of another map."""
     for axis in range(2, x.ndim):
         x = x.narrow(axis, (x.shape[axis] - like.shape[axis]) // 2, like.shape[axis])
     return x

@@ -69,7 +69,7 @@ def test_poolings_and_strided_convolutions_become_sparse_by_the_placement() -> N
     torch.testing.assert_close(adapted[6][1].weight, net[6].weight, rtol=0, atol=0)
     assert adapted(x).shape == net(x).shape
     assert [row.kept for row in report.changed] == ["-", "yes"]
-    assert [row.name for row in report.skipped] == ["2"] and "as it is" in report.skipped[0].note
+    assert [row.name for row in report.skipped] == ["2"] and "does not change this stage" in report.skipped[0].note
 
 
 def test_patches_may_be_given_for_each_sparse_stage() -> None:
@@ -118,7 +118,7 @@ def test_adapts_the_basic_unet_of_monai(dims: int) -> None:
     sparse, report = adapt(net, spatial_dims=dims, down="max-sd-sd-max", example=x)
     assert [row.name for row in report.changed] == ["down_2.max_pooling", "down_3.max_pooling"]
     assert sparse(x).shape == net(x).shape
-    assert "goes up again" in report.warnings[0]
+    assert "has 4 upsampling layers" in report.warnings[0]
 
 
 def test_branches_of_a_residual_unit_keep_the_same_patches() -> None:
@@ -129,7 +129,7 @@ def test_branches_of_a_residual_unit_keep_the_same_patches() -> None:
     assert len(report.changed) == 4
     shared = [module for module in adapted.modules() if isinstance(module, SparseDownsample)]
     assert len(shared) == 2
-    assert sum("same patches as its neighbour" in row.note for row in report.changed) == 2
+    assert sum("same patches as the other branch" in row.note for row in report.changed) == 2
     assert adapted(x).shape == net(x).shape
 
 
@@ -156,7 +156,7 @@ def test_layers_that_do_not_fit_are_left_alone_and_named() -> None:
     notes = {row.name: row.note for row in report.skipped}
     assert [row.name for row in report.changed] == ["0"]
     assert "groups 2" in notes["1"] and "dilation 2" in notes["2"] and "kernel 3x1" in notes["3"]
-    assert "padding 0" in notes["4"] and "reflect" in notes["5"] and "more than a plain" in notes["6"]
+    assert "padding 0" in notes["4"] and "reflect" in notes["5"] and "not a plain convolution" in notes["6"]
     assert "only exact halving" in notes["7"]
 
 
@@ -182,8 +182,8 @@ def test_the_report_is_a_table() -> None:
         ({"down": "max-sd", "example": example()}, "'max-sd' has 2 stages; the network halves 3 times"),
         ({"down": "max-sd-min", "example": example()}, "'min' is unknown"),
         ({"down": ("sd", {"patch": (4, 4)}), "example": example()}, "patch has 2 sides .*one for each of 3 sd"),
-        ({"down": "sd", "example": torch.zeros(1, 3, 64, 64)}, "does not take the example of shape"),
-        ({"conv": ("quadtree", {"act": "relu"})}, "act 'relu' after rounds that start at zero never learns"),
+        ({"down": "sd", "example": torch.zeros(1, 3, 64, 64)}, "does not accept the example of shape"),
+        ({"conv": ("quadtree", {"act": "relu"})}, "with act 'relu', rounds that are initially zero never learn"),
         (
             {"conv": "quadtree", "example": example(side=16)},
             "none of the 2 layers that match can be swapped; 0: its map",
@@ -196,5 +196,5 @@ def test_says_what_is_wrong_with_a_request(request_: dict[str, Any], message: st
 
 
 def test_a_network_that_is_one_layer_is_refused() -> None:
-    with pytest.raises(ValueError, match="the network is a single Conv2d; wrap it"):
+    with pytest.raises(ValueError, match="the network is a single Conv2d; put it into"):
         adapt(nn.Conv2d(1, 1, 3, padding=1), spatial_dims=2, conv="quadtree")

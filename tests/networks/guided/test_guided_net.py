@@ -232,7 +232,7 @@ def test_a_guide_map_does_not_follow_moved_patches() -> None:
         return UNet2015(2, 1, 2, (4, 6, 8), padding="same", down="max-sd")
 
     with pytest.raises(
-        ValueError, match="spatial guidance at level 2, below a sparse halving, .* choose levels less than 2"
+        ValueError, match=r"spatial guidance at level 2, below a sparse halving, .* choose levels less than 2"
     ):
         GuidedNet(base(), image=(1, 32, 32))
     assert GuidedNet(base(), levels=(1,), image=(1, 32, 32)).spatial is not None

@@ -99,7 +99,7 @@ def test_exports_with_its_partition() -> None:
     ("options", "size", "message"),
     [
         ({}, (64, 66), r"image of size \[64, 66\]; expected multiples of 4"),
-        ({}, (52, 52), "are not whole at 1/2 of it"),
+        ({}, (52, 52), "do not have whole voxels at 1/2 of its size"),
     ],
 )
 def test_says_what_image_it_expects(options: dict[str, Any], size: tuple[int, ...], message: str) -> None:

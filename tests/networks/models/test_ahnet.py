@@ -149,7 +149,9 @@ def test_halves_in_plane_alone_whatever_halves(down: str) -> None:
 
 @pytest.mark.parametrize("options", [{"down": "sparse"}, {"conv": ("quadtree", {"rounds": 1, "root": 2, "levels": 3})}])
 def test_patches_and_blocks_of_three_axes_are_refused_and_those_of_two_taken(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"AHNet: .* in 3-D; expected no 'sparse' and no 'quadtree': .* span slices"):
+    with pytest.raises(
+        ValueError, match=r"AHNet: .* in 3-D; expected neither 'sparse' nor 'quadtree': .* contain several slices"
+    ):
         AHNet(3, 1, 2, **TINY, **options)
     net = AHNet(2, 1, 2, **TINY, **options)
     out = net(torch.randn(2, 1, 64, 64))

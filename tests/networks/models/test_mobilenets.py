@@ -173,7 +173,7 @@ def test_images_that_do_not_fit_are_named() -> None:
         create("mobilenet_v1", down="sparse", **small)(torch.zeros(1, 1, 64, 33))
     with pytest.raises(ValueError, match=r"image of size \[64, 16\]; expected at least 32"):
         create("mobilenet_v1", down="max", **small)(torch.zeros(1, 1, 64, 16))
-    with pytest.raises(ValueError, match="out_channels is None: it only encodes"):
+    with pytest.raises(ValueError, match="out_channels is None, so it can only encode"):
         create("mobilenet_v1", **{**small, "out_channels": None})(torch.zeros(1, 1, 32, 32))
     with pytest.raises(ValueError, match="size is 'medium'; expected 'large' or 'small'"):
         from medseg.networks import MobileNetV3

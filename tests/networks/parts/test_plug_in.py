@@ -141,11 +141,14 @@ def test_a_learned_evaluator_lets_every_layer_decide_for_itself() -> None:
         ({"down": "median"}, "Backbone: down is 'median'; expected one of max, avg, stride, sparse, or a placement"),
         ({"down": 3}, "Backbone: down is 3; expected a name, or a pair"),
         ({"down": "3sd"}, "down '3sd' has 3 stages; expected 2"),
-        ({"down": ("max-avg", {"ceil_mode": True})}, "mixes poolings; expected no arguments"),
+        ({"down": ("max-avg", {"ceil_mode": True})}, "has several kinds of pooling; expected no arguments"),
         ({"down": ("2sd", {"patch": (2,)})}, "2 sparse stages, patch has 1 sides"),
         ({"conv": "octree"}, "conv is 'octree'; expected one of .*plain, quadtree"),
         ({"conv": ("quadtree", {"levels": 4})}, "4 adaptive levels; expected 1 to 3"),
-        ({"conv": ("quadtree", {"levels": 2}), "down": "sparse"}, "1 to 1 .level 1 and below lie under a sparse"),
+        (
+            {"conv": ("quadtree", {"levels": 2}), "down": "sparse"},
+            "1 to 1 .level 1 and the levels after it follow a sparse",
+        ),
         ({"dims": 4}, "Backbone: spatial_dims is 4; expected 2 or 3"),
     ],
 )
@@ -155,7 +158,9 @@ def test_settings_that_do_not_fit_are_named(options: dict[str, Any], message: st
 
 
 def test_calls_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ValueError, match=r"\[4, 4\] tiles on an image of size \[36, 36\] are not whole at 1/2"):
+    with pytest.raises(
+        ValueError, match=r"\[4, 4\] tiles of an image of size \[36, 36\] do not have whole voxels at 1/2"
+    ):
         Backbone(conv=QUADTREE)(image(side=36))
     with pytest.raises(ValueError, match="a plan is given, but no convolution is adaptive; set conv='quadtree'"):
         Backbone()(image(), Quadtree.from_image(image(), rounds=1, root=2))

@@ -69,7 +69,10 @@ def test_another_number_of_channels_keeps_a_random_stem_and_says_so(
     torch.save(parent.state_dict(), path)
     child = ResNet("net", 2, 6, **SMALL)
     assert load_resnet(child, path).fresh == ["conv1.weight"]
-    assert "stem stays random: the file's has shape [4, 3, 7, 7], the network's [4, 6, 7, 7]" in caplog.text
+    assert (
+        "stem keeps its random values: that of the file has shape [4, 3, 7, 7], that of the network [4, 6, 7, 7]"
+        in caplog.text
+    )
     torch.testing.assert_close(child.layer4[0].conv3.weight, parent.layer4[0].conv3.weight, rtol=0, atol=0)
 
 
