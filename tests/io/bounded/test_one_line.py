@@ -48,7 +48,10 @@ def test_a_refusal_that_was_itself_caused_by_another_error_is_the_one_that_is_sh
 
 
 def test_a_plain_value_error_of_medseg_is_a_refusal() -> None:
-    assert refusal_of(caught(lambda: HUWindow("lung", out_min=1, out_max=0))) == "out_min (1) must be below out_max (0)"
+    assert (
+        refusal_of(caught(lambda: HUWindow("lung", out_min=1, out_max=0)))
+        == "out_min (1) must be below out_max (0), both finite"
+    )
 
 
 def test_errors_of_other_libraries_are_not_refusals_even_below_medseg() -> None:
@@ -82,7 +85,7 @@ def test_in_a_bundle_command_refusals_are_printed_and_all_else_is_passed_on(
     one_line_errors()
     refusal = caught(lambda: HUWindow("lung", out_min=1, out_max=0))
     sys.excepthook(type(refusal), refusal, None)
-    assert capsys.readouterr().err == "error: out_min (1) must be below out_max (0)\n"
+    assert capsys.readouterr().err == "error: out_min (1) must be below out_max (0), both finite\n"
     assert in_a_bundle_command == []
     bug = caught(fail_in_torch)
     sys.excepthook(type(bug), bug, None)
