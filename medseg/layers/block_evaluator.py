@@ -192,6 +192,7 @@ class LearnedEvaluator(nn.Module):
         Args:
             kept: field ``kept`` of the `EvaluatedPlan`.
         """
+        kept = kept if kept.dtype == torch.float64 else kept.float()  # the square does not fit in 16 bits
         target = kept.new_tensor(self.settings.budget)
         return ((kept - target) / target).square().mean()
 

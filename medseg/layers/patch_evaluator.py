@@ -21,7 +21,7 @@ def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
         reduction: "mean" divides by the number of values of a patch, "sum" does not.
 
     Returns:
-        ``[B, N]``, patches in raster order, in the dtype of x.
+        ``[B, N]``, patches in raster order, in float32 (float64 for float64 x).
 
     Raises:
         ValueError: for an unknown reduction.
@@ -38,7 +38,9 @@ def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
         raise ValueError(f"patch_l1: reduction is {reduction!r}; expected 'mean' or 'sum'")
     d = x.ndim - 2
     pool = F.avg_pool2d if d == 2 else F.avg_pool3d
-    mean = pool(x.abs().mean(1, keepdim=True), patch).flatten(1)
+    # The sum over a patch does not fit in 16 bits.
+    precision = torch.float64 if x.dtype == torch.float64 else torch.float32
+    mean = pool(x.abs().mean(1, keepdim=True, dtype=precision), patch).flatten(1)
     return mean if reduction == "mean" else mean * (x.shape[1] * patch**d)
 
 

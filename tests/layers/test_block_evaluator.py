@@ -152,6 +152,12 @@ def test_the_penalty_brings_learned_thresholds_to_their_target(target: tuple[flo
     assert ((kept - torch.tensor(target)).abs() <= 0.2 * torch.tensor(target)).all(), kept
 
 
+def test_the_cost_penalty_of_16_bit_shares_does_not_overflow() -> None:
+    evaluator = LearnedEvaluator(2, 16, PlanSettings(rounds=2, root=2, budget=(0.001, 0.001)))
+    kept = torch.ones(2)
+    torch.testing.assert_close(evaluator.cost_penalty(kept.half()), evaluator.cost_penalty(kept))
+
+
 @pytest.mark.parametrize(("channels", "size"), [(16, (64, 64)), (32, (256, 256)), (32, (96, 96, 96))], ids=str)
 def test_it_costs_at_most_a_twentieth_of_the_dense_layer(channels: int, size: tuple[int, ...]) -> None:
     evaluator = LearnedEvaluator(len(size), channels)

@@ -263,6 +263,15 @@ def test_patch_l1_divides_by_the_entries_of_a_patch() -> None:
     torch.testing.assert_close(patch_l1(x, 4), total / (3 * 64))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_of_16_bit_maps_are_summed_in_float32(dtype: torch.dtype) -> None:
+    x = torch.full((1, 2, 64, 64), 128.0)
+    for reduction in ("mean", "sum"):
+        found = patch_l1(x.to(dtype), 32, reduction)
+        torch.testing.assert_close(found, patch_l1(x, 32, reduction))
+        assert found.dtype == torch.float32
+
+
 @pytest.mark.parametrize(("size", "patch"), [((64, 32), 8), ((16, 16), 4), ((20, 20), 5), ((8, 8, 12), 2)])
 def test_without_a_patch_side_every_map_gets_its_default(size: tuple[int, ...], patch: int) -> None:
     free, fixed = (SparseDownsample(len(size), 3, side, evaluator="norm", return_index=True) for side in (None, patch))
