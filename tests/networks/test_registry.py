@@ -36,7 +36,7 @@ def test_mistakes_are_answered_with_what_exists(name: str, arguments: dict, mess
 def test_an_argument_that_a_network_cannot_have_is_answered_with_the_reason() -> None:
     with pytest.raises(ValueError, match="'pnet' does not take 'down': it does not halve maps"):
         create("pnet", spatial_dims=2, in_channels=1, out_channels=2, down="max")
-    with pytest.raises(ValueError, match=r"'vnet_monai' does not take 'conv': its layers are MONAI's own; .*adapt"):
+    with pytest.raises(ValueError, match=r"'vnet_monai' does not take 'conv': its layers are MONAI's; .*adapt"):
         create("vnet_monai", spatial_dims=2, in_channels=1, out_channels=2, conv="quadtree")
 
 

@@ -1,1 +1,1 @@
-"""The networks of the papers, one paper a file."""
+"""The networks of papers, one file per paper."""

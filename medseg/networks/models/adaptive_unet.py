@@ -1,4 +1,4 @@
-"""A U-Net whose convolution blocks share one partition of the image: fine work only where the image varies."""
+"""A U-Net with adaptive convolutions on one partition of the image: more work in regions where the image varies."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = ["AdaptiveUNet"]
 @register(
     "adaptive_unet",
     without={
-        "down": "max pooling keeps the tiles of its partition whole; 'unet2015' takes it, with conv='quadtree' too",
-        "conv": "its convolutions are adaptive by themselves; set rounds, budget, evaluator, or dense_equal=True",
+        "down": "it needs max pooling, so that tiles keep whole voxels; 'unet2015' takes it, also with conv='quadtree'",
+        "conv": "its convolutions are always adaptive; set rounds, budget, evaluator, or dense_equal=True",
     },
 )
 class AdaptiveUNet(nn.Module):
-    """U-Net (Ronneberger et al. 2015) of adaptive convolutions, with skip connections that add (as in LinkNet 2017).
+    """U-Net (Ronneberger et al. 2015) with adaptive convolutions, and skip connections that add (as in LinkNet 2017).
 
     Every block is a `QuadtreeConv`: a cheap root kernel on the whole map, then ``rounds`` convolutions inside nested
-    blocks. One plan is made of the image and handed to the blocks of all adaptive levels; a tile covers the same
-    ground at each of them. Levels below ``adaptive_levels``, where maps are small, are dense.
+    blocks. One plan is made from the image and used by the blocks of all adaptive levels; a tile covers the same region
+    at each of them. The lower levels, where maps are small, have dense convolutions.
 
         image -> block -----------------------+-> block -> 1x1 -> logits
                  max pool -> block ------+-> block -> up
@@ -44,22 +44,22 @@ class AdaptiveUNet(nn.Module):
         in_channels: channels of the image.
         out_channels: classes.
         channels: channels of the levels, finest first.
-        rounds: convolutions of a block.
-        adaptive_levels: levels whose blocks are adaptive, finest first; None: all but the lowest.
-        budget: share of the image's blocks kept in each round. None: see `PlanSettings`.
-        threshold: variation above which a block is kept, instead of a budget or below it.
-        root: root blocks along each axis. None: as many as leave 8 voxels to a tile at the lowest adaptive level, at
+        rounds: number of convolutions of a block.
+        adaptive_levels: number of levels with adaptive blocks, finest first; None: all but the lowest.
+        budget: share of the blocks of the image that is kept in each round. None: see `PlanSettings`.
+        threshold: blocks with a variation above this number are kept, instead of or in addition to a budget.
+        root: root blocks along each axis. None: as many as give tiles of 8 voxels at the lowest adaptive level, at
             least 2.
         evaluator: ``"gradient"``, ``"variance"``, ``"range"``, ``"entropy"`` or ``"random"``.
-        reduce: ``"max"`` or ``"mean"`` of a block's variation. The mean follows texture: with a guide that saturates
-            outside of the target's tissue (a narrow HU window) it finds an organ rather than the sharpest edges.
+        reduce: ``"max"`` or ``"mean"`` of the variation in a block. The mean responds to texture: with a guide that is
+            constant outside of the target's tissue (a narrow HU window), it selects an organ instead of sharp edges.
         mode: ``"sum"``, ``"replace"`` or ``"parallel"``, see `QuadtreeConv`.
         act: activation after each round.
         norm: normalisation after each round, over active positions.
-        dense_equal: build the dense twin instead: the same convolutions and parameters, everywhere.
+        dense_equal: build the dense equivalent instead: the same convolutions and parameters, on the whole map.
 
     Raises:
-        ValueError: for numbers that do not fit.
+        ValueError: for numbers out of range.
 
     Example:
         >>> net = AdaptiveUNet(2, in_channels=1, out_channels=2, channels=(4, 8, 16), rounds=2)
@@ -118,29 +118,29 @@ class AdaptiveUNet(nn.Module):
             if level < levels - 1:
                 self.decoder.append(block(spatial_dims, width, width, **shared))
         self.down = nn.ModuleList(pool(2) for _ in channels[1:])
-        # The projection runs before the map grows: the same function at a quarter (an eighth) of the cost.
+        # The projection is before the upsampling: the same function at a quarter (in 3-D an eighth) of the cost.
         self.up = nn.ModuleList(
             nn.Sequential(conv(low, high, 1), nn.Upsample(scale_factor=2)) for high, low in pairwise(channels)
         )
         self.head = conv(channels[0], out_channels, 1)
 
     def plan(self, guide: Tensor) -> BlockPlan:
-        """The plan of an image ``[B, any, *S]``, which has the size of the network's input."""
+        """The plan for an image ``[B, any, *S]`` with the size of the input of the network."""
         return self.shared.make(guide)
 
     def forward(self, x: Tensor, plan: BlockPlan | Quadtree | None = None, guide: Tensor | None = None) -> Tensor:
         """Segments.
 
         Args:
-            x: ``[B, in_channels, *S]``; every side a multiple of 2 to the number of levels minus 1.
-            plan: partition of the image. None: made of ``guide``.
-            guide: image ``[B, any, *S]`` that decides where to work. None: x.
+            x: ``[B, in_channels, *S]``; every side is a multiple of ``2^(levels - 1)``.
+            plan: partition of the image. None: it is made from ``guide``.
+            guide: image ``[B, any, *S]`` from which the plan is made. None: x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for sizes that cannot be halved, or a plan whose tiles are not whole at every adaptive level.
+            ValueError: for sizes that cannot be halved, or a plan whose tiles do not have whole voxels.
         """
         size = tuple(x.shape[2:])
         check_image("AdaptiveUNet", x, self.spatial_dims, self.in_channels, 2 ** (len(self.encoder) - 1))
@@ -160,7 +160,7 @@ class AdaptiveUNet(nn.Module):
 
         Args:
             size: spatial size of the images.
-            plan: what the adaptive blocks run on (its whole batch is counted). None: all blocks dense, one image.
+            plan: plan of the adaptive blocks (its whole batch is counted). None: all blocks are dense, one image.
         """
         batch = 1 if plan is None else (plan if isinstance(plan, BlockPlan) else plan.plan).batch
         total = 0

@@ -1,4 +1,4 @@
-"""AH-Net: a 2-D network's features, joined across the slices of anisotropic volumes."""
+"""AH-Net: features of a 2-D network, combined across the slices of anisotropic volumes."""
 
 from __future__ import annotations
 
@@ -25,37 +25,40 @@ __all__ = ["AHNet"]
 class AHNet(nn.Module):
     """Anisotropic hybrid network (Liu et al. 2018, https://arxiv.org/abs/1711.08580, stage 2), slices last.
 
-    The encoder is the ResNet-50 of `MCGCN` on every slice (3x3x1 kernels; the first 7x7x3), its weights and statistics
-    come from one by `transfer_from_2d`. A halving in plane strides by (2, 2, 1), then the larger of every two slices
-    stays, so that none is skipped; an odd last slice and a single one stay as they are. The decoder interpolates to
-    the next finer map, adds it, and appends features in dense blocks of 3x3x1 convolutions with 1x1x3 convolutions
-    added. Pyramid pooling in plane precedes the last convolution. Any size and any number of slices is taken.
+    The encoder is the ResNet-50 of `MCGCN`, applied to every slice (3x3x1 kernels; the first 7x7x3). `transfer_from_2d`
+    copies the weights and statistics of a trained `MCGCN`. A halving in the plane has stride (2, 2, 1), followed by the
+    maximum of every two slices, so that no slice is skipped; a last slice without a partner is kept. The decoder
+    interpolates to the next finer map, adds it, and appends features in dense blocks of 3x3x1 convolutions with added
+    1x1x3 convolutions. Pyramid pooling in the plane precedes the last convolution. Volumes of any size and any number
+    of slices are accepted.
 
-    27,085,500 parameters with one channel in and one class (norms included).
+    It has 27,085,500 parameters with one input channel and one class (norms included).
 
-    The paper trains in three steps: the parent in 2-D at a learning rate of 5e-4; after the transfer the decoder alone;
-    then all at 1e-3. `medseg.training.frozen.freeze` holds the encoder still in the second, its statistics too.
+    The paper trains in three steps: the 2-D parent at a learning rate of 5e-4; after the transfer only the decoder;
+    then the whole network at 1e-3. For the second step, `medseg.training.frozen.freeze` freezes the parameters and the
+    statistics of the encoder.
 
     Args:
-        spatial_dims: 3, as in the paper; 2 leaves out all that joins slices (ours).
+        spatial_dims: 3, as in the paper; 2 leaves out everything that combines slices (not in the paper).
         in_channels: channels of the volume.
         out_channels: classes.
-        layers: blocks of the encoder's four stages.
+        layers: number of blocks in each of the four stages of the encoder.
         width: channels of its stem.
         growth: channels that a dense layer appends; every block has three layers.
-        windows: sides of the pyramid's windows, in voxels of the map at half the resolution; may be empty.
+        windows: sides of the windows of the pyramid, in voxels of the map at half the resolution; may be empty.
         act: activation.
         norm: normalisation.
-        dropout: of the appended features; the paper has none.
-        z_pool: whether the encoder reduces pairs of slices. Without, every map has all slices, and the encoder equals
-            its parent on every triplet.
-        down: how the encoder's maps are halved in plane, see `PlugIn` and `ResNet`; the same as the parent's. In 3-D
-            ``"stride"`` (the paper), ``"max"`` or ``"avg"``: patches of ``"sparse"`` would span slices.
-        conv: the encoder's convolutions of side 3 that do not stride, see `PlugIn`; in 3-D not ``"quadtree"``: kernels
-            of one slice are no blocks of an octree.
+        dropout: dropout of the appended features; the paper has none.
+        z_pool: whether the encoder reduces pairs of slices. If not, every map has all slices, and the encoder computes
+            the same as its parent does for each triplet.
+        down: how maps of the encoder are halved in the plane, see `PlugIn` and `ResNet`; the same as for the parent. In
+            3-D ``"stride"`` (as in the paper), ``"max"`` or ``"avg"``: patches of ``"sparse"`` would contain several
+            slices.
+        conv: type of the convolutions of side 3 without stride in the encoder, see `PlugIn`; in 3-D not ``"quadtree"``,
+            because blocks of an octree contain several slices.
 
     Attributes:
-        encoder: the `ResNet` of the slices.
+        encoder: the `ResNet` that is applied to the slices.
 
     Raises:
         ValueError: for values that do not exist.
@@ -102,7 +105,7 @@ class AHNet(nn.Module):
             start_weights(module)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The encoder's maps, 1/2 of the resolution first.
+        """The maps of the encoder, from 1/2 of the resolution downwards.
 
         Args:
             x: see `forward`.
@@ -114,33 +117,34 @@ class AHNet(nn.Module):
         """Segments.
 
         Args:
-            x: volume ``[B, in_channels, H, W, D]``, slices along the last axis, of any size; with sparse halvings
-                (2-D) every side a multiple of 32.
-            plan: partition of the image, with ``conv="quadtree"`` (2-D) only. None: made of x.
+            x: volume ``[B, in_channels, H, W, D]`` of any size, slices along the last axis; with sparse halvings (2-D)
+                every side is a multiple of 32.
+            plan: partition of the image, only for ``conv="quadtree"`` (2-D). None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, H, W, D]``.
 
         Raises:
-            ValueError: for another number of axes or channels, sizes or plans that do not fit.
+            ValueError: for another number of axes or channels, or sizes or plans that do not match.
         """
         maps, places, _ = self.encoder.run_levels(x, plan)
         fill, y = self.encoder.plug.fill, maps.pop()
-        undone = [places[4:], places[3:4], places[2:3], [], places[1:2]]  # the first stage halves nothing
+        undone = [places[4:], places[3:4], places[2:3], [], places[1:2]]  # the first stage does not halve the map
         for project, dense, skip, moved in zip(self.project, self.dense, reversed(maps), undone, strict=True):
             y = dense(undo_halvings(project(y), moved, skip.shape[2:], fill) + skip)
         return undo_halvings(self.head(self.pyramid(y)), places[:1], x.shape[2:], fill)
 
     def transfer_from_2d(self, parent: MCGCN) -> list[str]:
-        """Gives the encoder the weights and statistics of a trained 2-D parent.
+        """Copies the weights and statistics of a trained 2-D parent into the encoder.
 
         Args:
-            parent: with as many blocks and channels inside, on three slices of each of the volume's channels.
+            parent: network with the same numbers of blocks and channels, and three slices of each channel of the
+                volume as input.
 
         Returns:
-            The keys that were transferred: all of the parent's encoder.
+            The keys that were transferred: all keys of the encoder of the parent.
 
         Raises:
-            ValueError: if they do not fit; nothing is transferred then.
+            ValueError: if the networks do not match; then nothing is transferred.
         """
         return transfer_encoder(self.encoder, parent)

@@ -1,4 +1,4 @@
-"""From the 2-D network on slice triplets to the encoder of the anisotropic hybrid network."""
+"""Transfers weights of the 2-D network for slice triplets to the encoder of the anisotropic hybrid network."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _STEM = "conv1.weight"
 
 
 def transfer_encoder(encoder: ResNet, parent: MCGCN) -> list[str]:
-    """Gives a slice-by-slice encoder the weights and statistics of its 2-D parent.
+    """Copies the weights and statistics of the 2-D parent into an encoder that works slice by slice.
 
-    A k x k kernel becomes k x k x 1. In the first layer the three channels of a slice triplet (`slice_triplets`)
-    become the extent 3 across slices.
+    A k x k kernel becomes a k x k x 1 kernel. In the first layer, the three channels of a slice triplet
+    (`slice_triplets`) become the extent 3 of the kernel across slices.
 
     Args:
-        encoder: of the volume, with ``flat=True`` in 3-D.
-        parent: trained on triplets of as many channels as the volume has.
+        encoder: encoder for volumes, with ``flat=True`` in 3-D.
+        parent: network that was trained on triplets with the same number of channels as the volume.
 
     Returns:
-        The parent's keys, all of which were transferred.
+        The keys of the parent, all of which were transferred.
 
     Raises:
-        ValueError: if they do not fit; nothing is transferred then.
+        ValueError: if the networks do not match; then nothing is transferred.
     """
     if parent.project is not None or parent.encoder.plug.spatial_dims != 2 or encoder.plug.spatial_dims != 3:
         raise ValueError(

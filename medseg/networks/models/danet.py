@@ -1,4 +1,4 @@
-"""DANet: a dilated residual network, then attention over places and over channels, summed."""
+"""DANet: a dilated residual network, followed by the sum of position attention and channel attention."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ __all__ = ["DANet", "DualAttentionHead"]
 class DualAttentionHead(nn.Module):
     """Scores from the sum of two branches: position attention and channel attention, each between convolutions.
 
-    With 2048 channels in, 19 classes and ``auxiliary=True`` it has 23,954,619 parameters in 2-D.
+    With 2048 input channels, 19 classes and ``auxiliary=True`` it has 23,954,619 parameters in 2-D.
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: channels of the map; inside there are a quarter as many.
+        in_channels: channels of the map; the branches have a quarter as many.
         out_channels: classes.
         act: activation.
         norm: normalisation.
-        dropout: before the scores, as MONAI names it or its probability.
-        energy: of `ChannelAttention`.
-        auxiliary: whether each branch also has scores of its own, see `branches`.
+        dropout: dropout before the scores: its probability, or MONAI's name.
+        energy: ``energy`` of `ChannelAttention`.
+        auxiliary: whether each branch also has its own scores, see `branches`.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class DualAttentionHead(nn.Module):
         return self.scores(self.position(x) + self.channel(x))
 
     def auxiliary_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of the branches' own scores."""
+        """The parameters of the own scores of the branches; none without ``auxiliary``."""
         for module in (self.position_scores, self.channel_scores):
             if module is not None:
                 yield from module.parameters()
 
     def branches(self, x: Tensor) -> list[Tensor]:
-        """Scores of the sum, of the position branch and of the channel branch, for a loss on each.
+        """Scores of the sum, of the position branch and of the channel branch, for a loss on each of them.
 
         Raises:
-            ValueError: if the branches have no scores of their own.
+            ValueError: without ``auxiliary``.
         """
         if self.position_scores is None or self.channel_scores is None:
-            raise ValueError("DANet: the branches have no scores of their own; set auxiliary=True")
+            raise ValueError("DANet: the branches do not have their own scores; set auxiliary=True")
         position, channel = self.position(x), self.channel(x)
         return [self.scores(position + channel), self.position_scores(position), self.channel_scores(channel)]
 
@@ -94,10 +94,11 @@ class DualAttentionHead(nn.Module):
 class DANet(nn.Module):
     """Dual attention network (Fu et al. 2019, https://arxiv.org/abs/1809.02983), 2-D and 3-D.
 
-    A residual network whose last two stages dilate instead of striding, at 1/8 of the resolution; then position and
-    channel attention (`PositionAttention` in memory that does not grow with the square of the places,
-    `ChannelAttention`), summed. Both start at weight 0: a new network scores as if there were no attention. The last
-    stage dilates evenly (the authors' code has a multi-grid of dilations there, with the same parameters).
+    A residual network with dilation instead of strides in the last two stages, at 1/8 of the resolution, followed by
+    the sum of position attention and channel attention (`PositionAttention`, with memory that does not grow with the
+    square of the number of positions, and `ChannelAttention`). Both initially have weight 0, so a new network computes
+    the same as without attention. The last stage has a single dilation (the code of the authors has several,
+    with the same parameters).
 
     With ``auxiliary=True``, 19 classes and ResNet-50 it has 47,462,651 parameters in 2-D.
 
@@ -105,27 +106,27 @@ class DANet(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        layers: blocks of the encoder's four stages; (3, 4, 23, 3) is ResNet-101.
+        layers: number of blocks in each of the four stages of the encoder; (3, 4, 23, 3) is ResNet-101.
         width: channels of its stem.
-        output_stride: 8, 16 or 32 of the map that attends.
+        output_stride: total stride of the map with attention: 8, 16 or 32.
         act: activation.
         norm: normalisation.
-        dropout: before the scores, as MONAI names it or its probability.
-        energy: of `ChannelAttention`: ``"max_minus"`` or ``"plain"``.
-        auxiliary: whether each branch also has scores of its own: in training `forward` then returns three results.
-        backbone_weights: path of a state dict of torchvision's ResNet for a 2-D encoder; ``loaded`` then says which
-            keys were used. Nothing is ever downloaded.
-        down: how maps are halved, see `PlugIn` and `ResNet`. Patches that a sparse halving moved go back to their
-            places before scores are interpolated.
-        conv: the encoder's convolutions of side 3 that do not dilate, see `PlugIn`.
+        dropout: dropout before the scores: its probability, or MONAI's name.
+        energy: ``energy`` of `ChannelAttention`: ``"max_minus"`` or ``"plain"``.
+        auxiliary: whether each branch also has its own scores: then `forward` returns three results in training.
+        backbone_weights: path of a state dict of torchvision's ResNet for a 2-D encoder; ``loaded`` is then the report
+            on its keys. Nothing is downloaded.
+        down: how maps are halved, see `PlugIn` and `ResNet`. Patches that a sparse halving moved are put back before
+            scores are interpolated.
+        conv: type of the convolutions of side 3 without dilation in the encoder, see `PlugIn`.
 
     Attributes:
         encoder: the `ResNet`.
         head: the `DualAttentionHead`.
-        loaded: what became of the keys of ``backbone_weights``, or None.
+        loaded: report on the keys of ``backbone_weights``, or None.
 
     Raises:
-        ValueError: for values that do not exist or do not go together, and for a file of another network.
+        ValueError: for values that do not exist or cannot be combined, and for a file of another network.
 
     Example:
         >>> net = DANet(2, in_channels=1, out_channels=3, layers=(1, 1, 1, 1), width=4).eval()
@@ -163,7 +164,7 @@ class DANet(nn.Module):
             self.loaded = load_resnet(self.encoder, backbone_weights)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The encoder's maps, 1/2 of the resolution first.
+        """The maps of the encoder, from 1/2 of the resolution downwards.
 
         Args:
             x: see `forward`.
@@ -175,16 +176,16 @@ class DANet(nn.Module):
         """Segments.
 
         Args:
-            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side a multiple of
+            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side is a multiple of
                 ``output_stride``.
-            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+            plan: partition of the image, only for ``conv="quadtree"``. None: it is made from x.
 
         Returns:
-            Logits ``[B, out_channels, *S]``; in training with ``auxiliary=True`` a list: of the sum, of the position
-            branch, of the channel branch.
+            Logits ``[B, out_channels, *S]``. In training with ``auxiliary=True`` a list of logits: of the sum, of the
+            position branch and of the channel branch.
 
         Raises:
-            ValueError: for channels, sizes or plans that do not fit.
+            ValueError: for channels, sizes or plans that do not match.
         """
         maps, places, _ = self.encoder.run_levels(x, plan)
         several = self.training and self.auxiliary

@@ -1,4 +1,4 @@
-"""P-Net and R-Net of DeepIGeoS: dilated convolutions at full resolution, and refinement by scribbles."""
+"""P-Net and R-Net of DeepIGeoS: dilated convolutions at full resolution, and refinement with scribbles."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NO_HALVING = "it does not halve maps; its blocks use dilation at full resolutio
 
 
 class Block(nn.Module):
-    """Convolutions of side 3 and one dilation, each with normalisation and activation.
+    """Convolutions of side 3 with the same dilation, each followed by normalisation and activation.
 
-    In 3-D only the first of them sees along the last axis. Those that do not dilate and have as many voxels along every
-    axis are made by the network's `PlugIn`.
+    In 3-D only the first kernel has extent 3 along the last axis. Convolutions with dilation 1 and the same extent
+    along all axes are made by the `PlugIn` of the network.
     """
 
     takes_plan = True
@@ -56,28 +56,29 @@ class Block(nn.Module):
 class PNet(nn.Module):
     """P-Net of DeepIGeoS (Wang et al. 2019, https://arxiv.org/abs/1707.00652): segmentation without any pooling.
 
-    Five blocks of 2, 2, 3, 3, 3 convolutions with dilations 1, 2, 4, 8, 16 at full resolution (they see 5, 13, 37, 85
-    and 181 voxels along an axis); their results are concatenated, and two convolutions of side 1 with dropout before
-    each classify every voxel. Any image size fits. In 3-D the first convolution of a block has the kernel 3 x 3 x 3,
-    the others 3 x 3 x 1 (slices lie along the last axis), and a convolution of side 1 compresses every block's result.
+    It has five blocks of 2, 2, 3, 3, 3 convolutions with dilations 1, 2, 4, 8, 16 at full resolution (receptive fields
+    of 5, 13, 37, 85 and 181 voxels). Their results are concatenated, and two convolutions of side 1, each after a
+    dropout, classify every voxel. Images of any size are accepted. In 3-D the first convolution of a block has a 3x3x3
+    kernel, the others have 3x3x1 kernels (slices are along the last axis), and a convolution of side 1 reduces the
+    channels of the result of every block.
 
-    It has no argument ``down``: there is nothing to halve.
+    It has no argument ``down``, because it does not halve maps.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        channels: of every block. None: 64 in 2-D, 16 in 3-D.
-        compressed: channels of each block in the concatenation; ``channels`` itself: no compression. None: that in 2-D,
-            a quarter in 3-D. (BIFSeg's PC-Net compresses to a quarter, too.)
+        channels: channels of every block. None: 64 in 2-D, 16 in 3-D.
+        compressed: channels of each block in the concatenation; ``channels`` for no compression. None: ``channels`` in
+            2-D, a quarter of them in 3-D (as in the PC-Net of BIFSeg).
         act: activation after each convolution.
         norm: normalisation before each activation, or None.
-        dropout: before each of the last two convolutions: a probability, MONAI's name and options, or None.
-        conv: the convolutions of the first block, which does not dilate, see `PlugIn`; in 3-D its first alone, as the
-            other has one slice.
+        dropout: dropout before each of the last two convolutions: a probability, MONAI's name and options, or None.
+        conv: type of the convolutions of the first block, which has dilation 1, see `PlugIn`; in 3-D only of its first
+            convolution, because the kernel of the other has the extent of one slice.
 
     Raises:
-        ValueError: for values that do not fit.
+        ValueError: for values out of range.
 
     Example:
         >>> net = PNet(2, in_channels=1, out_channels=2, channels=8)
@@ -120,7 +121,7 @@ class PNet(nn.Module):
         )
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The results of the five blocks ``[B, channels, *S]``; each sees farther, none is smaller than the image."""
+        """The results ``[B, channels, *S]`` of the five blocks, all at the resolution of the image."""
         check_image(type(self).__name__, x, self.spatial_dims, self.in_channels)
         plan, maps = self.plug.plan(x, plan), []
         for block in self.blocks:
@@ -133,13 +134,13 @@ class PNet(nn.Module):
 
         Args:
             x: image ``[B, in_channels, *S]`` of any size.
-            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+            plan: partition of the image, only for ``conv="quadtree"``. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for another number of channels or axes, or a plan that does not fit.
+            ValueError: for another number of channels or axes, or a plan that does not match.
         """
         maps = zip(self.compress, self.encode(x, plan), strict=True)
         return self.head(torch.cat([compress(features) for compress, features in maps], 1))
@@ -147,10 +148,10 @@ class PNet(nn.Module):
 
 @register("rnet", without={"down": _NO_HALVING})
 class RNet(PNet):
-    """R-Net of DeepIGeoS: a `PNet` that improves a segmentation by a user's scribbles.
+    """R-Net of DeepIGeoS: a `PNet` that improves a segmentation with scribbles of a user.
 
-    Its input has three channels more than the image, in the order of `refinement_input`. It can be called again and
-    again, each time on its last result and more scribbles.
+    Its input has three more channels than the image, in the order of `refinement_input`. It can be called repeatedly,
+    each time with its last result and more scribbles.
 
     Args:
         spatial_dims: 2 or 3.
@@ -164,7 +165,7 @@ class RNet(PNet):
         conv: see `PNet`.
 
     Raises:
-        ValueError: for values that do not fit.
+        ValueError: for values out of range.
 
     Example:
         >>> net = RNet(2, in_channels=1 + 3, out_channels=2, channels=8)
@@ -194,15 +195,15 @@ class RNet(PNet):
 
 
 def refinement_input(image: Tensor, initial: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
-    """Input of `RNet`: image, initial segmentation, distances from foreground and from background scribbles.
+    """Input of `RNet`: image, initial segmentation, distances to foreground and to background scribbles.
 
     Args:
         image: ``[B, C, *S]``.
         initial: ``[B, 1, *S]``, foreground probability or mask.
-        foreground: ``[B, 1, *S]``, geodesic distance from the foreground scribbles, of the same scale in training and
-            use (`medseg.transforms.GeodesicDistance`); the largest distance everywhere where there is no scribble: 0
-            would say that all voxels lie on one.
-        background: ``[B, 1, *S]``, the same from the background scribbles.
+        foreground: ``[B, 1, *S]``, geodesic distance to the foreground scribbles
+            (`medseg.transforms.GeodesicDistance`), with the same scale in training and application. If there is no
+            scribble, it is the largest distance everywhere (0 would mean a scribble in every voxel).
+        background: ``[B, 1, *S]``, the same for the background scribbles.
 
     Returns:
         ``[B, C + 3, *S]`` in the dtype of the image.

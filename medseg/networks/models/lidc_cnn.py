@@ -1,4 +1,4 @@
-"""The plain CNN of the LIDC study, whose poolings sparse downsampling replaces."""
+"""The plain CNN of the LIDC study, in which sparse downsampling can replace the poolings."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ HEADS = ("mean", "max")
 
 @register("lidc_cnn")
 class LIDCNet(nn.Module):
-    """Stages of convolution 3, norm, activation and a halving; mean or maximum of the last map; a linear layer.
+    """Stages of 3^d convolution, norm, activation, halving; then mean or maximum of the last map and a linear layer.
 
-    The baseline of the benign / malignant study on nodule crops: six halvings of 128 x 128, or four of 32^3. With
-    ``down="4sd-2max"`` or ``"6sd"`` it is the CNN with four or six sparse downsamplings, with
-    ``"max-max-sd-sd-max-max"`` (3-D: ``"max-sd-sd-max"``) the recommended placement, with ``conv=("quadtree", {...})``
-    its adaptive twin.
+    It is the baseline of the benign / malignant study on nodule crops: six halvings of 128 x 128 voxels, or four of
+    32^3. ``down="4sd-2max"`` or ``"6sd"`` gives the CNN with four or six sparse downsamplings,
+    ``"max-max-sd-sd-max-max"`` (3-D: ``"max-sd-sd-max"``) the recommended placement, and ``conv=("quadtree", {...})``
+    the same network with adaptive convolutions.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the crop.
         out_channels: classes.
-        channels: channels of the stages, as many as there are halvings. None: those of the study.
-        head: what is made of the last map: ``"mean"`` or ``"max"`` of every channel.
+        channels: channels of the stages, one number per halving. None: those of the study.
+        head: how the last map is reduced: ``"mean"`` or ``"max"`` of every channel.
         act: activation, as MONAI names it.
         norm: normalisation, as MONAI names it.
-        dropout: before the linear layer, as MONAI names it or its probability.
-        down: see `PlugIn`.
-        conv: see `PlugIn`.
+        dropout: dropout before the linear layer: its probability, or MONAI's name.
+        down: how maps are halved, see `PlugIn`.
+        conv: type of the convolutions, see `PlugIn`.
 
     Raises:
-        ValueError: for arguments that do not fit.
+        ValueError: for arguments out of range.
 
     Example:
         >>> net = LIDCNet(2, channels=(4, 8, 8), down="max-sd-max").eval()
@@ -78,14 +78,14 @@ class LIDCNet(nn.Module):
         """Classifies.
 
         Args:
-            x: crops ``[B, in_channels, *S]``, sides multiples of 2 to the number of halvings.
-            plan: partition of the crop for adaptive convolutions. None: made of x.
+            x: crops ``[B, in_channels, *S]``; every side is a multiple of ``2^halvings``.
+            plan: partition of the crop for adaptive convolutions. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels]``.
 
         Raises:
-            ValueError: for a size that cannot be halved as often.
+            ValueError: for a size that cannot be halved that often.
         """
         for last in self._stages(x, plan):
             x = last
@@ -93,7 +93,7 @@ class LIDCNet(nn.Module):
         return self.head(flat.mean(2) if self.reduce == "mean" else flat.amax(2))
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The map of every stage before its halving, full resolution first, and the last one after it."""
+        """The map of every stage before its halving, from full resolution downwards, and after the last halving."""
         return list(self._stages(x, plan))
 
     def _stages(self, x: Tensor, plan: AnyPlan | None) -> Iterator[Tensor]:

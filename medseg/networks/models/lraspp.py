@@ -1,4 +1,4 @@
-"""LR-ASPP: the light segmentation decoder of the MobileNetV3 paper."""
+"""LR-ASPP: the lightweight segmentation decoder of the MobileNetV3 paper."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from medseg.networks.registry import create, list_networks, register
 __all__ = ["LRASPP", "mobilenet_encoder"]
 
 LOW = 3
-"""The level of the low features: 1/8 of the resolution."""
+"""Level of the low-level features: 1/8 of the resolution."""
 
 
 @register("lraspp")
 class LRASPP(nn.Module):
     """Lite reduced atrous spatial pyramid pooling (Howard et al. 2019, arXiv 1905.02244) on a MobileNet, 2-D and 3-D.
 
-    The deepest map passes a convolution of side 1 and is scaled per channel by a gate made of its own mean (of the
-    whole map, where the paper pools windows of 49 x 49); upsampled to 1/8 it is added to the first map of that level.
+    A convolution of side 1 is applied to the deepest map, and its channels are scaled by a gate that is computed from
+    the mean of the map (the whole map; the paper pools windows of 49 x 49). The result is upsampled to 1/8 of the
+    resolution and added to the first map of that level.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        encoder: a MobileNet of the registry, or a pair of its name and arguments.
-        inter_channels: channels inside the decoder.
+        encoder: name of a MobileNet in the registry, or a pair of the name and arguments.
+        inter_channels: channels of the decoder.
         alpha: width multiplier of the encoder.
         rho: resolution multiplier of the encoder.
-        output_stride: 16 or 32 of the deepest map.
+        output_stride: total stride of the deepest map: 16 or 32.
         act: activation of the decoder.
         norm: normalisation of the decoder.
-        dropout: before the classifying convolution of the deep branch, as MONAI names it or its probability.
-        down: how maps are halved, see `PlugIn`. Patches that a sparse halving moved go back to their places before
-            the decoder interpolates further.
-        conv: projections of the encoder, see `PlugIn`.
+        dropout: dropout before the last convolution of the deep branch: its probability, or MONAI's name.
+        down: how maps are halved, see `PlugIn`. Patches that a sparse halving moved are put back before the decoder
+            interpolates.
+        conv: type of the projections of the encoder, see `PlugIn`.
 
     Raises:
-        ValueError: for arguments that do not fit.
+        ValueError: for arguments out of range.
 
     Example:
         >>> net = LRASPP(2, in_channels=1, out_channels=3, encoder="mobilenet_v3_small", alpha=0.25).eval()
@@ -89,8 +90,8 @@ class LRASPP(nn.Module):
         """Segments.
 
         Args:
-            x: ``[B, in_channels, *S]``, any size that the encoder takes.
-            plan: partition of the image for adaptive convolutions. None: made of x.
+            x: ``[B, in_channels, *S]`` of any size that the encoder accepts.
+            plan: partition of the image for adaptive convolutions. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
@@ -104,22 +105,22 @@ class LRASPP(nn.Module):
         return undo_halvings(y, places[:LOW], x.shape[2:], fill)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The encoder's last map of every level, 1/2 of the resolution first."""
+        """The last map of every level of the encoder, from 1/2 of the resolution downwards."""
         return self.encoder.encode(x, plan)
 
 
 def mobilenet_encoder(owner: str, encoder: Named, spatial_dims: int, in_channels: int, **arguments: Any) -> MobileNet:
-    """A MobileNet without its classifying layers.
+    """A MobileNet without its classification layers.
 
     Args:
-        owner: name of the network that it serves, for messages.
-        encoder: name, or a pair of it and arguments that win over ``arguments``.
+        owner: name of the network that uses it, for messages.
+        encoder: name, or a pair of the name and arguments, which have priority over ``arguments``.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        arguments: of the MobileNet.
+        arguments: arguments of the MobileNet.
 
     Raises:
-        ValueError: if it is no MobileNet.
+        ValueError: if the name is not that of a MobileNet.
     """
     name, options = split_named(owner, "encoder", encoder)
     known = list_networks("mobilenet_v*")

@@ -1,4 +1,4 @@
-"""MC-GCN: the 2-D network on slice triplets from which the anisotropic hybrid network takes its encoder."""
+"""MC-GCN: the 2-D network for slice triplets that gives the anisotropic hybrid network its encoder."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ STEM_CHANNELS = 3
 
 
 class Refine(nn.Module):
-    """``x + W2 act(norm(W1 x))`` with kernels of side 3: sharpens the borders of a score map (Peng et al. 2017).
+    """``x + W2 act(norm(W1 x))`` with kernels of side 3: refines the borders in a score map (Peng et al. 2017).
 
     Args:
-        plug: of the network; it makes both convolutions.
-        level: where it runs.
+        plug: `PlugIn` of the network; it makes both convolutions.
+        level: level of the map.
         channels: channels of the map.
         act: activation.
         norm: normalisation.
@@ -46,7 +46,7 @@ class Refine(nn.Module):
         self.act = activation(act, inplace=bool(norm))
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
-        """``[B, channels, *S]`` to the same."""
+        """``[B, channels, *S]`` to a map of the same shape."""
         return x + run(self.conv2, self.act(self.norm(run(self.conv1, x, plan))), plan)
 
 
@@ -54,36 +54,37 @@ class Refine(nn.Module):
 class MCGCN(nn.Module):
     """Multi-channel global convolutional network (Liu et al. 2018, https://arxiv.org/abs/1711.08580, stage 1).
 
-    A ResNet-50 on three adjacent slices as channels (`slice_triplets`). On each of its five levels a `GlobalConv`
-    scores the classes and a `Refine` sharpens the scores; then the decoder climbs: interpolate linearly, add the
-    scores of the level, refine, until the image's size. The scores at 1/4 are those of the first stage's result,
-    reduced to the stem's channels by a convolution of side 1.
+    A ResNet-50 with three adjacent slices as input channels (`slice_triplets`). On each of its five levels, a
+    `GlobalConv` computes scores of the classes, and a `Refine` refines them. The decoder repeats three steps up to the
+    size of the image: interpolate linearly, add the scores of the next level, refine. The scores at 1/4 of the
+    resolution are computed from the result of the first stage, after a convolution of side 1 that reduces it to the
+    channels of the stem.
 
-    23,576,758 parameters with one class, 23,629,536 with two; 23,576,773 and 23,629,551 with ``project=True``.
+    It has 23,576,758 parameters with one class, 23,629,536 with two; 23,576,773 and 23,629,551 with ``project=True``.
 
     Args:
-        spatial_dims: 2, as in the paper; 3 has cubic kernels and three-branch global convolutions (ours).
-        in_channels: channels of the image: 3 for slice triplets of one modality.
+        spatial_dims: 2, as in the paper; 3 has cubic kernels and global convolutions with three branches (not in the
+            paper).
+        in_channels: channels of the image; 3 for slice triplets of one modality.
         out_channels: classes.
-        layers: blocks of the encoder's four stages.
+        layers: number of blocks in each of the four stages of the encoder.
         width: channels of its stem.
-        kernel_size: of the global convolutions, odd.
-        project: first brings any number of channels to three by a convolution of side 1, norm and activation, so that
-            a stem of three channels can be loaded. Such a network cannot be transferred to `AHNet`.
+        kernel_size: side of the global convolutions, an odd number.
+        project: whether a convolution of side 1, norm and activation first reduce any number of channels to three, so
+            that a stem with three channels can be loaded. Such a network cannot be transferred to `AHNet`.
         act: activation.
         norm: normalisation.
-        pretrained: path of a state dict of torchvision's ``resnet50`` for the encoder; ``loaded`` then says which keys
-            were used. Nothing is ever downloaded.
-        down: how maps are halved, see `PlugIn` and `ResNet`. Patches that a sparse halving moved go back to their
-            places on the way up.
-        conv: the convolutions of side 3, see `PlugIn`.
+        pretrained: path of a state dict of torchvision's ``resnet50`` for the encoder; ``loaded`` is then the report on
+            its keys. Nothing is downloaded.
+        down: how maps are halved, see `PlugIn` and `ResNet`. The decoder puts patches that a sparse halving moved back.
+        conv: type of the convolutions of side 3, see `PlugIn`.
 
     Attributes:
         encoder: the `ResNet`.
-        loaded: what became of the keys of ``pretrained``, or None.
+        loaded: report on the keys of ``pretrained``, or None.
 
     Raises:
-        ValueError: for values that do not exist or do not go together, and for a file of another network.
+        ValueError: for values that do not exist or cannot be combined, and for a file of another network.
 
     Example:
         >>> net = MCGCN(2, in_channels=3, out_channels=2, layers=(1, 1, 1, 1), width=4)
@@ -125,7 +126,7 @@ class MCGCN(nn.Module):
         self.loaded: LoadedWeights | None = None if pretrained is None else load_resnet(self.encoder, pretrained)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The encoder's maps, 1/2 of the resolution first.
+        """The maps of the encoder, from 1/2 of the resolution downwards.
 
         Args:
             x: see `forward`.
@@ -134,17 +135,17 @@ class MCGCN(nn.Module):
         return self.encoder.encode(self._projected(x), plan)
 
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
-        """Segments; of slice triplets, the middle slice.
+        """Segments; for slice triplets, the middle slice.
 
         Args:
-            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side a multiple of 32.
-            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+            x: image ``[B, in_channels, *S]`` of any size; with sparse halvings every side is a multiple of 32.
+            plan: partition of the image, only for ``conv="quadtree"``. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for channels, sizes or plans that do not fit.
+            ValueError: for channels, sizes or plans that do not match.
         """
         size = x.shape[2:]
         maps, places, plan = self.encoder.run_levels(self._projected(x), plan)

@@ -1,4 +1,4 @@
-"""A U-Net whose contracting path is a MobileNet."""
+"""A U-Net with a MobileNet as contracting path."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ __all__ = ["MobileNetUNet"]
 
 @register("mobilenet_unet")
 class MobileNetUNet(nn.Module):
-    """The expanding path of a U-Net (Ronneberger et al. 2015) on a MobileNet, 2-D and 3-D.
+    """The expanding path of a U-Net (Ronneberger et al. 2015) after a MobileNet, 2-D and 3-D.
 
-    At every level a 2 x 2 up-convolution, the encoder's last map of that level beside it, and two convolutions of side
-    3; the full resolution, where the encoder has no map, has none beside it.
+    Every level has an up-convolution of side 2, the concatenation with the last map of that level of the encoder, and
+    two convolutions of side 3. At full resolution the encoder has no map, so nothing is concatenated.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        encoder: a MobileNet of the registry, or a pair of its name and arguments.
-        channels: channels of the decoder, finest level first: one more than the encoder halves less the deepest.
+        encoder: name of a MobileNet in the registry, or a pair of the name and arguments.
+        channels: channels of the decoder, finest level first: one number for each halving of the encoder.
         alpha: width multiplier of the encoder.
         rho: resolution multiplier of the encoder; the logits are interpolated back to the image.
         act: activation of the decoder.
         norm: normalisation of the decoder.
-        dropout: after the deepest map, as MONAI names it or its probability.
-        down: how maps are halved, see `PlugIn`; a sparse halving is undone by `SparseUpsample` at its level.
-        conv: projections of the encoder and convolutions of the decoder, see `PlugIn`.
+        dropout: dropout after the deepest map: its probability, or MONAI's name.
+        down: how maps are halved, see `PlugIn`; `SparseUpsample` undoes a sparse halving at its level.
+        conv: type of the projections of the encoder and of the convolutions of the decoder, see `PlugIn`.
 
     Raises:
-        ValueError: for arguments that do not fit.
+        ValueError: for arguments out of range.
 
     Example:
         >>> net = MobileNetUNet(2, in_channels=1, out_channels=3, channels=(4, 4, 8, 8, 8), alpha=0.25).eval()
@@ -71,8 +71,8 @@ class MobileNetUNet(nn.Module):
         plug, beside = self.encoder.plug, [0, *self.encoder.channels]
         if len(channels) != self.encoder.halvings:
             raise ValueError(
-                f"MobileNetUNet: channels {tuple(channels)} for {self.encoder.halvings} levels; "
-                "expected one number each"
+                f"MobileNetUNet: channels is {tuple(channels)}; expected {self.encoder.halvings} numbers, one for each "
+                "halving of the encoder"
             )
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.dropout = dropout_layer(dropout, spatial_dims)
@@ -92,14 +92,14 @@ class MobileNetUNet(nn.Module):
         """Segments.
 
         Args:
-            x: ``[B, in_channels, *S]``, sides multiples of 32 (unless rho is below 1, which rounds them itself).
-            plan: partition of the image for adaptive convolutions. None: made of x.
+            x: ``[B, in_channels, *S]``; every side is a multiple of 32 (for rho < 1, of any size).
+            plan: partition of the image for adaptive convolutions. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for a size that cannot be halved as often.
+            ValueError: for a size that cannot be halved that often.
         """
         size, step = x.shape[2:], 2**self.encoder.halvings
         whole = step if self.encoder.rho == 1 else 1
@@ -118,5 +118,5 @@ class MobileNetUNet(nn.Module):
         return F.interpolate(y, size=size, mode=mode, align_corners=False)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The encoder's last map of every level, 1/2 of the resolution first."""
+        """The last map of every level of the encoder, from 1/2 of the resolution downwards."""
         return self.encoder.encode(x, plan)

@@ -19,21 +19,21 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),
 class MobileNetV1(MobileNet):
     """MobileNetV1 (Howard et al. 2017, arXiv 1704.04861), 2-D and 3-D.
 
-    A standard convolution of side D to N channels becomes a depthwise and a pointwise one at 1 / N + 1 / D^d of its
-    multiply-adds (d axes).
+    A convolution of side D with N output channels is replaced by a depthwise and a pointwise convolution, which have
+    1 / N + 1 / D^d of its multiply-adds (d axes).
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        out_channels: classes. None: an encoder only.
-        alpha: width multiplier: every layer has this share of its channels, at least 8.
+        out_channels: classes. None: only an encoder.
+        alpha: width multiplier: share of the channels that every layer has, at least 8 channels.
         rho: resolution multiplier, see `MobileNet`.
         act: activation, as MONAI names it.
         norm: normalisation, as MONAI names it.
-        dropout: before the last layer, as MONAI names it or its probability.
+        dropout: dropout before the last layer: its probability, or MONAI's name.
         output_stride: 32, 16 or 8, see `MobileNet`.
-        down: see `MobileNet`.
-        conv: the pointwise convolutions, see `PlugIn`.
+        down: how maps are halved, see `PlugIn`.
+        conv: type of the pointwise convolutions, see `PlugIn`.
 
     Example:
         >>> net = MobileNetV1(2, in_channels=1, out_channels=5, alpha=0.25).eval()

@@ -27,21 +27,21 @@ STAGES = (
 class MobileNetV2(MobileNet):
     """MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), 2-D and 3-D.
 
-    A block widens its input t times, convolves it depthwise, and projects it down without an activation; the input is
-    added where the stride is 1 and the widths are equal.
+    A block expands its input to t times the channels, applies a depthwise convolution, and projects the result to fewer
+    channels without an activation. The input is added if the stride is 1 and the numbers of channels are equal.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        out_channels: classes. None: an encoder only.
-        alpha: width multiplier; widths are rounded to multiples of 8, and the last layer never gets narrower.
+        out_channels: classes. None: only an encoder.
+        alpha: width multiplier; channels are rounded to multiples of 8, and the last layer never has fewer channels.
         rho: resolution multiplier, see `MobileNet`.
         act: activation, as MONAI names it.
         norm: normalisation, as MONAI names it.
-        dropout: before the last layer, as MONAI names it or its probability.
+        dropout: dropout before the last layer: its probability, or MONAI's name.
         output_stride: 32, 16 or 8, see `MobileNet`.
-        down: see `MobileNet`.
-        conv: the projections, see `PlugIn`.
+        down: how maps are halved, see `PlugIn`.
+        conv: type of the projections, see `PlugIn`.
 
     Example:
         >>> net = MobileNetV2(2, in_channels=1, out_channels=5, alpha=0.25).eval()

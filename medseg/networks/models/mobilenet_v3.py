@@ -1,4 +1,4 @@
-"""MobileNetV3, large and small: hard swish, squeeze and excitation, a cheaper head."""
+"""MobileNetV3, large and small: hard swish, squeeze and excitation, and a cheaper head."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ class MobileNetV3(MobileNet):
         size: ``"large"`` or ``"small"``.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
-        out_channels: classes. None: an encoder only.
-        alpha: width multiplier; widths are rounded to multiples of 8.
+        out_channels: classes. None: only an encoder.
+        alpha: width multiplier; channels are rounded to multiples of 8.
         rho: resolution multiplier, see `MobileNet`.
-        act: activation where the paper has hard swish; its other blocks keep ReLU.
+        act: activation that replaces hard swish; the other blocks have ReLU, as in the paper.
         norm: normalisation, as MONAI names it.
-        dropout: before the last layer, as MONAI names it or its probability.
+        dropout: dropout before the last layer: its probability, or MONAI's name.
         output_stride: 32, 16 or 8, see `MobileNet`.
-        reduced_tail: halve the channels of the last stage, as the paper does for segmentation.
-        down: see `MobileNet`.
-        conv: the projections, see `PlugIn`.
+        reduced_tail: whether to halve the channels of the last stage, as the paper does for segmentation.
+        down: how maps are halved, see `PlugIn`.
+        conv: type of the projections, see `PlugIn`.
 
     Raises:
-        ValueError: for another size, and for numbers that do not fit.
+        ValueError: for an unknown size, and for numbers out of range.
 
     Example:
         >>> net = MobileNetV3("small", 2, in_channels=1, out_channels=5, alpha=0.25).eval()
@@ -106,7 +106,7 @@ class MobileNetV3(MobileNet):
 
 
 def _rows(size: str, alpha: float, reduced_tail: bool, act: Named) -> list[BlockRow]:
-    """The paper's rows, scaled. A reduced tail narrows what the last halving and the blocks after it give out."""
+    """The scaled rows of the paper; a reduced tail halves the channels from the last halving on."""
     table = LARGE if size == "large" else SMALL
     tail = max(i for i, row in enumerate(table) if row[-1] == 2)
     rows = []

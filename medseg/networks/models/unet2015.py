@@ -17,29 +17,30 @@ __all__ = ["UNet2015"]
 class UNet2015(UNetBody):
     """U-Net (Ronneberger, Fischer and Brox 2015, https://arxiv.org/abs/1505.04597).
 
-    Two convolutions of side 3 a level, 64 to 1024 channels, max pooling, an up-convolution of side 2 that halves the
-    channels, dropout at the end of the contracting path. Weights start Gaussian with deviation sqrt(2 / N), N the
-    number of values that one output sums. With two classes and one image channel it has 31,030,658 parameters in 2-D.
+    It has two convolutions of side 3 per level, 64 to 1024 channels, max pooling, up-convolutions of side 2 that halve
+    the channels, and dropout at the end of the contracting path. Initial weights are Gaussian with standard deviation
+    sqrt(2 / N), where N is the number of values that one output sums. With two classes and one image channel it has
+    31,030,658 parameters in 2-D.
 
-    Without padding (the paper's way) an image of side 572 gives a result of side 388, and whole images are segmented
-    tile by tile without a seam (`medseg.inference.overlap_tile`).
+    Without padding (as in the paper) an image of side 572 gives a result of side 388. Whole images are then segmented
+    in overlapping tiles, without seams between them (`medseg.inference.overlap_tile`).
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        channels: of the levels, finest first.
+        channels: channels of the levels, finest first.
         padding: ``"valid"`` or ``"same"``.
         act: activation after each convolution.
         norm: normalisation before each activation; the paper has none.
-        dropout: after the two lowest levels: a probability, MONAI's name and options, or None.
-        bias: whether convolutions of side 3 have a bias; False suits a normalisation.
-        down: halving: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts patches back where they came from)
+        dropout: dropout after the two lowest levels: a probability, MONAI's name and options, or None.
+        bias: whether convolutions of side 3 have a bias; with a normalisation it is not needed.
+        down: how maps are halved: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts the patches back)
             or a placement such as ``"max-sd-sd-max"``, see `PlugIn`.
-        conv: ``"plain"``, ``"quadtree"``, see `PlugIn`.
+        conv: type of the convolutions, ``"plain"`` or ``"quadtree"``, see `PlugIn`.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
 
     Example:
         >>> net = UNet2015(2, in_channels=1, out_channels=2, channels=(4, 8, 16))

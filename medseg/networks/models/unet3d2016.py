@@ -1,4 +1,4 @@
-"""3-D U-Net of 2016: channels double before each pooling, normalisation before each ReLU."""
+"""3-D U-Net of 2016: the channels are doubled before each pooling; normalisation before each ReLU."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ __all__ = ["UNet3D2016"]
 class UNet3D2016(UNetBody):
     """3-D U-Net (Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger 2016, https://arxiv.org/abs/1606.06650).
 
-    Four levels. The second convolution of a level has twice the channels of the first, so that no pooling narrows the
-    flow; an up-convolution of side 2 keeps the channels, the two convolutions after it take those of the skip. Batch
-    normalisation precedes every ReLU.
+    It has four levels. The second convolution of a level has twice the channels of the first, to avoid a bottleneck
+    before the pooling. An up-convolution of side 2 keeps the number of channels; the two convolutions after it have
+    the number of channels of the skip. Batch normalisation precedes every ReLU.
 
-    With three channels in and three classes it has 19,069,955 parameters, the paper's number, counting convolutions
-    with biases, up-convolutions without and no normalisation; scales and shifts of the latter are 4,672 more.
+    With three input channels and three classes it has 19,069,955 parameters, as the paper says, if convolutions have
+    biases, up-convolutions have none, and normalisations are not counted; their scales and shifts are 4,672 more.
 
-    It learns from a few annotated slices with `medseg.losses.SparseAnnotationCrossEntropyLoss`.
+    It can be trained from a few annotated slices with `medseg.losses.SparseAnnotationCrossEntropyLoss`.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: classes.
-        channels: of the levels after their second convolution, finest first; the finest level's first has half.
+        channels: channels after the second convolution of every level, finest first; the first one of the finest level
+            has half of them.
         padding: ``"same"``, or ``"valid"`` as in the paper (an image of side 132 gives a result of side 44).
         act: activation after each convolution.
         norm: normalisation before each activation, or None.
-        dropout: after the two lowest levels; the paper has none.
+        dropout: dropout after the two lowest levels; the paper has none.
         bias: whether convolutions of side 3 have a bias.
-        up_bias: whether up-convolutions have one.
-        down: halving: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts patches back where they came from)
+        up_bias: whether up-convolutions have a bias.
+        down: how maps are halved: ``"max"``, ``"stride"``, ``"sparse"`` (the decoder then puts the patches back)
             or a placement such as ``"max-sd-max"``, see `PlugIn`.
-        conv: ``"plain"``, ``"quadtree"``, see `PlugIn`.
+        conv: type of the convolutions, ``"plain"`` or ``"quadtree"``, see `PlugIn`.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
 
     Example:
         >>> net = UNet3D2016(3, in_channels=1, out_channels=2, channels=(4, 8))
@@ -65,7 +66,9 @@ class UNet3D2016(UNetBody):
         conv: Named = PLAIN,
     ) -> None:
         if any(width % 2 for width in channels):
-            raise ValueError(f"UNet3D2016: channels is {list(channels)}; expected even numbers, they are halved")
+            raise ValueError(
+                f"UNet3D2016: channels is {list(channels)}; expected even numbers, because they are halved"
+            )
         widths = UNetWidths(
             encoder=[(width // 2, width) for width in channels],
             up=list(channels[1:]),

@@ -1,4 +1,4 @@
-"""V-Net of 2016, after the paper: residual stages of 5^3 convolutions, strided convolutions in place of poolings."""
+"""V-Net of 2016, after the paper: residual stages of 5^3 convolutions, strided convolutions instead of poolings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from medseg.networks.registry import register
 __all__ = ["VNet"]
 
 DOWN_CONVS, UP_CONVS = (1, 2, 3, 3, 3), (1, 2, 3, 3)
-"""Convolutions of the stages of both sides, finest first."""
+"""Numbers of convolutions in the stages of both paths, finest first."""
 
 
 class Stage(nn.Module):
-    """``act(f(x) + x)`` with f a chain of convolutions of side 5, activations between them.
+    """``act(f(x) + x)``, where f is a sequence of convolutions of side 5 with activations between them.
 
-    If the chain starts from fewer channels, x is repeated to the width of the sum.
+    If x has fewer channels than f(x), its channels are repeated.
     """
 
     takes_plan = True
@@ -56,15 +56,15 @@ class Stage(nn.Module):
 
 @register("vnet")
 class VNet(nn.Module):
-    """V-Net (Milletari, Navab and Ahmadi 2016, https://arxiv.org/abs/1606.04797), stages as the paper draws them.
+    """V-Net (Milletari, Navab and Ahmadi 2016, https://arxiv.org/abs/1606.04797), with the stages of its figure.
 
-    Stages of 1, 2, 3, 3, 3 convolutions with 16 to 256 channels on the way down and 3, 3, 2, 1 with 256 to 32 on the
-    way up; each adds its input to its last convolution. Convolutions of side 2 and stride 2 halve the maps and double
-    the channels; transposed ones double the maps, to as many channels as the skip that is then concatenated. PReLU
-    with one slope a channel follows every convolution or sum. The image is repeated to the 16 channels of the first
-    sum.
+    The contracting path has stages of 1, 2, 3, 3, 3 convolutions with 16 to 256 channels, the expanding path stages of
+    3, 3, 2, 1 convolutions with 256 to 32 channels. Each stage adds its input to the result of its last convolution.
+    Convolutions of side 2 and stride 2 halve the maps and double the channels. Transposed convolutions double the maps;
+    their result has as many channels as the skip that is concatenated with it. A PReLU with one slope per channel
+    follows every convolution or sum. The image is repeated to get the 16 channels of the first sum.
 
-    The parameters are the sum of
+    The number of parameters is the sum of
 
         side 5    125 (1*16 + 2*32^2 + 3*64^2 + 3*128^2 + 3*256^2) down, 125 (3*256^2 + 3*128^2 + 2*64^2 + 32^2) up
         side 2    8 (16*32 + 32*64 + 64*128 + 128*256) down, 8 (256*128 + 256*64 + 128*32 + 64*16) up
@@ -72,22 +72,23 @@ class VNet(nn.Module):
         biases    one per output channel of each of them
         slopes    one per channel of each of them but the head
 
-    65,175,314 with one channel in and two classes in 3-D. MONAI's VNet is another network (stages of 1, 1, 2, 3, 2 and
-    2, 2, 1, 1 convolutions, batch normalisation, ELU; 45,593,892 parameters): `vnet_monai`.
+    This gives 65,175,314 with one input channel and two classes in 3-D. MONAI's VNet, which is `vnet_monai` here, is a
+    different network (stages of 1, 1, 2, 3, 2 and 2, 2, 1, 1 convolutions, batch normalisation, ELU; 45,593,892
+    parameters).
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: channels of the image, at most those of the first level.
+        in_channels: channels of the image, at most as many as the first level has.
         out_channels: classes; the paper's Dice loss is `medseg.losses.VNetDiceLoss`.
-        channels: of the levels, finest first: 2 to 5 of them.
-        act: activation, one slope a channel for ``"prelu"``.
+        channels: channels of the levels, finest first; 2 to 5 levels.
+        act: activation; ``"prelu"`` has one slope per channel.
         norm: normalisation before each activation; the paper has none.
-        dropout: before the last convolution: a probability, MONAI's name and options, or None (the paper).
-        down: halving: ``"stride"`` (the paper), ``"max"``, ``"sparse"``, see `PlugIn`.
-        conv: ``"plain"``, ``"quadtree"``, see `PlugIn`.
+        dropout: dropout before the last convolution: a probability, MONAI's name and options, or None (the paper).
+        down: how maps are halved: ``"stride"`` (as in the paper), ``"max"``, ``"sparse"``, see `PlugIn`.
+        conv: type of the convolutions, ``"plain"`` or ``"quadtree"``, see `PlugIn`.
 
     Raises:
-        ValueError: for values that do not exist or do not go together.
+        ValueError: for values that do not exist or cannot be combined.
 
     Example:
         >>> net = VNet(3, in_channels=1, out_channels=2, channels=(4, 8))
@@ -132,7 +133,7 @@ class VNet(nn.Module):
         self.head = Conv["conv", spatial_dims](2 * channels[0], out_channels, 1)
 
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
-        """The results of the stages on the way down, high to low resolution."""
+        """The results of the stages of the contracting path, from high to low resolution."""
         self._check(x)
         return self._contract(x, self.plug.plan(x, plan))[0]
 
@@ -140,14 +141,14 @@ class VNet(nn.Module):
         """Segments.
 
         Args:
-            x: image ``[B, in_channels, *S]``; every side a multiple of 2 to the number of levels minus 1 (16).
-            plan: partition of the image, with ``conv="quadtree"`` only. None: made of x.
+            x: image ``[B, in_channels, *S]``; every side is a multiple of ``2^(levels - 1)`` (16 for five levels).
+            plan: partition of the image, only for ``conv="quadtree"``. None: it is made from x.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for channels, sizes or plans that do not fit.
+            ValueError: for channels, sizes or plans that do not match.
         """
         self._check(x)
         plan = self.plug.plan(x, plan)

@@ -1,4 +1,4 @@
-"""MONAI's VNet in the registry, with its limits said in words."""
+"""MONAI's VNet in the registry, with clear messages about its limits."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from medseg.networks.registry import register
 __all__ = ["MonaiVNet"]
 
 
-_FIXED = "its layers are MONAI's own; medseg.networks.adapt.apply exchanges them, and 'vnet' takes it"
+_FIXED = "its layers are MONAI's; medseg.networks.adapt replaces them, and 'vnet' takes this argument"
 
 
 @register("vnet_monai", without={"down": _FIXED, "conv": _FIXED})
 class MonaiVNet(_VNet):
-    """`monai.networks.nets.VNet` unchanged, 45,593,892 parameters with one channel in and out in 3-D.
+    """`monai.networks.nets.VNet` unchanged; 45,593,892 parameters with one input channel and one class in 3-D.
 
-    It differs from the paper's V-Net (`medseg.networks.VNet`) in stages, normalisation and activation. It has no
-    arguments ``down`` and ``conv``; `medseg.networks.adapt` makes it adaptive.
+    It differs from the V-Net of the paper (`medseg.networks.VNet`) in stages, normalisation and activation. It does not
+    have the arguments ``down`` and ``conv``; `medseg.networks.adapt` can make it adaptive.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image: 1, 2, 4, 8 or 16.
         out_channels: classes.
         act: activation, in MONAI's form.
-        dropout: probability on the way down and up, and of the skips.
-        bias: whether the convolutions on the way down have a bias.
+        dropout: dropout probability in both paths and in the skips.
+        bias: whether the convolutions of the contracting path have a bias.
 
     Raises:
-        ValueError: for values that MONAI's network cannot have.
+        ValueError: for values that MONAI's network does not accept.
 
     Example:
         >>> net = MonaiVNet(2, in_channels=1, out_channels=2).eval()
@@ -65,7 +65,7 @@ class MonaiVNet(_VNet):
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """The results of the stages on the way down, high to low resolution."""
+        """The results of the stages of the contracting path, from high to low resolution."""
         check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
         maps = [self.in_tr(x)]
         for stage in (self.down_tr32, self.down_tr64, self.down_tr128, self.down_tr256):
@@ -76,13 +76,13 @@ class MonaiVNet(_VNet):
         """Segments.
 
         Args:
-            x: image ``[B, in_channels, *S]``, sides multiples of 16.
+            x: image ``[B, in_channels, *S]``; every side is a multiple of 16.
 
         Returns:
             Logits ``[B, out_channels, *S]``.
 
         Raises:
-            ValueError: for channels or sizes that do not fit.
+            ValueError: for channels or sizes that do not match.
         """
         check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
         return super().forward(x)

@@ -66,7 +66,7 @@ def test_branches_have_scores_of_their_own_in_training_only() -> None:
     sum(r.square().mean() for r in results).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     assert net.eval()(x).shape == (2, 3, 16, 24)
-    with pytest.raises(ValueError, match="no scores of their own; set auxiliary=True"):
+    with pytest.raises(ValueError, match="do not have their own scores; set auxiliary=True"):
         make().head.branches(torch.zeros(1, 128, 4, 4))
 
 

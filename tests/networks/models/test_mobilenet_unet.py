@@ -54,7 +54,9 @@ def test_a_lower_resolution_inside_gives_the_image_size_outside() -> None:
 def test_says_what_it_expects() -> None:
     with pytest.raises(ValueError, match=r"MobileNetUNet: image of size \[64, 40\]; expected multiples of 32"):
         MobileNetUNet(2, 1, 2, **TINY)(torch.zeros(1, 1, 64, 40))
-    with pytest.raises(ValueError, match=r"channels \(4, 8\) for 5 levels; expected one number each"):
+    with pytest.raises(
+        ValueError, match=r"channels is \(4, 8\); expected 5 numbers, one for each halving of the encoder"
+    ):
         MobileNetUNet(2, 1, 2, channels=(4, 8))
     with pytest.raises(ValueError, match="encoder is 'lidc_cnn'; expected one of mobilenet_v1, mobilenet_v2"):
         create("mobilenet_unet", spatial_dims=2, in_channels=1, out_channels=2, encoder="lidc_cnn")
