@@ -4,10 +4,10 @@
 
 Livers of synthetic abdomens hold tumours of one contrast a case, from hypodense to hyperdense, among benign lesions of
 other contrasts. For each seed a U-Net is trained; then six nets are trained further from its weights: the U-Net itself,
-and with it a density branch, texture, a guide map, density and guide map, and both given at random. They are tested on
-phantoms of another fold, and on a real CT with outlines of real tumours painted into its liver (semi-synthetic, test
-only; left out without ``MEDSEG_DATA``). Every finished run is one line of ``OUT/runs.jsonl``; ``--report`` prints the
-tables.
+and with it histograms (row "density"), texture, a guide map, histograms and guide map, and both given at random. They
+are tested on phantoms of another fold, and on a real CT with outlines of real tumours painted into its liver
+(semi-synthetic, test only; left out without ``MEDSEG_DATA``). Every finished run is one line of ``OUT/runs.jsonl``;
+``--report`` prints the tables.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class RandGuideDropout(Randomizable, Transform):
     Args:
         prob: probability that all guides of a sample are dropped.
         prob_each: probability that a single guide is dropped if not all are dropped.
-        null: value of a guide without information, i.e. of a :class:`GuideMap` without prompts, or of a density vector
-            without a region.
+        null: value of a guide without information, i.e. of a :class:`GuideMap` without prompts, or of the histograms
+            of an empty region.
 
     Raises:
         ValueError: for probabilities outside 0 to 1 or a null value that is not finite.

@@ -1,4 +1,4 @@
-"""Histograms of the intensities in regions, e.g. the density vectors of an organ and of a lesion in it."""
+"""Histograms of the intensities in regions, e.g. of an organ and of a lesion in it."""
 
 from __future__ import annotations
 
