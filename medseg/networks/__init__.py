@@ -23,9 +23,10 @@ from medseg.networks.models.unet3d2016 import UNet3D2016
 from medseg.networks.models.unet2015 import UNet2015
 from medseg.networks.models.vnet import VNet
 from medseg.networks.models.vnet_monai import MonaiVNet
+from medseg.networks.parts.image_check import check_image
 from medseg.networks.parts.mobilenet_body import MobileNet
 from medseg.networks.parts.planned import PlannedSequential
-from medseg.networks.parts.plug_in import PlugIn, check_image
+from medseg.networks.parts.plug_in import PlugIn
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
 from medseg.networks.parts.slice_triplets import slice_triplets

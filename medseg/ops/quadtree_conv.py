@@ -114,6 +114,8 @@ def quadtree_conv(
     device = x.device.type
     if x.dtype == torch.float32 and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         x = x.to(torch.get_autocast_dtype(device))
+    if x.dtype == torch.float16 and device == "cpu":
+        raise TypeError("quadtree_conv: x is torch.float16 on the CPU; expected float32, float64 or bfloat16")
     tile = [-(-s // g) for s, g in zip(x.shape[2:], grid, strict=True)]
     inside = grid_of(x.shape[2:], tile)
     if gate is not None:

@@ -13,6 +13,7 @@ from medseg.layers.guidance import DensityModulator, Guidance
 from medseg.layers.guidance.guidance import as_guidance
 from medseg.layers.guidance.spatial_guide import spatial_map
 from medseg.layers.named import Named, split_named
+from medseg.networks.parts.image_check import check_image
 
 __all__ = ["ConcatGuidedNet"]
 
@@ -72,6 +73,8 @@ class ConcatGuidedNet(nn.Module):
         Raises:
             ValueError: for guidance that the network does not take, or shapes that do not match.
         """
+        axes = x.ndim - 2 if isinstance(x, Tensor) else 2
+        check_image("ConcatGuidedNet", x, max(2, axes), None, network=self.backbone)
         known = as_guidance("ConcatGuidedNet", guidance)
         x = x.as_tensor() if isinstance(x, MetaTensor) else x
         parts = [x]

@@ -21,6 +21,7 @@ from medseg.networks.guided.sites import (
     hook_taps,
     image_shape,
 )
+from medseg.networks.parts.image_check import check_image
 
 __all__ = ["GuidedNet"]
 
@@ -94,6 +95,7 @@ class GuidedNet(nn.Module):
     ) -> None:
         super().__init__()
         shape = image_shape(backbone, image)
+        self._image_shape = shape
         self.sites: Sites = at_levels(find_sites(backbone, shape), levels)
         channels = [site.channels for site in self.sites]
         self.density = None if appearance is None else _appearance_branch(len(shape) - 1, channels, appearance)
@@ -144,6 +146,7 @@ class GuidedNet(nn.Module):
         given: Guidance | Mapping[str, Tensor] | None,
         arguments: dict[str, Any],
     ) -> Any:
+        check_image("GuidedNet", x, len(self._image_shape) - 1, self._image_shape[0], network=self.backbone)
         guidance = as_guidance("GuidedNet", given)
         for name, branch in (
             ("appearance", self.density),

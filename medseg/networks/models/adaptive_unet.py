@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from medseg.layers import DenseConvRounds, QuadtreeConv
 from medseg.layers.conv_rounds import ConvRounds, Named
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import run
-from medseg.networks.parts.plug_in import check_image
 from medseg.networks.parts.shared_plan import SharedPlan
 from medseg.networks.registry import register
 from medseg.partition import BlockPlan, PlanSettings, Quadtree
@@ -128,6 +128,7 @@ class AdaptiveUNet(nn.Module):
         """The plan for an image ``[B, any, *S]`` with the size of the input of the network."""
         return self.shared.make(guide)
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: BlockPlan | Quadtree | None = None, guide: Tensor | None = None) -> Tensor:
         """Segments.
 
@@ -143,7 +144,7 @@ class AdaptiveUNet(nn.Module):
             ValueError: for sizes that cannot be halved, or a plan whose tiles do not have whole voxels.
         """
         size = tuple(x.shape[2:])
-        check_image("AdaptiveUNet", x, self.spatial_dims, self.in_channels, 2 ** (len(self.encoder) - 1))
+        check_image("AdaptiveUNet", x, self.spatial_dims, self.in_channels, 2 ** (len(self.encoder) - 1), network=self)
         if self.adaptive_levels:
             plan = self.plan(x if guide is None else guide) if plan is None else plan
             self.shared.check(plan, size)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.registry import register
 
 __all__ = ["PNet", "RNet", "refinement_input"]
@@ -120,15 +121,17 @@ class PNet(nn.Module):
             drop(), point(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), point(width, out_channels, 1)
         )
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The results ``[B, channels, *S]`` of the five blocks, all at the resolution of the image."""
-        check_image(type(self).__name__, x, self.spatial_dims, self.in_channels)
+        check_image(type(self).__name__, x, self.spatial_dims, self.in_channels, network=self)
         plan, maps = self.plug.plan(x, plan), []
         for block in self.blocks:
             x = run(block, x, plan)
             maps.append(x)
         return maps
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 

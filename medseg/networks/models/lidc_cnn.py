@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.plug_in import PlugIn, check_image
+from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.plug_in import PlugIn
 from medseg.networks.registry import register
 
 __all__ = ["LIDCNet"]
@@ -74,6 +75,7 @@ class LIDCNet(nn.Module):
             self.downs.append(plug.down(level, width))
         self.head = nn.Sequential(dropout_layer(dropout), nn.Linear(widths[-1], out_channels))
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Classifies.
 
@@ -92,12 +94,13 @@ class LIDCNet(nn.Module):
         flat = x.flatten(2)
         return self.head(flat.mean(2) if self.reduce == "mean" else flat.amax(2))
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The map of every stage before its halving, from full resolution downwards, and after the last halving."""
         return list(self._stages(x, plan))
 
     def _stages(self, x: Tensor, plan: AnyPlan | None) -> Iterator[Tensor]:
-        check_image("LIDCNet", x, self.spatial_dims, self.in_channels, 2 ** len(self.downs))
+        check_image("LIDCNet", x, self.spatial_dims, self.in_channels, 2 ** len(self.downs), network=self)
         plan = self.plug.plan(x, plan)
         for block, down in zip(self.blocks, self.downs, strict=True):
             x = block(x, plan)

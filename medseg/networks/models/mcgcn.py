@@ -14,8 +14,9 @@ from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation, conv_norm_act
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import run
-from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
 from medseg.networks.parts.undo_halvings import undo_halvings
@@ -125,6 +126,7 @@ class MCGCN(nn.Module):
                 start_weights(module)
         self.loaded: LoadedWeights | None = None if pretrained is None else load_resnet(self.encoder, pretrained)
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The maps of the encoder, from 1/2 of the resolution downwards.
 
@@ -134,6 +136,7 @@ class MCGCN(nn.Module):
         """
         return self.encoder.encode(self._projected(x), plan)
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments; for slice triplets, the middle slice.
 
@@ -158,5 +161,5 @@ class MCGCN(nn.Module):
         return run(self.climb[0], undo_halvings(y, places[:1], size, fill), plan)
 
     def _projected(self, x: Tensor) -> Tensor:
-        check_image("MCGCN", x, self.encoder.plug.spatial_dims, self.in_channels)
+        check_image("MCGCN", x, self.encoder.plug.spatial_dims, self.in_channels, network=self)
         return x if self.project is None else self.project(x)

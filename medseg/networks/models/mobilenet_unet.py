@@ -13,8 +13,8 @@ from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.models.lraspp import mobilenet_encoder
 from medseg.networks.parts.conv_norm_act import conv_norm_act
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import check_image
 from medseg.networks.registry import register
 
 __all__ = ["MobileNetUNet"]
@@ -88,6 +88,7 @@ class MobileNetUNet(nn.Module):
             self.blocks.append(PlannedSequential(*layers))
         self.head = Conv["conv", spatial_dims](channels[0], out_channels, 1)
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
@@ -103,7 +104,7 @@ class MobileNetUNet(nn.Module):
         """
         size, step = x.shape[2:], 2**self.encoder.halvings
         whole = step if self.encoder.rho == 1 else 1
-        check_image("MobileNetUNet", x, self.spatial_dims, self.in_channels, whole)
+        check_image("MobileNetUNet", x, self.spatial_dims, self.in_channels, whole, network=self)
         levels, places, plan = self.encoder.run_levels(x, plan)
         y = self.dropout(levels[-1][-1])
         for level in reversed(range(len(levels))):
@@ -117,6 +118,7 @@ class MobileNetUNet(nn.Module):
         mode = "bilinear" if self.spatial_dims == 2 else "trilinear"
         return F.interpolate(y, size=size, mode=mode, align_corners=False)
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The last map of every level of the encoder, from 1/2 of the resolution downwards."""
         return self.encoder.encode(x, plan)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from medseg.layers import PatchIndex
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import run
-from medseg.networks.parts.plug_in import PLAIN, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.registry import register
 
 __all__ = ["VNet"]
@@ -132,11 +133,13 @@ class VNet(nn.Module):
         self.dropout = dropout_layer(dropout)
         self.head = Conv["conv", spatial_dims](2 * channels[0], out_channels, 1)
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The results of the stages of the contracting path, from high to low resolution."""
         self._check(x)
         return self._contract(x, self.plug.plan(x, plan))[0]
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
@@ -160,7 +163,7 @@ class VNet(nn.Module):
         return self.head(self.dropout(y))
 
     def _check(self, x: Tensor) -> None:
-        check_image("VNet", x, self.plug.spatial_dims, self.in_channels, 2 ** len(self.downs))
+        check_image("VNet", x, self.plug.spatial_dims, self.in_channels, 2 ** len(self.downs), network=self)
 
     def _contract(self, x: Tensor, plan: AnyPlan | None) -> tuple[list[Tensor], list[PatchIndex | None]]:
         maps, places = [self.encoder[0](x, plan)], []

@@ -6,7 +6,7 @@ from monai.networks.nets import VNet as _VNet
 from torch import Tensor
 
 from medseg.layers.named import Named
-from medseg.networks.parts.plug_in import check_image
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.registry import register
 
 __all__ = ["MonaiVNet"]
@@ -64,14 +64,16 @@ class MonaiVNet(_VNet):
         )
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
 
+    @explain_small_maps
     def encode(self, x: Tensor) -> list[Tensor]:
         """The results of the stages of the contracting path, from high to low resolution."""
-        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
+        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16, network=self)
         maps = [self.in_tr(x)]
         for stage in (self.down_tr32, self.down_tr64, self.down_tr128, self.down_tr256):
             maps.append(stage(maps[-1]))
         return maps
 
+    @explain_small_maps
     def forward(self, x: Tensor) -> Tensor:
         """Segments.
 
@@ -84,5 +86,5 @@ class MonaiVNet(_VNet):
         Raises:
             ValueError: for channels or sizes that do not match.
         """
-        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16)
+        check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16, network=self)
         return super().forward(x)

@@ -13,8 +13,9 @@ from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.mobilenet_blocks import BlockRow, DepthwiseConv, MobileBlock
-from medseg.networks.parts.plug_in import PlugIn, check_image
+from medseg.networks.parts.plug_in import PlugIn
 
 __all__ = ["MobileNet"]
 
@@ -97,6 +98,7 @@ class MobileNet(nn.Module):
         self.head = head
         start_weights(self)
 
+    @explain_small_maps
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Classifies.
 
@@ -116,6 +118,7 @@ class MobileNet(nn.Module):
             )
         return self.head(self.encode(x, plan)[-1].flatten(2).mean(2))
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The last map of every level, 1/2 of the resolution first, ``channels`` wide."""
         return [maps[-1] for maps in self.run_levels(x, plan)[0]]
@@ -124,6 +127,7 @@ class MobileNet(nn.Module):
         self, x: Tensor, plan: AnyPlan | None = None
     ) -> tuple[list[list[Tensor]], list[PatchIndex | None], AnyPlan | None]:
         """First and last map of every level (one if they are the same), where halvings moved patches, and the plan."""
+        check_image(self.owner, x, self.spatial_dims, self.in_channels, network=self)
         x = self.resized(x)
         self._check(x)
         plan = self.plug.plan(x, plan)

@@ -15,7 +15,7 @@ from medseg.networks.parts.halving import Down, Up
 from medseg.networks.parts.shared_plan import SharedPlan
 from medseg.partition import PlanSettings
 
-__all__ = ["PlugIn", "check_image"]
+__all__ = ["PlugIn"]
 
 HALVINGS = ("max", "avg", "stride", "sparse")
 PLAIN, QUADTREE = "plain", "quadtree"
@@ -227,31 +227,3 @@ class PlugIn:
         keys = ("rounds", "root", "budget", "threshold", "reduce", "spacing")
         given: Mapping[str, Any] = {key: options[key] for key in keys if key in options}
         return SharedPlan(self.owner, PlanSettings(metric=metric, **given), self.adaptive_levels)
-
-
-def check_image(owner: str, x: Tensor, spatial_dims: int, in_channels: int, multiple: int = 1) -> None:
-    """Raises a ValueError unless x is ``[B, in_channels, *S]`` with sides that are multiples of a number.
-
-    Args:
-        owner: name of the network, for the message.
-        x: the input of the network.
-        spatial_dims: 2 or 3.
-        in_channels: expected number of channels.
-        multiple: every side must be a multiple of this number.
-
-    Example:
-        >>> check_image("MyNet", torch.zeros(1, 1, 32, 32), spatial_dims=2, in_channels=1, multiple=16)
-        >>> check_image("MyNet", torch.zeros(1, 3, 32, 32), spatial_dims=2, in_channels=1)
-        Traceback (most recent call last):
-            ...
-        ValueError: MyNet: input has shape [1, 3, 32, 32]; expected [B, 1, H, W]
-    """
-    if x.ndim != spatial_dims + 2 or x.shape[1] != in_channels:
-        axes = "H, W" if spatial_dims == 2 else "D, H, W"
-        raise ValueError(f"{owner}: input has shape {list(x.shape)}; expected [B, {in_channels}, {axes}]")
-    size = list(x.shape[2:])
-    if any(s % multiple for s in size):
-        raise ValueError(
-            f"{owner}: image of size {size}; expected multiples of {multiple} along every axis: pad it "
-            f"(monai.transforms.DivisiblePad, k={multiple}) or crop it"
-        )

@@ -14,8 +14,9 @@ from medseg.layers.named import Named, split_named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation
+from medseg.networks.parts.image_check import check_image, explain_small_maps
 from medseg.networks.parts.planned import PlannedSequential, run
-from medseg.networks.parts.plug_in import PLAIN, QUADTREE, PlugIn, check_image
+from medseg.networks.parts.plug_in import PLAIN, QUADTREE, PlugIn
 
 __all__ = ["Bottleneck", "ResNet", "extent"]
 
@@ -182,6 +183,7 @@ class ResNet(nn.Module):
         )
         start_weights(self)
 
+    @explain_small_maps
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """Results of the stem and the stages, from 1/2 of the resolution downwards, with ``channels`` channels.
 
@@ -286,7 +288,7 @@ class ResNet(nn.Module):
     def _check(self, x: Tensor) -> None:
         sparse = "sparse" in self.plug.kinds
         step = 2 ** len(self.plug.kinds)
-        check_image(self.owner, x, self.plug.spatial_dims, self.in_channels, step if sparse else 1)
+        check_image(self.owner, x, self.plug.spatial_dims, self.in_channels, step if sparse else 1, network=self)
         halved = x.shape[2:4] if self._details["flat"] else x.shape[2:]
         if set(self.plug.kinds) != {"stride"} and min(halved) < step:
             axes = "of the first two axes" if self._details["flat"] else "axis"
