@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep._check.case import FIXES, CaseReport, Problem, Stated, check_case
 from data_prep._check.pairs import Pair, PairList, pairs_given, pairs_of_dataset, pairs_of_folders
-from data_prep._options.assumptions import add_assumption_options, add_rescale_option, assumptions_from, rescale_from
+from data_prep._options.assumptions import rescale_from
 from data_prep._options.command_line import (
     EXIT_CODES,
     OneLineParser,
@@ -23,6 +23,7 @@ from data_prep._options.command_line import (
 )
 from data_prep._options.item_choice import add_choice_options, choice_from
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.statement_options import add_assumption_options, add_rescale_option, assumptions_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -92,7 +93,7 @@ def _priors_text() -> str:
 def _check(args: argparse.Namespace) -> int:
     """Check, write, print; returns the number of cases that are left with a problem."""
     found, names = _chosen(args, _pairs(args)), _names(args)
-    stated = Stated(assumptions_from(args), rescale_from(args))
+    stated = Stated(assumptions_of(args), rescale_from(args))
     if args.fix and not args.out_data:
         raise UsageError("--fix and --out-data belong together: nothing is mended in place")
     if args.out_data and not args.fix and stated.is_empty():

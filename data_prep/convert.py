@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_rescale_option, rescale_from
+from data_prep._options.assumptions import rescale_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import policy_from
 from medseg.io.bounded.atomic import json_text
 from medseg.io.ct.policy_options import add_policy_options
+from medseg.io.ct.statement_options import add_rescale_option
 
 if TYPE_CHECKING:
     from medseg.io.ct.series import CtSeries

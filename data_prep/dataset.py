@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_assumption_options, add_rescale_option, assumptions_from, rescale_from
+from data_prep._options.assumptions import rescale_from
 from data_prep._options.command_line import (
     EXIT_CODES,
     OneLineParser,
@@ -21,6 +21,7 @@ from data_prep._options.command_line import (
 )
 from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
 from data_prep._options.messages import print_warnings
+from medseg.io.ct.statement_options import add_assumption_options, add_rescale_option, assumptions_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,7 +222,7 @@ def _write_case(
     from medseg.io.volumes.finite import settle_nonfinite
     from medseg.io.volumes.nifti import write_nifti
 
-    assume, fill_value = assumptions_from(args), _fill_value(args)
+    assume, fill_value = assumptions_of(args), _fill_value(args)
     image_path, filled = folder / "images" / f"{case.name}.nii.gz", None
     if case.image.is_dir():
         series = read_series(case.image, assume_rescale=rescale_from(args))

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 if TYPE_CHECKING:
     from medseg.geometry import Grid
@@ -110,7 +110,7 @@ def _target(args: argparse.Namespace) -> tuple[SourceSeries | Grid | None, tuple
         from medseg.geometry import Grid
         from medseg.io.volumes.image import read_image
 
-        image = read_image(args.like, assume=assumptions_from(args))
+        image = read_image(args.like, assume=assumptions_of(args))
         i, j, k = image.array.shape
         return Grid(image.affine_ras, (i, j, k)), tuple(f"grid of the masks: {line}" for line in image.info.warnings)
     return None, ()

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from data_prep._lidc.policy_options import add_malignancy_options, add_nodule_options, malignancy_policy, nodule_policy
 from data_prep._options.archives import check_folder, run_unpacked
-from data_prep._options.assumptions import add_rescale_option
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, new_folder, output_path
 from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, print_refused
 from data_prep._options.messages import print_warnings
 from data_prep._options.pseudonyms import SeriesPseudonyms, add_privacy_options, pseudonyms_from
 from data_prep._options.repair_policy import policy_from
 from medseg.io.ct.policy_options import add_policy_options, policy_words
+from medseg.io.ct.statement_options import add_rescale_option
 
 if TYPE_CHECKING:
     from data_prep._lidc.output import LidcCase

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import (
     EXIT_CODES,
     OneLineParser,
@@ -21,6 +20,7 @@ from data_prep._options.command_line import (
 from data_prep._options.item_choice import SOME_REFUSED, SOME_REFUSED_TEXT, add_choice_options, choice_from
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 if TYPE_CHECKING:
     from medseg.datasets.lits import LitsCase
@@ -135,7 +135,7 @@ def _write_cases(args: argparse.Namespace, cases: Sequence[LitsCase], folder: Pa
         try:
             if case.fault:
                 raise DataError(case.fault)
-            writer.add(prepare_case(case, args.accept_unverified, args.min_tumour_ml, assumptions_from(args)))
+            writer.add(prepare_case(case, args.accept_unverified, args.min_tumour_ml, assumptions_of(args)))
         except DataError as error:
             refused.append({"case": case.name, "reason": " ".join(str(error).split())})
         if sys.stderr.isatty():

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.image_warnings import print_image_warnings
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 __all__ = ["main"]
 
@@ -53,7 +53,7 @@ def _restore(args: argparse.Namespace) -> None:
 
     record = _read_record(args.record)
     try:
-        result = read_nifti(args.result, assume=assumptions_from(args))
+        result = read_nifti(args.result, assume=assumptions_of(args))
     except ValueError as error:
         raise UnreadableFileError(str(error)) from error
     print_image_warnings(args.result, result.warnings)

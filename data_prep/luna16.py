@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, run_command
 from data_prep._options.image_warnings import print_image_warnings
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 if TYPE_CHECKING:
     from medseg.datasets.luna16 import Finding
@@ -54,7 +54,7 @@ def _report(args: argparse.Namespace) -> None:
     from medseg.io.bounded.errors import DataError
     from medseg.io.volumes.image import image_suffix, read_image_info
 
-    info = read_image_info(args.image, assume=assumptions_from(args))
+    info = read_image_info(args.image, assume=assumptions_of(args))
     print_image_warnings(args.image, info.warnings)
     series = args.series or args.image.name[: -len(image_suffix(args.image))]
     findings = [item for item in read_findings(args.csv) if item.series_uid == series]

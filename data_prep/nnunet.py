@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, new_folder, output_path, run_command
 from data_prep._options.item_choice import SOME_REFUSED_TEXT, add_choice_options, choice_from, print_refused
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 __all__ = ["main"]
 
@@ -78,7 +78,7 @@ def _export(args: argparse.Namespace) -> int:
     if splits_copy is not None and splits_copy.exists() and not args.overwrite:
         raise UsageError(f"{splits_copy} exists already; add --overwrite to replace it")
     with new_folder(args.out / folder_name, args.overwrite, marker="dataset.json") as folder:
-        export = Export(folder, args.guide, args.ignore_label, args.folds, args.seed, assumptions_from(args))
+        export = Export(folder, args.guide, args.ignore_label, args.folds, args.seed, assumptions_of(args))
         summary = write_export(export, content)
     if splits_copy is not None:
         write_json(splits_copy, summary["splits"])

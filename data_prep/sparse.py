@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, input_names, output_path, run_command
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 if TYPE_CHECKING:
     from medseg.datasets.sparse import SparseLabel
@@ -71,7 +71,7 @@ def _make_sparse(args: argparse.Namespace) -> None:
     from medseg.io.volumes.image import read_image
     from medseg.io.volumes.nifti import write_nifti
 
-    source = read_image(args.label, assume=assumptions_from(args))
+    source = read_image(args.label, assume=assumptions_of(args))
     axes = array_axes(args.axes, source.affine_ras)
     try:
         slices = {

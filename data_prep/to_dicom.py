@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from data_prep._options.assumptions import add_assumption_options, assumptions_from
 from data_prep._options.command_line import EXIT_CODES, OneLineParser, UsageError, output_path, run_command
 from data_prep._options.image_warnings import print_image_warnings
 from data_prep._options.messages import print_warnings
 from data_prep._options.repair_policy import policy_from
 from medseg.io.bounded.atomic import json_text
 from medseg.io.ct.policy_options import add_policy_options, policy_words
+from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,7 @@ def _write(args: argparse.Namespace) -> None:
         raise UsageError(f"{absent[0]}: no such file; --mask must name image files")
     identity = _identity(args)
     source = _read_source(args)
-    mask, names = _read_masks(args.mask, source, assumptions_from(args))
+    mask, names = _read_masks(args.mask, source, assumptions_of(args))
     segments = _described(args, mask, names)
     infos = _write_object(args, mask, source, segments, identity)
     residual = None if source.repaired is None else source.repaired.residual(mask, _KINDS[args.type])

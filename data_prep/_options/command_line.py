@@ -9,19 +9,17 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
+from typing import Any, NamedTuple, NoReturn
 
 from medseg.io.bounded.atomic import naming
 from medseg.io.bounded.errors import DataError, os_error_line
 from medseg.io.bounded.remedies import fit_remedies
-
-if TYPE_CHECKING:
-    from medseg.io.privacy.names import HiddenNames
+from medseg.io.privacy.names import HiddenNames
+from medseg.io.privacy.terminal import add_show_names_option, print_error, private_terminal, shows_names
 
 __all__ = [
     "EXIT_CODES",
@@ -34,8 +32,6 @@ __all__ = [
     "run_command",
     "shows_names",
 ]
-
-_NOISY = ("pydicom", "highdicom", "nibabel")
 
 EXIT_CODES = "exit codes: 0 done, 1 run-time failure, 2 wrong usage, 3 data refused (nothing was written)"
 
@@ -72,12 +68,7 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, *, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self.renamed = dict(renamed or {})
-        self.add_argument(
-            "--show-names",
-            action="store_true",
-            help="show file names as they are on the terminal; by default those that could name a patient are counted "
-            "instead (the environment variable MEDSEG_SHOW_NAMES=1 does the same)",
-        )
+        add_show_names_option(self)
 
     def error(self, message: str) -> NoReturn:
         """Print ``error: ...`` and leave with code 2."""
@@ -133,11 +124,6 @@ def run_command(body: Callable[[], int | None], args: argparse.Namespace) -> int
     return code or 0
 
 
-def shows_names(args: argparse.Namespace) -> bool:
-    """Whether the user wants file names on the terminal as they are."""
-    return bool(getattr(args, "show_names", False)) or os.environ.get("MEDSEG_SHOW_NAMES", "") not in ("", "0")
-
-
 def input_names(args: argparse.Namespace, **more: Path) -> HiddenNames:
     """What is said, in files, in place of the names under the paths that the user gave as input.
 
@@ -145,8 +131,6 @@ def input_names(args: argparse.Namespace, **more: Path) -> HiddenNames:
         args: what a `OneLineParser` returned.
         more: further inputs that the command found by itself, by their words.
     """
-    from medseg.io.privacy.names import HiddenNames
-
     return HiddenNames({**_named_paths(args).inputs, **more})
 
 
@@ -172,55 +156,19 @@ def _paths_of(action: argparse.Action, value: object) -> dict[str, Path]:
     return {name: path for name, path in found.items() if isinstance(path, Path)}
 
 
-class _Screen:
-    """A text stream that hides private names before they are written."""
-
-    def __init__(self, stream: TextIO, names: HiddenNames) -> None:
-        self.unfiltered, self._names = stream, names
-
-    def write(self, text: str) -> int:
-        self.unfiltered.write(self._names.hide(text) if text.strip() else text)
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.unfiltered, name)
-
-
 @contextmanager
 def _private_terminal(args: argparse.Namespace) -> Iterator[HiddenNames | None]:
     if shows_names(args):
         yield None
         return
-    import logging
-
-    from medseg.io.privacy.names import HiddenNames
-
     paths = _named_paths(args)
     names = HiddenNames(paths.inputs, outputs=paths.outputs)
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    levels = [logger.level for logger in loggers]
-    out, err = (cast(TextIO, _Screen(stream, names)) for stream in (sys.stdout, sys.stderr))
-    with contextlib.ExitStack() as stack:
-        if not getattr(args, "json", False):  # JSON is private by what is put in, and stays valid
-            stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        stack.enter_context(warnings.catch_warnings())
-        for name in _NOISY:
-            warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL + 1)
-            yield names
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    with private_terminal(names, stdout=not getattr(args, "json", False)):
+        yield names
 
 
 def _fail(code: int, error: BaseException, names: HiddenNames | None, args: argparse.Namespace) -> int:
-    text = getattr(args, "fit_message", str)(_one_line(error))
-    private = text if names is None else names.hide(text)
-    hint = "" if private == text else " (names are hidden; --show-names shows them)"
-    print(f"error: {private}{hint}", file=getattr(sys.stderr, "unfiltered", sys.stderr))  # once hidden is enough
+    print_error(getattr(args, "fit_message", str)(_one_line(error)), names)
     return code
 
 

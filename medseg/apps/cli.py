@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,6 +17,9 @@ from medseg import __version__
 from medseg.apps.failures import Interrupted, explain
 from medseg.io.bounded.remedies import fit_remedies
 from medseg.io.ct.policy_options import add_policy_options
+from medseg.io.ct.statement_options import add_assumption_options, add_rescale_option
+from medseg.io.privacy.names import HiddenNames
+from medseg.io.privacy.terminal import add_show_names_option, print_error, private_terminal, shows_names
 
 __all__ = ["build_parser", "main"]
 
@@ -102,7 +105,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
+    add_show_names_option(segment)
     add_policy_options(segment)
+    add_rescale_option(segment)
+    add_assumption_options(segment)
     segment.set_defaults(run=_segment)
     for command in (doctor, demo, segment):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
@@ -143,17 +149,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    try:
-        with _sigterm_raises():
-            return int(args.run(args))
-    except (Exception, KeyboardInterrupt) as error:
-        if args.traceback:
-            import traceback
+    names = _hidden_names(args)
+    with nullcontext() if names is None else private_terminal(names, stdout=not getattr(args, "json", False)):
+        try:
+            with _sigterm_raises():
+                return int(args.run(args))
+        except (Exception, KeyboardInterrupt) as error:
+            if args.traceback:
+                import traceback
 
-            traceback.print_exc()
-        line, code = explain(error)
-        print(f"error: {getattr(args, 'fit_message', str)(line)}", file=sys.stderr)
-        return code
+                traceback.print_exc()
+            line, code = explain(error)
+            print_error(getattr(args, "fit_message", str)(line), names)
+            return code
+
+
+def _hidden_names(args: argparse.Namespace) -> HiddenNames | None:
+    """The names of the case, which are hidden on the terminal; None if there is no case or they are to be shown."""
+    if getattr(args, "input", None) is None or shows_names(args):
+        return None
+    model = [Path(path) for path in (args.bundle, args.weights) if path is not None]
+    unpacked = [Path(path.name) for path in model if path.is_file()]  # as an unpacked archive is called
+    return HiddenNames({"CASE": args.input}, outputs=[args.output, *model, *unpacked])
 
 
 @contextmanager

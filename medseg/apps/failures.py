@@ -47,7 +47,7 @@ def explain(error: BaseException) -> tuple[str, int]:
             5,
         )
     if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
-        return f"disk full: {_one_line(str(cause))}; free some space and run again", 5
+        return _one_line(os_error_line(cause)), 5
     if isinstance(cause, OSError) and cause.errno:
         return _one_line(os_error_line(cause)), 1
     text = _one_line(str(cause))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medseg.apps.stage_lines import StageLines
 from medseg.inference.bundle import Bundle
@@ -23,7 +23,9 @@ from medseg.inference.outputs.write import write_result
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
 from medseg.io.bounded.errors import DataError
+from medseg.io.bounded.messages import sum_up
 from medseg.io.ct.policy_options import policy_of, policy_words
+from medseg.io.ct.statement_options import assumptions_of, rescale_of
 from medseg.io.volumes.finite import AIR_HU, check_fill_value
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ def main(args: argparse.Namespace) -> int:
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
             ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of
-            `medseg.io.ct.policy_options.add_policy_options`, and ``fit_message``, which makes the options in a message
-            those of this command.
+            `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and ``fit_message``, which makes the
+            options in a message those of this command.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -69,7 +71,7 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
         device = choose_device(args.device, "--device")
         plan = _Plan(target, bundle, find_weights(bundle, args.weights), device)
         if args.dry_run:
-            case = read_case(args.input, args.series, policy=_policy(args), rules=rules)
+            case = read_case(args.input, args.series, policy=_policy(args), rules=rules, **_statements(args))
             dicom_source(case, check_output_types(args.output_type))
             _print_plan(plan, case, args)
             return 0
@@ -108,11 +110,13 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             device=plan.device,
             series_uid=args.series,
             policy=_policy(args),
+            **_statements(args),
             output_types=args.output_type,
             **rules._asdict(),
             monitor=monitor,
         )
-        for line in write_result(result, folder, result.run.output_types, monitor):
+        warnings = write_result(result, folder, result.run.output_types, monitor)
+        for line in sum_up(warnings, str(plan.target / "medseg.log")):
             lines.say(f"warning: {args.fit_message(line)}")
     return result
 
@@ -121,6 +125,14 @@ def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
     """How an irregular series is repaired; None where no option says so."""
     try:
         return policy_of(args) if policy_words(args) else None
+    except DataError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _statements(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options state where headers leave it open, as arguments of `segment`."""
+    try:
+        return {"assume": assumptions_of(args), "assume_rescale": rescale_of(args)}
     except DataError as error:
         raise ConfigurationError(str(error)) from None
 

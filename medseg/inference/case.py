@@ -15,6 +15,7 @@ from medseg.geometry import Affine, orientation_codes, spacing_of
 from medseg.inference.array_case import array_and_affine
 from medseg.inference.errors import ConfigurationError, IntegrityError
 from medseg.inference.input_rules import InputRules, check_values
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.hounsfield import HuVerdict
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from medseg.io.ct.policy import GeometryPolicy
+    from medseg.io.ct.rescale import Rescale
     from medseg.io.ct.scan import SeriesEntry, SeriesListing
     from medseg.io.ct.series import CtSeries
 
@@ -49,6 +51,7 @@ class Case:
         series: the DICOM series with the headers of its slices; None for other kinds.
         filled: number, first index and new value of voxels that were not finite; None if all were.
         verdict: whether the image can be a CT in Hounsfield units; None if nobody asked.
+        assumed: what was assumed of the geometry because the user stated it, one line each.
 
     >>> case = read_case(np.zeros((4, 5, 6), np.int16), affine_ras=np.diag([0.8, 0.8, 2.5, 1.0]))
     >>> case.kind, case.facts()["spacing_mm"]
@@ -65,11 +68,12 @@ class Case:
     series: CtSeries | None = field(default=None, repr=False)
     filled: Mapping[str, Any] | None = None
     verdict: HuVerdict | None = field(default=None, repr=False)
+    assumed: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path | None:
-        """The NIfTI file with these voxels; None where only memory holds them."""
-        return self.source if self.kind == "nifti" and self.filled is None else None
+        """The NIfTI file with these voxels on this grid; None where only memory holds them."""
+        return self.source if self.kind == "nifti" and self.filled is None and not self.assumed else None
 
     def as_nifti(self, scratch: Path) -> Path:
         """Path of the case as NIfTI: the file itself, or one written into ``scratch`` where there is none."""
@@ -92,8 +96,15 @@ class Case:
             "hu_max": float(self.array.max()),
             "nonfinite": None if self.filled is None else dict(self.filled),
             "hounsfield": None if self.verdict is None else self.verdict.record(),
+            "assumed": [*self.assumed, *self._assumed_rescale()],
             **({} if self.series is None or not self.series.repairs else self.series.repair_record()),
         }
+
+    def _assumed_rescale(self) -> list[str]:
+        """The statement about slices without rescaling, as the series' warnings have it."""
+        if self.series is None or not self.series.facts.get("assumed_rescale"):
+            return []
+        return [line for line in self.series.warnings if "as stated (--assume-rescale)" in line]
 
 
 def read_case(
@@ -103,6 +114,8 @@ def read_case(
     affine_ras: ArrayLike | None = None,
     policy: GeometryPolicy | None = None,
     rules: InputRules | None = None,
+    assume: ImageAssumptions = NO_ASSUMPTIONS,
+    assume_rescale: Rescale | None = None,
 ) -> Case:
     """Read a case. A DICOM folder is scanned once; a listing that was made before is not scanned again.
 
@@ -115,6 +128,8 @@ def read_case(
         policy: how an irregular DICOM series is repaired; None refuses it.
         rules: what is done with voxels that are not finite, and with an image that can hardly be a CT in Hounsfield
             units; by default the former are refused, and the latter is a warning.
+        assume: what the user states where the header of a NIfTI file leaves its geometry open.
+        assume_rescale: slope and intercept of the slices of a DICOM series that have none, if the user states them.
 
     Raises:
         ConfigurationError: if there is nothing at the path, its suffix is unknown, or an argument does not belong to
@@ -137,9 +152,9 @@ def read_case(
         raise ConfigurationError("policy: the case is an array; only the slices of a DICOM series can be repaired")
     try:
         if isinstance(case, str | os.PathLike):
-            found = _read_path(Path(case), series_uid, policy)
+            found = _read_path(Path(case), series_uid, policy, assume, assume_rescale)
         elif isinstance(case, SeriesListing | SeriesEntry):
-            found = _read_listed(case, series_uid, policy)
+            found = _read_listed(case, series_uid, policy, assume_rescale)
         else:
             found = Case("", "array", *array_and_affine(case, affine_ras), None)
         return _checked(found, InputRules() if rules is None else rules)
@@ -147,7 +162,13 @@ def read_case(
         raise IntegrityError(str(error)) from error
 
 
-def _read_path(path: Path, series_uid: str | None, policy: GeometryPolicy | None) -> Case:
+def _read_path(
+    path: Path,
+    series_uid: str | None,
+    policy: GeometryPolicy | None,
+    assume: ImageAssumptions,
+    assume_rescale: Rescale | None,
+) -> Case:
     if not path.exists():
         raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
     if not path.is_dir():
@@ -155,13 +176,13 @@ def _read_path(path: Path, series_uid: str | None, policy: GeometryPolicy | None
             raise ConfigurationError(
                 f"{path}: is a file; policy (--on-tilt, --on-gap ...) repairs the slices of a DICOM series"
             )
-        return _read_nifti(path, series_uid)
+        return _read_nifti(path, series_uid, assume)
     from medseg.io.ct.scan import list_series
 
-    return _read_listed(list_series(path), series_uid, policy)
+    return _read_listed(list_series(path), series_uid, policy, assume_rescale)
 
 
-def _read_nifti(path: Path, series_uid: str | None) -> Case:
+def _read_nifti(path: Path, series_uid: str | None, assume: ImageAssumptions) -> Case:
     from medseg.io.volumes.nifti import read_nifti
 
     if series_uid:
@@ -169,12 +190,19 @@ def _read_nifti(path: Path, series_uid: str | None) -> Case:
     suffix = next((s for s in _NIFTI_SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise ConfigurationError(f"{path}: expected a NIfTI file (.nii, .nii.gz) or a folder with one DICOM series")
-    volume = read_nifti(path)
+    volume = read_nifti(path, assume=assume)
     name = path.name[: -len(suffix)]
+    if volume.assumed:  # the file's own header is not to be used
+        return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, assumed=volume.assumed)
     return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, header=volume.header)
 
 
-def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None, policy: GeometryPolicy | None) -> Case:
+def _read_listed(
+    listed: SeriesListing | SeriesEntry,
+    series_uid: str | None,
+    policy: GeometryPolicy | None,
+    assume_rescale: Rescale | None,
+) -> Case:
     from medseg.io.ct.scan import SeriesEntry, choose_series
     from medseg.io.ct.series import REFUSE, only_part, read_entry
 
@@ -185,7 +213,8 @@ def _read_listed(listed: SeriesListing | SeriesEntry, series_uid: str | None, po
         entry = choose_series(listing, listed.name)
     else:
         listing, entry = listed, choose_series(listed, series_uid)
-    series = only_part(listing.folder, read_entry(listing, entry, policy=REFUSE if policy is None else policy))
+    parts = read_entry(listing, entry, policy=REFUSE if policy is None else policy, assume_rescale=assume_rescale)
+    series = only_part(listing.folder, parts)
     name, warnings = listing.folder.resolve().name, tuple(series.warnings)
     return Case(name, "dicom", series.array, series.affine_ras, listing.folder, warnings, series=series)
 

@@ -27,12 +27,15 @@ from medseg.inference.outputs.run_report import RUN_SCHEMA_VERSION, installed_ve
 from medseg.inference.result import Result, RunRecord
 from medseg.inference.statistics import class_statistics
 from medseg.io.bounded.checksum import sha256_of
+from medseg.io.privacy.names import HiddenNames
+from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.finite import AIR_HU
 
 if TYPE_CHECKING:
     import torch
 
     from medseg.io.ct.policy import GeometryPolicy
+    from medseg.io.ct.rescale import Rescale
 
 __all__ = ["STATISTICS_SCHEMA_VERSION", "segment"]
 
@@ -51,6 +54,8 @@ def segment(
     series_uid: str | None = None,
     affine_ras: ArrayLike | None = None,
     policy: GeometryPolicy | None = None,
+    assume: ImageAssumptions = NO_ASSUMPTIONS,
+    assume_rescale: Rescale | None = None,
     output_types: str | Sequence[str] = (),
     on_nonfinite: str = "refuse",
     fill_value: float = AIR_HU,
@@ -75,6 +80,9 @@ def segment(
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
         policy: how the slices of an irregular DICOM series are repaired (`medseg.io.ct.policy.GeometryPolicy`); None
             refuses such a series. The mask lies on the repaired grid; DICOM results go back to the original slices.
+        assume: what you state where the header of a NIfTI file leaves its geometry open; the result says so.
+        assume_rescale: slope and intercept of the slices of a DICOM series that have none, if you state them; the
+            result says so.
         output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the
             series is then checked before the network runs.
         on_nonfinite: what is done with voxels that are NaN or infinite: ``"refuse"`` raises an error; ``"fill"``
@@ -118,7 +126,15 @@ def segment(
         checkpoint = find_weights(bundle, weights)
         with monitor.stages.stage("read case"):
             _hide_path(monitor, case)
-            read = read_case(case, series_uid, affine_ras=affine_ras, policy=policy, rules=rules)
+            read = read_case(
+                case,
+                series_uid,
+                affine_ras=affine_ras,
+                policy=policy,
+                rules=rules,
+                assume=assume,
+                assume_rescale=assume_rescale,
+            )
             _hide(monitor, read)
             source = dicom_source(read, kinds)
         _refuse_without_memory(bundle, read)
@@ -147,6 +163,7 @@ def _hide_path(monitor: Monitor, case: CaseSource) -> None:
 def _hide(monitor: Monitor, case: Case) -> None:
     if case.source is not None:
         monitor.log.hide([case.source.absolute(), case.source])
+        monitor.log.hide_names(HiddenNames({"CASE": case.source}))
     if len(case.name) > 2:
         monitor.log.hide([case.name])
 

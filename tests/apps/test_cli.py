@@ -54,7 +54,7 @@ def test_a_missing_case_or_bundle_exits_2(tmp_path: Path, capsys: pytest.Capture
     assert main(["segment", "-i", "nowhere.nii", *out, "--bundle", str(bundle)]) == 2
     assert main(["segment", "-i", "nowhere.nii", *out, "--bundle", "nowhere"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("error: nowhere.nii: no such file")
+    assert lines[0].startswith("error: <CASE>: no such file")
     assert lines[1].startswith("error: nowhere: no such bundle folder")
 
 

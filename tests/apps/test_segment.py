@@ -201,7 +201,14 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     before = sorted(tmp_path.rglob("*"))
     assert segment(case, tmp_path / "out", bundle, "--dry-run") == 0
     plan = capsys.readouterr().out
-    for words in ("20 x 24 x 18 voxels", "PSR", "bright tissue", "python -m monai.bundle run", str(case), "GiB"):
+    for words in (
+        "20 x 24 x 18 voxels",
+        "PSR",
+        "bright tissue",
+        "python -m monai.bundle run",
+        "<CASE>/case.nii",
+        "GiB",
+    ):
         assert words in plan
     assert sorted(tmp_path.rglob("*")) == before
 

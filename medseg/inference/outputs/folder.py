@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.inference.errors import ConfigurationError
+from medseg.io.bounded.atomic import naming
 from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
@@ -75,13 +76,15 @@ def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
     target = Path(target).absolute()
     check_target(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    with naming(target):
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     previous = previous_of(target)
     try:
         _set_aside(target, previous)
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
-        os.rename(staging, target)
+        with naming(target):
+            os.rename(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     if overwrite and previous.is_dir():
@@ -97,7 +100,8 @@ def _set_aside(target: Path, previous: Path) -> None:
     if previous.exists():
         check_target(previous, overwrite=True)
         _remove_result(previous)
-    os.rename(target, previous)
+    with naming(target):
+        os.rename(target, previous)
 
 
 def _remove_result(folder: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from medseg.io.privacy.names import HiddenNames
+
 __all__ = ["RunLog"]
 
 
@@ -36,6 +38,7 @@ class RunLog:
         self.exclusive = exclusive
         self._text = io.StringIO()
         self._hidden: list[tuple[str, str]] = []
+        self._names: HiddenNames | None = None
         self._handler = logging.StreamHandler(self._text)
         self._handler.setLevel(logging.INFO)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -52,11 +55,15 @@ class RunLog:
         # Long texts first: a path contains the file name.
         self._hidden.sort(key=lambda pair: -len(pair[0]))
 
+    def hide_names(self, names: HiddenNames) -> None:
+        """Replace the names of the files in the case, too, as the terminal does."""
+        self._names = names
+
     def hidden(self, text: str) -> str:
-        """``text`` with the hidden words replaced."""
+        """``text`` with the hidden words and names replaced."""
         for word, placeholder in self._hidden:
             text = text.replace(word, placeholder)
-        return text
+        return text if self._names is None else "\n".join(map(self._names.hide, text.split("\n")))
 
     def text(self) -> str:
         """All lines so far."""
@@ -66,7 +73,7 @@ class RunLog:
         """A log with the same lines and hidden words; what is added to one is not added to the other."""
         twin = RunLog(self.exclusive)
         twin._text.write(self._text.getvalue())
-        twin._hidden = list(self._hidden)
+        twin._hidden, twin._names = list(self._hidden), self._names
         return twin
 
     def __enter__(self) -> RunLog:
