@@ -204,11 +204,14 @@ def storable(array: ArrayLike) -> NDArray[Any]:
     """A 3-D array in a type that all programs read: bool becomes uint8, int64 int32, float64 and float16 float32.
 
     Raises:
-        ValueError: for other numbers of axes, types other than real numbers, or whole numbers that do not fit.
+        ValueError: for other numbers of axes, an array without a voxel, types other than real numbers, or whole numbers
+            that do not fit.
     """
     data = np.asarray(array)
     if data.ndim != 3:
         raise ValueError(f"expected an array with three axes, got shape {data.shape}")
+    if data.size == 0:
+        raise ValueError(f"the array has shape {data.shape} and so no voxel; expected at least one along each axis")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"voxels have type {data.dtype}, expected whole or real numbers")
     narrower = {"bool": np.uint8, "int64": np.int32, "uint64": np.uint32, "float64": np.float32, "float16": np.float32}
