@@ -149,7 +149,7 @@ def _check_usage(args: argparse.Namespace, options: Sequence[str]) -> None:
 
 
 def _check_options(command: str, options: Sequence[str]) -> None:
-    """A mistyped option must stop the run now, not fail a thousand cases."""
+    """Stop at once for an option with a mistake, instead of failing in every case."""
     from importlib import import_module
 
     from data_prep._cohort.case_job import COMMANDS, command_words

@@ -101,7 +101,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _target(args: argparse.Namespace) -> tuple[SourceSeries | Grid | None, tuple[str, ...]]:
-    """Where the masks are put, and what is odd about it."""
+    """The grid on which the masks are written, and warnings about it."""
     if args.series is not None:
         from medseg.io.results.source import read_source
 
@@ -174,7 +174,7 @@ def _write_folder(masks: SegmentMasks, folder: Path, labelmap: bool) -> dict[str
 
 
 def _file_names(masks: SegmentMasks) -> list[str]:
-    """``001_liver.nii.gz``: number and name, with letters that file systems dislike replaced."""
+    """``001_liver.nii.gz``: number and name, with characters replaced that file systems do not allow."""
     names = []
     for segment in masks.segments:
         word = re.sub(r"[^A-Za-z0-9]+", "_", segment.info.name).strip("_").lower()[:40] or "segment"

@@ -41,7 +41,7 @@ _OFFERED = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding that somebody must decide upon.
+    """One finding that a person must decide about.
 
     Attributes:
         kind: a word for programs: the class of a geometric difference, or unreadable, not_finite, label_values,

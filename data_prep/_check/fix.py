@@ -1,4 +1,4 @@
-"""Mend the label of one case, by a rule that was asked for, never against what the contents say."""
+"""Repairs the label of one case by a rule that the user chose, unless the contents contradict it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check leaves: integrity.json, a picture for each offender, and a mended copy of the data set."""
+"""The output of a check: integrity.json, a picture of each case with a problem, and a repaired copy of the data set."""
 
 from __future__ import annotations
 

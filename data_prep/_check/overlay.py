@@ -1,4 +1,4 @@
-"""A picture of an offending case: the label over the image, index by index and as the headers say."""
+"""A picture of a case with a problem: the label over the image, index by index and as the headers say."""
 
 from __future__ import annotations
 

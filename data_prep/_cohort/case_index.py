@@ -1,4 +1,4 @@
-"""The list of a cohort's cases: found once, kept in a file, and found anew when any input file changed."""
+"""The list of a cohort's cases: found once, kept in a file, and searched again when any input file has changed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find_inputs(
     check: Callable[[], None] = lambda: None,
     name_of: Callable[[str], str] = case_name,
 ) -> Inputs:
-    """Find the cases under a folder, or take them from an index file that is still true.
+    """Find the cases under a folder, or take them from an index file if it is still valid.
 
     The index names the input files; keep it where the originals are. It is true as long as no file's name, size or
     time of change differs, which costs one look at each file and no reading.

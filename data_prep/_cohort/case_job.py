@@ -1,4 +1,4 @@
-"""One case of a cohort, as a job for a worker: convert it aside, then publish it in one step."""
+"""One case of a cohort, as a job for a worker: convert it in a temporary folder, then publish it in one step."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def run_case(
     overwrite: bool,
     secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Convert one case unless its output is there already, made of the same input by the same recipe.
+    """Convert one case, unless its output exists already and was made of the same input by the same recipe.
 
     The case's files alone are linked into a folder of its own, so that files of other cases are neither read nor mixed
     in. The command writes beside them; only when it is done does the whole output folder move to its place, together

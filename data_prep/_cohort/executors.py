@@ -38,7 +38,7 @@ class Executor(Protocol):
     capacity: int
 
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Accept a job."""
 
     def poll(self, timeout_s: float) -> list[Outcome]:
         """The jobs that ended: at once when there are any, or after the given time with none."""

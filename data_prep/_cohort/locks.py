@@ -1,4 +1,4 @@
-"""Locks that keep two runs from working on the same part of a cohort; the kernel drops them when a run dies."""
+"""Locks that keep two runs from working on the same part of a cohort; the kernel releases them when a process ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUSY = (errno.EAGAIN, errno.EACCES)
 
 @contextmanager
 def part_lock(folder: Path, part: int, parts: int) -> Iterator[None]:
-    """Hold one part of a cohort, alone, for the time of the block.
+    """Lock one part of a cohort during the block.
 
     Other parts of the same number of parts may run beside it; a run that divides the cohort otherwise may not, because
     the same case could fall to both.

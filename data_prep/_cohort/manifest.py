@@ -56,7 +56,7 @@ class Manifest:
             os.write(self._descriptor, b"\n")
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record; the moment is added as ``finished``."""
+        """Write one record; the time is added as ``finished``."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         line = json_text({**record, "finished": now}, indent=None) + "\n"
         data = line.encode()

@@ -19,7 +19,7 @@ __all__ = ["Plan", "Rules", "plan_part"]
 
 @dataclass(frozen=True)
 class Rules:
-    """What to do with cases that an earlier run has met.
+    """What to do with cases that an earlier run has handled.
 
     Attributes:
         skip_existing: leave every output folder that exists as it is, whatever it was made of.

@@ -1,4 +1,4 @@
-"""A pool of supervised worker processes: every end of a job, also a violent one, is an answer with its cause."""
+"""A pool of supervised worker processes: crashes and kills are reported as results with a cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOIN_S = 10.0
 
 
 class _Worker:
-    """A process with the job it is at."""
+    """A process with the job that it runs."""
 
     def __init__(self, memory_limit: int | None) -> None:
         # Spawn: nothing of the parent (threads, locks, open files) is copied into the child.

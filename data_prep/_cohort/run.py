@@ -1,4 +1,4 @@
-"""Running the cases of one part: locked, watched, every end written down."""
+"""Runs the cases of one part: under a lock, supervised, with a record of how every case ended."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run_jobs(
         shows_names: let ``report`` have the messages as they are.
 
     Raises:
-        RunInterruptedError: after a signal; no job runs any more then.
+        RunInterruptedError: after a signal; all jobs were stopped before.
     """
 
     def note(record: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def run_jobs(
 
 
 def _record(outcome: Outcome, deaths: Sequence[str]) -> dict[str, Any]:
-    """The manifest record of a job that ended for good."""
+    """The manifest record of a job that ended and is not tried again."""
     base = {"case": outcome.job.name, "attempts": len(deaths) + (outcome.status != "died")}
     if outcome.status == "returned":
         return {**base, **(outcome.value or {}), **({"first_attempt": deaths[0]} if deaths else {})}

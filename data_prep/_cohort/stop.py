@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, noticed between two steps."""
+"""Signals that ask a run to stop; the run looks for them between two steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StopSignal:
 
     @contextmanager
     def watching(self) -> Iterator[StopSignal]:
-        """Watch for the time of the block; a second signal acts as if nobody watched."""
+        """Watch for signals during the block; a second signal has its usual effect."""
         numbers: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread():
             numbers = ()  # Python lets the main thread alone set handlers

@@ -14,7 +14,7 @@ __all__ = ["contents_sha256", "digest_of", "files_of", "tree_sha256"]
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a plain JSON value in its one canonical spelling (sorted keys, no spaces)."""
+    """SHA-256 of a plain JSON value in canonical form (sorted keys, no spaces)."""
     text = json_text(value, indent=None, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What is looked at before and after the nodules of a LIDC-IDRI case are built: lacking slices, cut and odd nodules."""
+"""Checks before and after the nodules of a LIDC-IDRI case are built: missing slices, cut and unusual nodules."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def judge_nodules(
     choice: ItemChoice,
     cut: str = CUT,
 ) -> NoduleVerdict:
-    """Refuse the nodules that would be a wrong truth, even in a partial case: cut ones and those with damaged marks.
+    """Refuse the nodules whose masks would be wrong, even in a partial case: cut ones and those with damaged marks.
 
     Args:
         source: what to name in errors.

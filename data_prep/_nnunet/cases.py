@@ -205,7 +205,7 @@ def _file(path: Path, name: str, item: dict[str, Any], key: str) -> Path:
         raise DataError(f"{path}: case {name} has no {key!r}, expected the path of a file")
     found = path.parent / value
     if not found.is_file():
-        raise DataError(f"{path}: {key} of case {name} is {found}, which is no file; correct the path")
+        raise DataError(f"{path}: {key} of case {name} is {found}, which is not a file; correct the path")
     return found
 
 

@@ -37,7 +37,7 @@ EXIT_CODES = "exit codes: 0 done, 1 run-time failure, 2 wrong usage, 3 data refu
 
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be done, e.g. to overwrite without leave."""
+    """The command line asks for something that is not possible, such as to overwrite without ``--overwrite``."""
 
 
 class NamedPaths(NamedTuple):
@@ -182,7 +182,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _fault(error: BaseException) -> str:
-    """A fault of the program by kind and place; its text can quote the input."""
+    """A fault of the program by type and place; its own text is left out, because it can quote the input."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

@@ -1,4 +1,4 @@
-"""How many slices a series should have, where its headers say so: a slice lost at its end leaves no gap to be seen."""
+"""How many slices a series should have by its own headers: a slice that is missing at the end leaves no visible gap."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _instances(headers: Iterable[SliceHeader]) -> int:
 
 
 def _whole(header: SliceHeader, tag: str, absent: int = 0) -> int:
-    """A whole number, or ``absent``, also where it is no such number: what only warns must never stop anybody."""
+    """A whole number, or ``absent``, also if it is not one: a check that only warns must not stop a command."""
     try:
         return header.integer(tag, absent)
     except DataError:

@@ -1,4 +1,4 @@
-"""Slices at one position compared pixel by pixel: copies, or different images of one place."""
+"""Slices at one position compared pixel by pixel: copies, or different images at one position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["clusters", "differing_text", "refuse_different"]
 
 
 class _Different(NamedTuple):
-    """Slices at one position that are no copies, and their largest difference in HU."""
+    """Slices at one position that are not copies, and their largest difference in HU."""
 
     headers: list[SliceHeader]
     most_hu: float
@@ -37,7 +37,7 @@ def differing_text(
     *,
     for_error: bool = False,
 ) -> str:
-    """What to say of slices that share a position and are no copies, or "" where all have equal pixels.
+    """What to say of slices that share a position and are not copies, or "" where all have equal pixels.
 
     Args:
         headers: the slices, sorted.
@@ -67,7 +67,7 @@ def refuse_different(
     along_mm: NDArray[np.float64],
     volume: NDArray[np.int16] | None = None,
 ) -> None:
-    """Refuse slices that share a position and are no copies of each other.
+    """Refuse slices that share a position and are not copies of each other.
 
     Args:
         where: folder or file, for the message.

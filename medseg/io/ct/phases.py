@@ -126,7 +126,7 @@ def _candidates(headers: Sequence[SliceHeader], places: _Places) -> Sequence[tup
 
 
 def _places(headers: Sequence[SliceHeader]) -> _Places | None:
-    """None where positions are unknown: whoever reads the series says what is wrong."""
+    """None where positions are unknown: the reader of the series reports what is wrong."""
     try:
         normal = slice_normal(headers[0].numbers("ImageOrientationPatient", 6))
         along = np.array([header.numbers("ImagePositionPatient", 3) for header in headers]) @ normal
@@ -226,7 +226,7 @@ def _value(header: SliceHeader, tag: str) -> float | str | None:
 
 
 def _seconds(text: str) -> float | None:
-    """A DICOM time (HHMMSS.FFFFFF) or date with time (YYYYMMDDHHMMSS.FFFFFF) in seconds; zones are not looked at."""
+    """A DICOM time (HHMMSS.FFFFFF) or date with time (YYYYMMDDHHMMSS.FFFFFF) in seconds; time zones are ignored."""
     from datetime import date
 
     whole, _, fraction = text.partition("+")[0].partition("-")[0].replace(":", "").partition(".")
@@ -254,7 +254,7 @@ def _text(tag: str, values: Sequence[float | str], part: Sequence[int]) -> str:
 
 
 def _shown_text(tag: str, value: str) -> str:
-    """Words of the standard and names of kernels; of any other text nothing."""
+    """Terms of the standard and names of kernels; other text is not shown."""
     parts = value.split("\\")
     is_plain = (lambda part: part.upper() in _IMAGE_WORDS) if tag == "ImageType" else is_kernel_name
     return "\\".join(part if is_plain(part) else "(hidden)" for part in parts)
