@@ -162,7 +162,10 @@ def test_the_list_s_own_folds_and_validation_set_are_kept(
         ({"modality": {"0": "CT", "1": "PET"}}, "expected one channel"),
         ({"training": []}, "'training' is empty"),
         ({"training": [{"image": "images/none.nii"}]}, "case none has no 'label'"),
-        ({"training": [{"image": "images/none.nii", "label": "labels/volume-1.nii.gz"}]}, "none.nii, which is not a file"),
+        (
+            {"training": [{"image": "images/none.nii", "label": "labels/volume-1.nii.gz"}]},
+            "none.nii, which is not a file",
+        ),
         ({"training": 3}, "'training' is a int, expected a list"),
         ({"test": [{"label": "x"}]}, "expected an object with a path 'image'"),
     ],
