@@ -10,8 +10,10 @@ from medseg.geometry import check_whole_labels
 
 __all__ = [
     "IGNORED",
+    "check_not_empty",
     "check_weight",
     "checked_labels",
+    "clamped",
     "class_indices",
     "in_float32",
     "voxel_cross_entropy",
@@ -30,6 +32,19 @@ def in_float32(values: Tensor) -> Tensor:
 def widened(values: Tensor) -> Tensor:
     """16-bit values in float32, all others as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def check_not_empty(loss: str, values: Tensor) -> None:
+    """Raises ValueError for a tensor without any number: the mean of nothing is NaN."""
+    if not values.numel():
+        raise ValueError(
+            f"{loss}: input has shape {list(values.shape)}, which is empty; expected at least one sample of one voxel"
+        )
+
+
+def clamped(values: Tensor, low: float, high: float) -> Tensor:
+    """Finite values clamped to a range, infinite ones as they are: a clamp would hide them."""
+    return torch.where(values.isfinite(), values.clamp(low, high), values)
 
 
 def checked_labels(loss: str, target: Tensor, classes: int, ignored: Tensor | None = None) -> Tensor:
@@ -69,6 +84,7 @@ def class_indices(loss: str, logits: Tensor, target: Tensor, ignored: Tensor | N
         raise ValueError(
             f"{loss}: logits have shape {list(logits.shape)}; expected [B, C, *S] with one channel per class, C >= 2"
         )
+    check_not_empty(loss, logits)
     expected = [logits.shape[0], 1, *logits.shape[2:]]
     if list(target.shape) != expected:
         raise ValueError(

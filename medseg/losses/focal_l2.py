@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from medseg.losses._cross_entropy import in_float32
+from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
 
 __all__ = ["FocalL2Loss"]
 
@@ -25,7 +25,8 @@ class FocalL2Loss(_Loss):
     ``|ln D|`` grows as D decreases, so *small* errors get a higher weight (with D_max 0.9 and gamma 2, an error of 0.1
     becomes 47.761, and one of 0.8 becomes 3.588). It is included for comparison.
 
-    D is clamped to 1e-6 ... 1 - 1e-6. Outside of this range the gradient is 0, so scale the targets to 0 ... 1.
+    D is clamped to 1e-6 ... 1 - 1e-6. Outside of this range the gradient is 0, so scale the targets to 0 ... 1. If a D
+    is not finite, the loss is not finite.
 
     Source: Liu et al., 3D Anisotropic Hybrid Network, 2018; the form ``hard`` is medseg's.
 
@@ -74,13 +75,15 @@ class FocalL2Loss(_Loss):
             A scalar.
 
         Raises:
-            ValueError: if the shapes differ.
+            ValueError: if the shapes differ, or the input is empty.
         """
         if input.shape != target.shape:
             raise ValueError(
                 f"FocalL2Loss: input has shape {list(input.shape)}, target {list(target.shape)}; expected equal ones"
             )
+        check_not_empty("FocalL2Loss", input)
         # In 16 bits a square overflows from 256 on, and 1 - 1e-6 is 1.
-        error = (in_float32(input) - in_float32(target)).square().flatten(1).mean(1).clamp(_LEAST, 1 - _LEAST)
+        error = (in_float32(input) - in_float32(target)).square().flatten(1).mean(1)
+        error = clamped(error, _LEAST, 1 - _LEAST)
         ratio = error / self.d_max if self.form == "hard" else error.log() / math.log(self.d_max)
         return (ratio**self.gamma * error).mean()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medseg.layers import SparseDownsample
-from medseg.losses._cross_entropy import in_float32
+from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
 
 __all__ = ["SparsityLoss", "collect_patch_norms"]
 
@@ -94,7 +94,7 @@ class SparsityLoss(_Loss):
             A scalar, in float32 (float64 for float64 norms).
 
         Raises:
-            ValueError: if there are no norms.
+            ValueError: if there are no norms, or those of a layer are empty.
         """
         layers = [norms] if isinstance(norms, Tensor) else list(norms)
         if not layers:
@@ -102,8 +102,9 @@ class SparsityLoss(_Loss):
         return self.weight * torch.stack([self._layer(n) for n in layers]).mean()
 
     def _layer(self, norms: Tensor) -> Tensor:
+        check_not_empty("SparsityLoss", norms)
         norms = in_float32(norms)
         if self.reduction == "mean":
             return -self.rectify(norms).mean()
         exponent = -self.rectify(norms.double()).sum(-1)
-        return exponent.clamp(-_LIMIT, _LIMIT).exp().mean().to(norms.dtype)
+        return clamped(exponent, -_LIMIT, _LIMIT).exp().mean().to(norms.dtype)

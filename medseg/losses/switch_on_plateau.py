@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from medseg.losses._cross_entropy import widened
+from medseg.losses._cross_entropy import check_not_empty, in_float32, widened
 
 __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
@@ -86,9 +86,18 @@ class SwitchOnPlateau(_Loss):
         return self.switched
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss in use for a prediction and its target; both losses get 16-bit values in float32."""
+        """The loss in use for a prediction and its target.
+
+        Args:
+            input: prediction ``[B, ...]``; both losses get it in float32 (float64 for float64).
+            target: whatever the losses take; both get 16-bit values in float32.
+
+        Raises:
+            ValueError: if the prediction is empty.
+        """
+        check_not_empty(type(self).__name__, input)
         loss = self.then if self.switched else self.first
-        return loss(widened(input), widened(target))
+        return loss(in_float32(input), widened(target))
 
 
 def switch_on_plateau(

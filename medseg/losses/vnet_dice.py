@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
-from medseg.losses._cross_entropy import checked_labels, in_float32
+from medseg.losses._cross_entropy import check_not_empty, checked_labels, in_float32
 
 __all__ = ["VNetDiceLoss"]
 
@@ -65,6 +65,7 @@ class VNetDiceLoss(DiceLoss):
         Raises:
             ValueError: for class indices that are not whole numbers or have no channel.
         """
+        check_not_empty(type(self).__name__, input)
         if self.to_onehot_y and input.shape[1] > 1:
             ignored = None if self.ignore_index is None else target == self.ignore_index
             checked_labels(type(self).__name__, target, input.shape[1], ignored)
