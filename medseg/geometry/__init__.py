@@ -14,6 +14,7 @@ from medseg.geometry.affine import (
     voxel_volume_ml,
 )
 from medseg.geometry.alignment import Alignment, AlignmentKind, compare_grids
+from medseg.geometry.axis_resampling import AxisMap, AxisNeighbours, axis_map, axis_neighbours
 from medseg.geometry.boxes import VoxelBox, WorldBox, box_to_voxel, box_to_world
 from medseg.geometry.decompose import AffineParts, Grid, decompose, straight_grid
 from medseg.geometry.frames import WorldFrame, voxel_to_world, world_affine, world_to_voxel
@@ -26,6 +27,8 @@ __all__ = [
     "AffineParts",
     "Alignment",
     "AlignmentKind",
+    "AxisMap",
+    "AxisNeighbours",
     "CodeConvention",
     "Grid",
     "SliceContour",
@@ -33,6 +36,8 @@ __all__ = [
     "WorldBox",
     "WorldFrame",
     "apply_affine",
+    "axis_map",
+    "axis_neighbours",
     "box_to_voxel",
     "box_to_world",
     "check_whole_labels",

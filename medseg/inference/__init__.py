@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medseg.inference.bundle import Bundle, read_bundle
     from medseg.inference.case import Case, read_case
     from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError
+    from medseg.inference.foreground_inferer import ForegroundInferer
     from medseg.inference.input_rules import InputRules
     from medseg.inference.monitor import Monitor
     from medseg.inference.outputs.preview import write_preview
@@ -36,6 +37,7 @@ __all__ = [
     "Bundle",
     "Case",
     "ConfigurationError",
+    "ForegroundInferer",
     "InferenceError",
     "InputRules",
     "IntegrityError",
@@ -63,6 +65,7 @@ __getattr__, __dir__ = lazy_exports(
         "bundle": ("Bundle", "read_bundle"),
         "case": ("Case", "read_case"),
         "errors": ("ConfigurationError", "InferenceError", "IntegrityError", "ResourceError"),
+        "foreground_inferer": ("ForegroundInferer",),
         "input_rules": ("InputRules",),
         "monitor": ("Monitor",),
         "outputs.preview": ("write_preview",),

@@ -1,7 +1,16 @@
-"""Transforms that write results."""
+"""Transforms that make and write results."""
 
 from __future__ import annotations
 
+from medseg.transforms.output.largest_component import LargestComponent, LargestComponentd
+from medseg.transforms.output.mask_on_source_grid import MaskOnSourceGrid, MaskOnSourceGridd
 from medseg.transforms.output.save_mask import SaveMask, SaveMaskd
 
-__all__ = ["SaveMask", "SaveMaskd"]
+__all__ = [
+    "LargestComponent",
+    "LargestComponentd",
+    "MaskOnSourceGrid",
+    "MaskOnSourceGridd",
+    "SaveMask",
+    "SaveMaskd",
+]

@@ -8,6 +8,7 @@ from medseg.transforms.spatial.elastic_field import ElasticField
 from medseg.transforms.spatial.elastic_settings import ELASTIC_PRESETS, ElasticSettings
 from medseg.transforms.spatial.points import VoxelToWorld, VoxelToWorldd, WorldToVoxel, WorldToVoxeld
 from medseg.transforms.spatial.rand_elastic_deform import RandElasticDeform, RandElasticDeformd
+from medseg.transforms.spatial.separable_spacing import SeparableSpacing, SeparableSpacingd
 
 __all__ = [
     "ELASTIC_PRESETS",
@@ -20,6 +21,8 @@ __all__ = [
     "ElasticSettings",
     "RandElasticDeform",
     "RandElasticDeformd",
+    "SeparableSpacing",
+    "SeparableSpacingd",
     "VoxelToWorld",
     "VoxelToWorldd",
     "WorldToVoxel",
