@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["check_whole_labels"]
+__all__ = ["check_whole_labels", "component_sizes", "label_counts"]
 
 _CAUSE = (
     "were the labels interpolated? Resample them with mode 'nearest', also in lazy transforms, or round them if they "
@@ -53,3 +54,48 @@ def check_whole_labels(labels: Any, what: str) -> None:
 def _is_floating(labels: Any) -> bool:
     # Tensor types say so themselves; NumPy types have a kind.
     return bool(getattr(labels.dtype, "is_floating_point", getattr(labels.dtype, "kind", "") == "f"))
+
+
+def label_counts(labels: NDArray[Any]) -> dict[float, int]:
+    """How many voxels hold each value, in increasing order of the values.
+
+    It goes plane by plane: ``np.unique`` would sort a copy of the volume, ``np.bincount`` would make one in 64 bits.
+
+    Args:
+        labels: a label map of any real type.
+
+    Example:
+        >>> label_counts(np.array([[0, 2], [2, 1]], np.uint8))
+        {0: 1, 1: 1, 2: 2}
+    """
+    planes = labels if labels.ndim > 1 else labels[None]
+    if labels.dtype == np.uint8:
+        totals = np.zeros(256, np.int64)
+        for plane in planes:
+            totals += np.bincount(plane.ravel(), minlength=256)
+        return {int(value): int(totals[value]) for value in np.flatnonzero(totals)}
+    found: dict[float, int] = {}
+    for plane in planes:
+        for value, count in zip(*np.unique(plane, return_counts=True), strict=True):
+            found[value.item()] = found.get(value.item(), 0) + int(count)
+    return dict(sorted(found.items()))
+
+
+def component_sizes(components: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Number of voxels of the components 1 to ``count`` in a map of component numbers, as `scipy.ndimage.label` makes.
+
+    Args:
+        components: whole numbers from 0 to ``count``.
+        count: number of components.
+
+    Returns:
+        ``count`` numbers.
+
+    Example:
+        >>> component_sizes(np.array([[1, 1, 0], [0, 0, 2]]), 2).tolist()
+        [2, 1]
+    """
+    sizes = np.zeros(count + 1, np.int64)
+    for plane in components if components.ndim > 1 else components[None]:
+        sizes += np.bincount(plane.ravel(), minlength=count + 1)
+    return sizes[1:]

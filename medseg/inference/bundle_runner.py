@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.geometry import corner_displacement_mm
+from medseg.geometry import Affine, corner_displacement_mm, label_counts
 from medseg.inference.bundle import Bundle
 from medseg.inference.errors import ConfigurationError, InferenceError, root_cause
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASK_NAME",
+    "checked_mask",
     "equivalent_command",
     "find_weights",
     "overrides_for",
@@ -100,17 +101,24 @@ def public_command(bundle: Bundle, weights: Path, device: str) -> str:
     return equivalent_command(bundle, values)
 
 
-def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
-    """Run the bundle and return the path of the mask that it wrote.
+def run_bundle(bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool) -> NDArray[Any]:
+    """Run the bundle and return its mask ``[i, j, k]``, checked against the case's grid and the bundle's classes.
 
-    The bundle's own ``logging.conf`` is not applied, and what the bundle prints on standard output goes to the log.
+    A configuration that does nothing but load, preprocess, infer, postprocess and save is run part by part on the image
+    in memory (`medseg.inference.bundle_parts`). Every other one is run as ``monai.bundle run`` does it, with files in
+    ``scratch``. The bundle's own ``logging.conf`` is not applied, and what the bundle prints on standard output goes to
+    the log.
 
     Raises:
-        InferenceError: if the bundle ends without having written the mask, or in the words of the part of it that
-            refused a value. Other errors pass as they are.
+        InferenceError: if the bundle ends without having written the mask, if that does not belong to the case, or in
+            the words of the part of it that refused a value. Other errors pass as they are.
     """
     from monai.bundle import ConfigWorkflow
 
+    from medseg.inference.bundle_parts import is_plain, run_parts
+
+    image = case.file if case.file is not None else scratch / "image.nii"
+    overrides = overrides_for(bundle, image, scratch / "bundle", weights, device, progress)
     with _stdout_to_log(), _cause_in_one_line():
         workflow = ConfigWorkflow(
             config_file=str(bundle.config),
@@ -119,16 +127,20 @@ def run_bundle(bundle: Bundle, overrides: dict[str, Any]) -> Path:
             workflow_type="infer",
             **overrides,
         )
+        if is_plain(workflow.parser):
+            mask = run_parts(workflow.parser, case)
+            return checked_mask(mask, case.affine_ras, bundle, case)
+        case.as_nifti(scratch)
         workflow.initialize()
         workflow.run()
         workflow.finalize()
-    mask = Path(overrides["output_dir"]) / f"{overrides['output_name']}.nii.gz"
-    if not mask.is_file():
+    written = Path(overrides["output_dir"]) / f"{overrides['output_name']}.nii.gz"
+    if not written.is_file():
         raise InferenceError(
-            f"{bundle.config}: the bundle ended without writing {mask.name} into output_dir; it must write "
+            f"{bundle.config}: the bundle ended without writing {written.name} into output_dir; it must write "
             "<output_dir>/<output_name>.nii.gz"
         )
-    return mask
+    return read_mask(written, bundle, case)
 
 
 def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
@@ -139,7 +151,15 @@ def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
     """
     from medseg.io.volumes.nifti import read_nifti
 
-    mask, affine = read_nifti(path)[:2]
+    return checked_mask(*read_nifti(path)[:2], bundle, case)
+
+
+def checked_mask(mask: NDArray[Any], affine: Affine, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
+    """A bundle's mask, if it lies on the case's grid and holds the bundle's classes alone.
+
+    Raises:
+        InferenceError: if it does not.
+    """
     if mask.shape != case.array.shape:
         raise InferenceError(
             f"{bundle.config}: the mask has shape {mask.shape}, the image {case.array.shape}; "
@@ -148,13 +168,13 @@ def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:
     shift = corner_displacement_mm(affine, case.affine_ras, mask.shape)
     if shift > _TOLERANCE_MM:
         raise InferenceError(f"{bundle.config}: the mask lies {shift:.3f} mm off the image's grid")
-    unnamed = [float(value) for value in np.unique(mask) if value not in bundle.labels]
+    unnamed = [value for value in label_counts(mask) if value not in bundle.labels]
     if unnamed:
         raise InferenceError(
             f"{bundle.config}: the mask holds the value {unnamed[0]:g}, but metadata.json names only "
             f"{sorted(bundle.labels)}"
         )
-    return mask.astype(np.uint8)
+    return mask.astype(np.uint8, copy=False)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.inference.bundle import Bundle
 from medseg.inference.bundle_archive import open_bundle
-from medseg.inference.bundle_runner import find_weights, overrides_for, public_command, read_mask, run_bundle
+from medseg.inference.bundle_runner import find_weights, public_command, run_bundle
 from medseg.inference.case import Case, CaseSource, read_case
 from medseg.inference.device import choose_device, describe_device
 from medseg.inference.errors import ResourceError
@@ -139,16 +139,14 @@ def segment(
             source = dicom_source(read, kinds)
         _refuse_without_memory(bundle, read)
         with monitor.scratch_folder() as scratch:
-            image = read.as_nifti(scratch)
             monitor.log.hide([scratch.absolute()], "OUTPUT/scratch")
             with monitor.stages.stage("run bundle", f"{bundle.name} on {place}"):
-                mask = _run(bundle, read, image, checkpoint, place, scratch, monitor.progress)
-            header = read.header if read.header is not None else _header_of(image)
+                mask = _run(bundle, read, checkpoint, place, scratch, monitor.progress)
         with monitor.stages.stage("measure"):
             measured = class_statistics(mask, read.array, read.affine_ras, bundle.labels)
             statistics = {"schema_version": STATISTICS_SCHEMA_VERSION, **measured}
         facts = _facts(bundle, checkpoint, place, started, read)
-    record = RunRecord(read, bundle, header, facts, monitor, kinds, source)
+    record = RunRecord(read, bundle, _header_of(read), facts, monitor, kinds, source)
     warnings = (*read.warnings, *_findings(statistics))
     return Result(mask, np.array(read.affine_ras, dtype=np.float64), dict(bundle.labels), statistics, warnings, record)
 
@@ -168,25 +166,24 @@ def _hide(monitor: Monitor, case: Case) -> None:
         monitor.log.hide([case.name])
 
 
-def _run(
-    bundle: Bundle, case: Case, image: Path, weights: Path, device: str, scratch: Path, progress: bool
-) -> NDArray[np.uint8]:
+def _run(bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool) -> NDArray[np.uint8]:
     """Run the bundle with a fixed seed; the caller's random state is restored."""
     import torch
 
     _log.info("equivalent command: %s", public_command(bundle, weights, device))
-    overrides = overrides_for(bundle, image, scratch / "bundle", weights, device, progress)
     uses_cuda = device.startswith("cuda") or torch.cuda.is_initialized()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if uses_cuda else []):
         torch.manual_seed(_SEED)
-        written = run_bundle(bundle, overrides)
-    return read_mask(written, bundle, case)
+        return run_bundle(bundle, case, weights, device, scratch, progress)
 
 
-def _header_of(image: Path) -> Any:
-    from medseg.io.volumes.nifti_header import header_block
+def _header_of(case: Case) -> Any:
+    """The header that the mask's file gets: the one of the case's NIfTI file, else a plain one of its grid."""
+    if case.header is not None:
+        return case.header
+    from medseg.io.volumes.nifti import plain_header
 
-    return header_block(image)
+    return plain_header(case.array.shape, case.affine_ras)
 
 
 def _refuse_without_memory(bundle: Bundle, case: Case) -> None:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from medseg.geometry import apply_affine, flip_lps_ras, orientation_codes, spacing_of, voxel_volume_ml
+from medseg.geometry import (
+    apply_affine,
+    component_sizes,
+    flip_lps_ras,
+    label_counts,
+    orientation_codes,
+    spacing_of,
+    voxel_volume_ml,
+)
 
 __all__ = ["class_statistics"]
 
@@ -64,7 +72,7 @@ def class_statistics(
 
 
 def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
-    unnamed = [int(value) for value in np.unique(mask) if int(value) not in labels and value != 0]
+    unnamed = [int(value) for value in label_counts(mask) if int(value) not in labels and value != 0]
     if unnamed:
         raise ValueError(f"mask holds the values {unnamed[:5]}, but the classes are {dict(labels)}")
 
@@ -94,11 +102,12 @@ def _measure(
 ) -> dict[str, Any]:
     count = int(np.count_nonzero(inside))
     components, n_components = ndimage.label(inside, structure=_CONNECTIVITY_26)
-    largest = int(np.bincount(components.ravel())[1:].max())
+    largest = int(component_sizes(components, n_components).max())
+    del components
     first = np.array([s.start for s in box])
     last = np.array([s.stop - 1 for s in box])
     faces = _faces_reached(first, last, shape, affine_ras)
-    centroid = apply_affine(affine_ras, np.array(ndimage.center_of_mass(inside)) + first)
+    centroid = apply_affine(affine_ras, _centre(inside) + first)
     extent = (last - first + 1) * spacing_of(affine_ras)
     return {
         "n_voxels": count,
@@ -116,6 +125,15 @@ def _measure(
             "extent_mm": [float(e) for e in extent],
         },
     }
+
+
+def _centre(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean index of the voxels along each axis, from counts of whole planes: no volume of coordinates is made."""
+    means = []
+    for axis, length in enumerate(inside.shape):
+        counts = np.count_nonzero(inside, axis=tuple(a for a in range(inside.ndim) if a != axis))
+        means.append(float((counts * np.arange(length)).sum() / counts.sum()))
+    return np.array(means)
 
 
 def _hu(values: NDArray[Any]) -> dict[str, float] | None:

@@ -22,7 +22,9 @@ class _Resampler(Protocol):
     target: tuple[int, ...]
     neighbours: list[AxisNeighbours]
 
-    def slabs(self, image: Tensor, *, box: Sequence[slice] | None = ...) -> Iterator[tuple[int, Tensor]]: ...
+    def slabs(
+        self, image: Tensor, before: None = ..., box: Sequence[slice] | None = ...
+    ) -> Iterator[tuple[tuple[slice, ...], Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Discretisation:
         box = self._box(resampler, scores)
         if box is None:
             return labels
-        for start, slab in resampler.slabs(scores, box=box):
-            labels[(slice(None), slice(start, start + slab.shape[1]), *box[1:])] = self(slab)
+        for part, slab in resampler.slabs(scores, box=box):
+            place = (slice(None), *part)
+            labels[place] = self(slab)
         return labels
 
     def _box(self, resampler: _Resampler, scores: Tensor) -> list[slice] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry import voxel_volume_ml
+from medseg.geometry import label_counts, voxel_volume_ml
 from medseg.inference.outputs.planes import Plane, anatomical_planes, obliquity_degrees
 from medseg.io.bounded.atomic import atomic_path
 
@@ -84,7 +84,8 @@ def write_preview(
     'preview.png'
     """
     window = window or window_for(labels)
-    counts = np.bincount(mask.ravel(), minlength=max(labels) + 1)
+    found = label_counts(mask)
+    counts = np.array([found.get(label, 0) for label in range(max(labels) + 1)])
     rows = _rows(image, mask, affine_ras, {label: int(counts[label]) for label in labels if label != 0})
     colours = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
     figure = _draw_rows(rows, window, colours)

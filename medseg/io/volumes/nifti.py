@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from medseg.geometry import Affine, corner_displacement_mm
 from medseg.io.bounded.atomic import atomic_path
@@ -20,7 +21,15 @@ from medseg.io.volumes.nifti_header import NiftiHeader, geometry_warnings, heade
 if TYPE_CHECKING:
     import nibabel as nib
 
-__all__ = ["NiftiVolume", "find_nifti", "read_nifti", "read_nifti_voxels", "write_nifti", "write_nifti_like"]
+__all__ = [
+    "NiftiVolume",
+    "find_nifti",
+    "plain_header",
+    "read_nifti",
+    "read_nifti_voxels",
+    "write_nifti",
+    "write_nifti_like",
+]
 
 _SLACK = 4096  # up to so many bytes after the last voxel are accepted as padding
 
@@ -163,14 +172,31 @@ def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, descr
     """
     import nibabel as nib
 
-    image = nib.Nifti1Image(storable(array), np.asarray(affine_ras, dtype=np.float64))
-    image.set_sform(image.affine, code=1)
-    image.set_qform(image.affine, code=1)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = description.encode()[:79]
+    data = storable(array)
+    header = plain_header(data.shape, affine_ras, data.dtype)
+    header["descrip"] = description.encode()[:79]
+    image = nib.Nifti1Image(data, header.get_best_affine(), header=header)
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
     return Path(path)
+
+
+def plain_header(shape: Sequence[int], affine_ras: ArrayLike, dtype: DTypeLike = np.uint8) -> nib.Nifti1Header:
+    """A header for a grid: sform and qform both set, code 1 (scanner), unit mm.
+
+    Args:
+        shape: voxels along the three axes.
+        affine_ras: 4 x 4, voxel to RAS mm.
+        dtype: stored type of the voxels.
+    """
+    import nibabel as nib
+
+    # A single zero stands for all voxels: only shape and type are looked at.
+    image = nib.Nifti1Image(np.broadcast_to(np.zeros((), dtype), tuple(shape)), np.asarray(affine_ras, np.float64))
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    return image.header
 
 
 def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | nib.Nifti1Header) -> Path:

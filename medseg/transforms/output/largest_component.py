@@ -14,6 +14,7 @@ from monai.utils import TransformBackends
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medseg.geometry import component_sizes
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 
 __all__ = ["LargestComponent", "LargestComponentd"]
@@ -79,7 +80,7 @@ class LargestComponentd(MapTransform):
 
 
 def _keep_largest(channel: NDArray[Any]) -> None:
-    """In place. Counts are taken plane by plane: a whole volume would be copied in 64 bits."""
+    """Change the channel in place."""
     box = _box(channel)
     if box is None:
         return
@@ -87,11 +88,7 @@ def _keep_largest(channel: NDArray[Any]) -> None:
     labels, count = ndimage.label(part > 0, structure=np.ones((3,) * part.ndim, dtype=bool))
     if count < 2:
         return
-    sizes = np.zeros(count + 1, dtype=np.int64)
-    for plane in labels:
-        sizes += np.bincount(plane.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    part[labels != int(sizes.argmax())] = 0
+    part[labels != 1 + int(component_sizes(labels, count).argmax())] = 0
 
 
 def _box(channel: NDArray[Any]) -> tuple[slice, ...] | None:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Transform
@@ -46,9 +45,7 @@ class MaskOnSourceGrid(Transform):
         (torch.Size([1, 8, 8, 8]), torch.uint8, 7)
     """
 
-    def __init__(
-        self, transform: InvertibleTransform, orig_key: str = "image", threshold: float | None = 0.5
-    ) -> None:
+    def __init__(self, transform: InvertibleTransform, orig_key: str = "image", threshold: float | None = 0.5) -> None:
         if threshold is not None and not -float("inf") < threshold < float("inf"):
             raise ValueError(f"MaskOnSourceGrid: threshold is {threshold}; expected a finite number, or None")
         self.transform, self.orig_key = transform, orig_key
@@ -80,7 +77,7 @@ class MaskOnSourceGrid(Transform):
         scores.copy_meta_from(image)
         scores.applied_operations = copy.deepcopy(image.applied_operations)
         scores.meta[DISCRETE] = self.rule
-        with allow_missing_keys_mode(self.transform):  # type: ignore[no-untyped-call]
+        with allow_missing_keys_mode(self.transform):
             back: MetaTensor = self.transform.inverse({self.orig_key: scores})[self.orig_key]
         waiting = back.meta.pop(DISCRETE, None)
         return back if waiting is None else MetaTensor(self.rule(back.as_tensor())).copy_meta_from(back)
@@ -115,7 +112,7 @@ class MaskOnSourceGridd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        originals = [orig_keys] * len(self.keys) if isinstance(orig_keys, str) else list(orig_keys)  # type: ignore[arg-type]
+        originals = [orig_keys] * len(self.keys) if isinstance(orig_keys, str) else list(orig_keys)
         if len(originals) != len(self.keys):
             raise ValueError(
                 f"MaskOnSourceGridd: {len(originals)} orig_keys for {len(self.keys)} keys; expected one, or one a key"

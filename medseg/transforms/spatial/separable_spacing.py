@@ -89,7 +89,9 @@ class SeparableSpacing(InvertibleTransform):
         image = tracked_tensor(img)
         dims = image.ndim - 1
         if dims not in (2, 3):
-            raise ValueError(f"SeparableSpacing: image has shape {list(image.shape)}; expected [C, x, y] or [C, x, y, z]")
+            raise ValueError(
+                f"SeparableSpacing: image has shape {list(image.shape)}; expected [C, x, y] or [C, x, y, z]"
+            )
         source = _square(affine_of(image, pending=True), dims)
         target, shape = self._grid(source, image.shape[1:])
         axes = axis_map(source, target, shape)
@@ -118,8 +120,7 @@ class SeparableSpacing(InvertibleTransform):
 
         def plain(slab: Tensor) -> Tensor:
             result = before(slab)
-            tensor = result.as_tensor() if isinstance(result, MetaTensor) else torch.as_tensor(result)
-            return tensor
+            return result.as_tensor() if isinstance(result, MetaTensor) else torch.as_tensor(result)
 
         return plain
 
