@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
+    from monai.data import MetaTensor
 
     from medseg.inference.case import Case
 
@@ -18,6 +19,14 @@ __all__ = ["is_plain", "run_parts"]
 _ENGINE = ("SupervisedEvaluator", "monai.engines.SupervisedEvaluator")
 _LOADER = ("LoadImaged", "monai.transforms.LoadImaged")
 _SAVER = ("medseg.transforms.SaveMaskd", "medseg.transforms.output.save_mask.SaveMaskd")
+_READ_PRED_ALONE = (
+    *_SAVER,
+    "Activationsd",
+    "AsDiscreted",
+    "KeepLargestConnectedComponentd",
+    "medseg.transforms.LargestComponentd",
+    "medseg.transforms.MaskOnSourceGridd",
+)
 _PARTS = {
     "device": "@device",
     "val_data_loader": "@dataloader",
@@ -50,6 +59,7 @@ def is_plain(parser: ConfigParser) -> bool:
         and data.get("transform") == "@preprocessing"
         and first.get("_target_") in _LOADER
         and first.get("keys") == "image"
+        and first.get("dtype") in (None, "float32")
         and last.get("_target_") in _SAVER
         and last.get("keys") == "pred"
     )
@@ -79,7 +89,7 @@ def run_parts(parser: ConfigParser, case: Case) -> NDArray[np.uint8]:
         What the saving transform would have got, ``[i, j, k]``.
     """
     import torch
-    from monai.transforms import Compose
+    from monai.transforms import apply_transform
     from monai.utils import CommonKeys
 
     parser.get_parsed_content("initialize")
@@ -88,17 +98,34 @@ def run_parts(parser: ConfigParser, case: Case) -> NDArray[np.uint8]:
     device = torch.device(parser.get_parsed_content("device"))
     amp = bool(parser.get_parsed_content("evaluator::amp")) if "amp" in parser["evaluator"] else False
     network.eval()
-    data = preprocessing({CommonKeys.IMAGE: _image_of(case)}, start=1)
+    data = preprocessing({CommonKeys.IMAGE: _image_of(case, parser)}, start=1)
     with torch.no_grad(), torch.autocast(device.type, enabled=amp):
-        pred = inferer(data[CommonKeys.IMAGE][None].to(device), network)
-    data[CommonKeys.PRED] = pred[0]
-    del pred
-    mask = Compose(postprocessing.transforms[:-1])(data)[CommonKeys.PRED]
-    return np.asarray(mask.cpu().numpy()[0])
+        data[CommonKeys.PRED] = inferer(data[CommonKeys.IMAGE][None].to(device), network)[0]
+    if _reads_pred_alone(parser):
+        data[CommonKeys.IMAGE] = _without_voxels(data[CommonKeys.IMAGE])
+    # One at a time: Compose would keep the first dictionary, and with it the logits, until the end.
+    for transform in postprocessing.transforms[:-1]:
+        data = apply_transform(transform, data, map_items=False)
+    return np.asarray(data[CommonKeys.PRED].cpu().numpy()[0])
 
 
-def _image_of(case: Case) -> Any:
-    """What MONAI's ``LoadImaged`` gives for the case, without a copy of its voxels."""
+def _reads_pred_alone(parser: ConfigParser) -> bool:
+    """Whether no transform of the postprocessing looks at the voxels of the image."""
+    return all(
+        isinstance(one, Mapping) and one.get("_target_") in _READ_PRED_ALONE and one.get("keys") == "pred"
+        for one in parser["postprocessing"]["transforms"]
+    )
+
+
+def _without_voxels(image: MetaTensor) -> MetaTensor:
+    """An image of the same shape, grid and trace that takes no memory."""
+    from monai.data import MetaTensor
+
+    return MetaTensor(image.as_tensor()[:1, :1, :1, :1].clone().expand(image.shape)).copy_meta_from(image)
+
+
+def _image_of(case: Case, parser: ConfigParser) -> MetaTensor:
+    """What the configuration's ``LoadImaged`` gives for the case; with ``dtype: null`` without a copy of its voxels."""
     import torch
     from monai.data import MetaTensor
     from monai.utils import MetaKeys, SpaceKeys
@@ -112,4 +139,6 @@ def _image_of(case: Case) -> Any:
         MetaKeys.SPATIAL_SHAPE: np.asarray(case.array.shape),
         MetaKeys.SPACE: SpaceKeys.RAS,
     }
-    return MetaTensor(plain_tensor(case.array)[None], affine=affine, meta=meta)
+    loader, _ = _ends(parser.get())
+    voxels = plain_tensor(case.array)[None]
+    return MetaTensor(voxels if loader.get("dtype", "float32") is None else voxels.float(), affine=affine, meta=meta)

@@ -107,6 +107,7 @@ def test_images_are_prepared_alike_in_training_and_inference(bundle: str) -> Non
 
 def test_labels_are_prepared_alike_in_training_and_evaluation(bundle: str) -> None:
     training = [step for step in read_config(bundle, "train.json")["load_transforms"] if step["keys"] == "label"]
+    training = [step for step in training if step["_target_"] != "Spacingd"]  # scores are taken on the file's own grid
     evaluation = [s for s in read_config(bundle, "evaluate.json")["+preprocessing::transforms"] if s["keys"] == "label"]
     assert training == [step for step in evaluation if step["_target_"] != "LoadImaged"]
     assert len(training) == 2
@@ -135,7 +136,10 @@ def test_values_are_judged_before_they_are_changed_and_a_doubt_is_a_warning(bund
         ("inference.json", read_config(bundle, "inference.json")["preprocessing"]["transforms"]),
     ):
         names = [step["_target_"].split(".")[-1] for step in steps]
-        assert names.index("CheckHUd") == names.index("HUWindowd") - 1
+        window = names.index("SeparableSpacingd")
+        assert steps[window]["before"]["_target_"] == "medseg.transforms.HUWindow"
+        assert names.index("CheckHUd") < window
+        assert not {"ScaleIntensityRanged", "HUWindowd"} & set(names)
         config = read_config(bundle, file)
         assert (config["on_hu_doubt"], config["cropped"]) == ("warn", False)
 
