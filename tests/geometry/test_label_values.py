@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medseg.geometry import check_whole_labels
+from medseg.geometry import check_whole_labels, component_sizes, label_counts
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,22 @@ def test_the_first_fraction_is_named_with_its_place_and_its_likely_cause(make: A
 def test_values_that_are_not_finite_are_not_labels(make: Any, value: float) -> None:
     with pytest.raises(ValueError, match=rf"contains {value} at \[1\], expected whole numbers; labels must be finite"):
         check_whole_labels(make([0.0, value]), "label")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (3, 4, 5), (0, 4)])
+def test_counts_are_those_of_numpy_unique(dtype: type, shape: tuple[int, ...]) -> None:
+    labels = np.random.default_rng(0).integers(0, 4, shape).astype(dtype)
+    values, counts = np.unique(labels, return_counts=True)
+    found = label_counts(labels)
+    assert list(found.items()) == list(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def test_labels_that_are_in_one_plane_alone_are_counted_in_order() -> None:
+    assert list(label_counts(np.array([[5, 5], [-3, 5]], np.int32)).items()) == [(-3, 1), (5, 3)]
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 5), (3, 4, 5)])
+def test_component_sizes_are_those_of_a_whole_count(shape: tuple[int, ...]) -> None:
+    components = np.random.default_rng(0).integers(0, 6, shape)
+    assert component_sizes(components, 6).tolist() == np.bincount(components.ravel(), minlength=7)[1:].tolist()

@@ -23,9 +23,10 @@ __all__ = ["LargestComponent", "LargestComponentd"]
 class LargestComponent(Transform):
     """Set all but the largest component of the voxels above 0 to 0: MONAI's ``KeepLargestConnectedComponent``.
 
-    The result is the one of MONAI's transform with ``is_onehot=True`` and its defaults (every channel for itself;
-    neighbours by face, edge or corner; the first of equal components). Only the box around the mask is labelled, which
-    saves time and memory where the target is small.
+    For a mask of 0 and 1 the result is the one of MONAI's transform with ``applied_labels=1, is_onehot=False``,
+    channel by channel: neighbours touch by face, edge or corner. Of equal components the first is kept (MONAI does not
+    say which one it keeps). Only the box around the mask is labelled, which saves time and memory where the target is
+    small.
 
     Example:
         >>> mask = torch.tensor([[[1, 0, 1, 1], [1, 0, 1, 1]]], dtype=torch.uint8)

@@ -76,6 +76,8 @@ class MaskOnSourceGrid(Transform):
         scores = MetaTensor(pred.as_tensor() if isinstance(pred, MetaTensor) else pred)
         scores.copy_meta_from(image)
         scores.applied_operations = copy.deepcopy(image.applied_operations)
+        if not scores.applied_operations:
+            return MetaTensor(self.rule(scores.as_tensor())).copy_meta_from(scores)
         scores.meta[DISCRETE] = self.rule
         with allow_missing_keys_mode(self.transform):
             back: MetaTensor = self.transform.inverse({self.orig_key: scores})[self.orig_key]

@@ -86,16 +86,23 @@ class SeparableSpacing(InvertibleTransform):
         Raises:
             ValueError: for an image without an affine, or of another number of axes.
         """
+        if not isinstance(img, MetaTensor):
+            raise ValueError(
+                f"SeparableSpacing: image is a {type(img).__name__} without an affine; expected a MetaTensor, as "
+                "LoadImage makes"
+            )
         image = tracked_tensor(img)
         dims = image.ndim - 1
         if dims not in (2, 3):
             raise ValueError(
                 f"SeparableSpacing: image has shape {list(image.shape)}; expected [C, x, y] or [C, x, y, z]"
             )
-        source = _square(affine_of(image, pending=True), dims)
+        if not image.numel():
+            raise ValueError(f"SeparableSpacing: image has shape {list(image.shape)}, which is empty")
+        source = _square(affine_of(img, pending=True), dims)
         target, shape = self._grid(source, image.shape[1:])
         axes = axis_map(source, target, shape)
-        if axes is None or 0 in image.shape:
+        if axes is None:
             sheared: Tensor = self.whole_grid(image if self.before is None else self.before(image))
             return sheared
         unchanged = np.allclose(source, target, atol=AFFINE_TOL) and tuple(shape) == tuple(image.shape[1:])
