@@ -33,6 +33,7 @@ class MaskOnSourceGrid(Transform):
         ValueError: for a threshold that is not a finite number.
 
     Example:
+        >>> from monai.data import MetaTensor
         >>> from monai.transforms import Compose
         >>> from medseg.transforms import SeparableSpacingd
         >>> preprocessing = Compose([SeparableSpacingd("image", 2.0)])
@@ -96,6 +97,7 @@ class MaskOnSourceGridd(MapTransform):
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
+        >>> from monai.data import MetaTensor
         >>> from monai.transforms import Compose
         >>> from medseg.transforms import SeparableSpacingd
         >>> preprocessing = Compose([SeparableSpacingd("image", 2.0)])

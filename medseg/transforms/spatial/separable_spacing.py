@@ -48,14 +48,14 @@ class SeparableSpacing(InvertibleTransform):
         ValueError: for an unknown mode.
 
     Example:
+        >>> from monai.data import MetaTensor
         >>> image = MetaTensor(torch.arange(8.0).reshape(1, 8, 1, 1), affine=torch.eye(4))
-        >>> coarse = SeparableSpacing((2.0, 1.0, 1.0))(image)
+        >>> spacing = SeparableSpacing((2.0, 1.0, 1.0))
+        >>> coarse = spacing(image)
         >>> coarse.shape, coarse.flatten().tolist()
         (torch.Size([1, 4, 1, 1]), [0.0, 2.0, 4.0, 6.0])
-        >>> SeparableSpacing((2.0, 1.0, 1.0)).inverse(coarse).flatten().tolist()
-        Traceback (most recent call last):
-            ...
-        RuntimeError: Error SeparableSpacing getting the most recently applied invertible transform ...
+        >>> spacing.inverse(coarse).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0]
     """
 
     backend = [TransformBackends.TORCH]
@@ -177,7 +177,8 @@ class SeparableSpacingd(MapTransform, InvertibleTransform):
         allow_missing_keys: whether a missing key is skipped instead of raising.
 
     Example:
-        >>> case = {"image": MetaTensor(torch.zeros(1, 30, 30, 10), affine=torch.diag(torch.tensor([1.0, 1, 3, 1])))}
+        >>> from monai.data import MetaTensor
+        >>> case = {"image": MetaTensor(torch.zeros(1, 30, 30, 10), affine=torch.diag(torch.tensor([1, 1, 3.0, 1])))}
         >>> SeparableSpacingd("image", 3.0)(case)["image"].shape
         torch.Size([1, 11, 11, 10])
     """
