@@ -103,6 +103,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)",
     )
+    segment.add_argument(
+        "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
+    )
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_show_names_option(segment)

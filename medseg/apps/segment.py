@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from medseg.inference.case import Case, read_case
 from medseg.inference.device import choose_device
 from medseg.inference.errors import ConfigurationError
 from medseg.inference.input_rules import InputRules
-from medseg.inference.memory import available_memory, bytes_for_case
+from medseg.inference.memory import available_memory, plan_memory
 from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
 from medseg.inference.outputs.folder import RESULT_FILES, check_target, previous_of, staged_folder
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of
+            ``quiet``, ``dry_run``, ``max_memory``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of
             `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and ``fit_message``, which makes the
             options in a message those of this command.
 
@@ -113,12 +114,22 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             **_statements(args),
             output_types=args.output_type,
             **rules._asdict(),
+            max_memory=_bytes(args.max_memory),
             monitor=monitor,
         )
         warnings = write_result(result, folder, result.run.output_types, monitor)
         for line in sum_up(warnings, str(plan.target / "medseg.log")):
             lines.say(f"warning: {args.fit_message(line)}")
     return result
+
+
+def _bytes(gib: float | None) -> int | None:
+    """The option ``--max-memory`` in bytes."""
+    if gib is None:
+        return None
+    if not 0 < gib < math.inf:
+        raise ConfigurationError(f"--max-memory is {gib:g}; expected a number of GiB above 0")
+    return int(gib * 2**30)
 
 
 def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
@@ -141,7 +152,8 @@ def _print_plan(plan: _Plan, case: Case, args: argparse.Namespace) -> None:
     """The plan of a dry run, on standard output."""
     facts, available = case.facts(), available_memory()
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"
-    needed = f"about {bytes_for_case(plan.bundle, case) / 2**30:.2f} GiB for volumes"
+    memory = plan_memory(plan.bundle, case)
+    needed = f"about {memory.peak / 2**30:.2f} GiB at the peak (stage: {memory.largest})"
     spacing = " x ".join(f"{s:g}" for s in facts["spacing_mm"])
     shape = " x ".join(str(n) for n in facts["shape"])
     image = Path("CASE.nii.gz") if case.file is None else case.file
@@ -154,7 +166,7 @@ def _print_plan(plan: _Plan, case: Case, args: argparse.Namespace) -> None:
         f"bundle:   {plan.bundle.name} {plan.bundle.version}, classes {', '.join(plan.bundle.labels.values())}",
         f"weights:  {plan.bundle.shown(str(plan.weights))}",
         f"device:   {plan.device}",
-        f"memory:   {needed}, the network comes on top{free}",
+        f"memory:   {needed}{free}",
         f"output:   {plan.target} ({state}): {', '.join(RESULT_FILES)}",
         f"same as:  {equivalent_command(plan.bundle, values)}",
         *(f"warning:  {args.fit_message(line)}" for line in case.warnings),

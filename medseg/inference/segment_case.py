@@ -20,7 +20,7 @@ from medseg.inference.case import Case, CaseSource, read_case
 from medseg.inference.device import choose_device, describe_device
 from medseg.inference.errors import ResourceError
 from medseg.inference.input_rules import InputRules
-from medseg.inference.memory import available_memory, bytes_for_case
+from medseg.inference.memory import MemoryPlan, available_memory, plan_memory
 from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
 from medseg.inference.outputs.run_report import RUN_SCHEMA_VERSION, installed_versions
@@ -61,6 +61,7 @@ def segment(
     fill_value: float = AIR_HU,
     cropped: bool = False,
     strict: bool = False,
+    max_memory: int | None = None,
     monitor: Monitor | None = None,
 ) -> Result:
     """Segment one CT with a bundle. Nothing is printed, and nothing stays on the disk before `Result.save`.
@@ -91,6 +92,8 @@ def segment(
         cropped: the image is a crop inside the body: missing air raises no doubt about its unit.
         strict: refuse an image that can hardly be a CT in Hounsfield units (`medseg.io.volumes.hounsfield` has the
             rules). Otherwise the doubt is a warning of the result.
+        max_memory: bytes of main memory that the process may take at its peak, by the estimate of
+            `medseg.inference.memory.plan_memory`; None: what is free.
         monitor: stages, log, progress bar and scratch folder; None: no stage is reported and no progress bar is shown.
 
     Returns:
@@ -101,7 +104,7 @@ def segment(
             cannot be read or has no weights.
         IntegrityError: for data that cannot be read or have no usable geometry, for voxels that are not finite, and
             with ``strict`` for values that can hardly be Hounsfield units.
-        ResourceError: if the volumes alone need more memory than is free.
+        ResourceError: if the run is estimated to need more memory than is free or than ``max_memory``.
         InferenceError: if the bundle writes no mask, or one that does not belong to the case.
 
     >>> from medseg.inference import segment
@@ -137,7 +140,9 @@ def segment(
             )
             _hide(monitor, read)
             source = dicom_source(read, kinds)
-        _refuse_without_memory(bundle, read)
+        plan = plan_memory(bundle, read)
+        _log.info("estimated peak memory: %.2f GiB, in the stage %s", plan.peak / 2**30, plan.largest)
+        _refuse_without_memory(plan, max_memory)
         with monitor.scratch_folder() as scratch:
             monitor.log.hide([scratch.absolute()], "OUTPUT/scratch")
             with monitor.stages.stage("run bundle", f"{bundle.name} on {place}"):
@@ -145,7 +150,7 @@ def segment(
         with monitor.stages.stage("measure"):
             measured = class_statistics(mask, read.array, read.affine_ras, bundle.labels)
             statistics = {"schema_version": STATISTICS_SCHEMA_VERSION, **measured}
-        facts = _facts(bundle, checkpoint, place, started, read)
+        facts = {**_facts(bundle, checkpoint, place, started, read), "estimated_peak_bytes": plan.peak}
     record = RunRecord(read, bundle, _header_of(read), facts, monitor, kinds, source)
     warnings = (*read.warnings, *_findings(statistics))
     return Result(mask, np.array(read.affine_ras, dtype=np.float64), dict(bundle.labels), statistics, warnings, record)
@@ -186,13 +191,18 @@ def _header_of(case: Case) -> Any:
     return plain_header(case.array.shape, case.affine_ras)
 
 
-def _refuse_without_memory(bundle: Bundle, case: Case) -> None:
-    """Stop before the system has to kill the process: the estimate leaves out the network, so it is a lower bound."""
-    needed, available = bytes_for_case(bundle, case), available_memory()
-    if available is not None and needed > available:
+def _refuse_without_memory(plan: MemoryPlan, max_memory: int | None) -> None:
+    """Stop before the system has to kill the process, or before the user's own limit is passed."""
+    if max_memory is not None and plan.peak > max_memory:
         raise ResourceError(
-            f"the volumes alone need about {needed / 2**30:.1f} GiB, but {available / 2**30:.1f} GiB are free; "
-            "close other programs, crop the image or use a larger machine"
+            f"the run needs about {plan.peak / 2**30:.2f} GiB, more than the limit of {max_memory / 2**30:.2f} GiB "
+            "(--max-memory, max_memory); raise the limit or crop the image"
+        )
+    available = available_memory()
+    if available is not None and plan.peak - plan.base > available:
+        raise ResourceError(
+            f"the run needs about {(plan.peak - plan.base) / 2**30:.1f} GiB more, but {available / 2**30:.1f} GiB are "
+            "free; close other programs, crop the image or use a larger machine"
         )
 
 

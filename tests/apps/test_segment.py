@@ -274,6 +274,18 @@ def test_too_little_memory_is_refused_before_the_run(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_limit_of_memory_is_kept_before_the_run(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = odd_case(tmp_path / "case.nii")
+    assert segment(case, tmp_path / "out", bundle, "--quiet", "--max-memory", "0.1") == 5
+    assert "GiB, more than the limit of 0.10 GiB (--max-memory" in capsys.readouterr().err
+    assert segment(case, tmp_path / "out", bundle, "--quiet", "--max-memory", "0") == 2
+    assert "expected a number of GiB above 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert segment(case, tmp_path / "out", bundle, "--quiet", "--max-memory", "64") == 0
+
+
 def test_as_a_process_nothing_but_results_is_printed(tmp_path: Path, bundle: Path) -> None:
     case = odd_case(tmp_path / "case.nii")
     arguments = ["segment", "-i", str(case), "-o", str(tmp_path / "out"), "--bundle", str(bundle), "--device", "cpu"]

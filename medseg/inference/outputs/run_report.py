@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = ["RUN_SCHEMA_VERSION", "installed_versions", "peak_memory"]
 
@@ -35,10 +36,22 @@ def installed_versions(packages: Iterable[str] = CORE_PACKAGES) -> dict[str, str
 
 def peak_memory() -> dict[str, int | None]:
     """Highest resident memory of this process in bytes, and highest CUDA memory where CUDA was used (else ``None``)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _highest_resident()
     cuda = None
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         cuda = int(torch.cuda.max_memory_allocated())
-    # Linux counts ru_maxrss in KiB, macOS in bytes.
-    return {"peak_rss_bytes": int(peak if sys.platform == "darwin" else peak * 1024), "peak_cuda_bytes": cuda}
+    return {"peak_rss_bytes": peak, "peak_cuda_bytes": cuda}
+
+
+def _highest_resident() -> int:
+    """Bytes. ``ru_maxrss`` of a process is never below that of the one which started it, so the kernel's own mark of
+    this process is preferred where there is one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Linux counts ru_maxrss in KiB, macOS in bytes.
+        return int(peak if sys.platform == "darwin" else peak * 1024)
