@@ -50,9 +50,9 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``, ``max_memory``, ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of
-            `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and ``fit_message``, which makes the
-            options in a message those of this command.
+            ``quiet``, ``dry_run``, ``max_memory``, ``precision``, ``on_nonfinite``, ``fill_value``, ``cropped``,
+            ``strict``, those of `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and
+            ``fit_message``, which makes the options in a message those of this command.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -115,6 +115,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             output_types=args.output_type,
             **rules._asdict(),
             max_memory=_bytes(args.max_memory),
+            precision=args.precision,
             monitor=monitor,
         )
         warnings = write_result(result, folder, result.run.output_types, monitor)

@@ -76,7 +76,7 @@ def _ends(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, An
     return ends[0], ends[1]
 
 
-def run_parts(parser: ConfigParser, case: Case) -> NDArray[np.uint8]:
+def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> NDArray[np.uint8]:
     """The mask of a case, by the parts of a plain configuration.
 
     The image is not read again, and the mask is not written: the loading transform and the saving one are left out.
@@ -84,6 +84,8 @@ def run_parts(parser: ConfigParser, case: Case) -> NDArray[np.uint8]:
     Args:
         parser: a configuration for which `is_plain` holds, with its overrides.
         case: the image.
+        precision: ``"float32"``, or ``"bfloat16"`` for the network alone (torch's autocast); the configuration's key
+            ``amp`` is not used.
 
     Returns:
         What the saving transform would have got, ``[i, j, k]``.
@@ -96,10 +98,9 @@ def run_parts(parser: ConfigParser, case: Case) -> NDArray[np.uint8]:
     preprocessing, postprocessing = (parser.get_parsed_content(key) for key in ("preprocessing", "postprocessing"))
     network, inferer = parser.get_parsed_content("network"), parser.get_parsed_content("inferer")
     device = torch.device(parser.get_parsed_content("device"))
-    amp = bool(parser.get_parsed_content("evaluator::amp")) if "amp" in parser["evaluator"] else False
     network.eval()
     data = preprocessing({CommonKeys.IMAGE: _image_of(case, parser)}, start=1)
-    with torch.no_grad(), torch.autocast(device.type, enabled=amp):
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         data[CommonKeys.PRED] = inferer(data[CommonKeys.IMAGE][None].to(device), network)[0]
     if _reads_pred_alone(parser):
         data[CommonKeys.IMAGE] = _without_voxels(data[CommonKeys.IMAGE])

@@ -78,6 +78,8 @@ def overrides_for(
     }
     if bundle.has_progress:
         values["progress"] = progress
+    if bundle.has_amp:
+        values["amp"] = False
     if bundle.has_hu_check:
         values["on_hu_doubt"] = "ignore"  # the case was judged when it was read
     return values
@@ -101,7 +103,15 @@ def public_command(bundle: Bundle, weights: Path, device: str) -> str:
     return equivalent_command(bundle, values)
 
 
-def run_bundle(bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool) -> NDArray[Any]:
+def run_bundle(
+    bundle: Bundle,
+    case: Case,
+    weights: Path,
+    device: str,
+    scratch: Path,
+    progress: bool = False,
+    precision: str = "float32",
+) -> NDArray[np.uint8]:
     """Run the bundle and return its mask ``[i, j, k]``, checked against the case's grid and the bundle's classes.
 
     A configuration that does nothing but load, preprocess, infer, postprocess and save is run part by part on the image
@@ -110,6 +120,7 @@ def run_bundle(bundle: Bundle, case: Case, weights: Path, device: str, scratch: 
     the log.
 
     Raises:
+        ConfigurationError: for another precision than float32, if the configuration is not run part by part.
         InferenceError: if the bundle ends without having written the mask, if that does not belong to the case, or in
             the words of the part of it that refused a value. Other errors pass as they are.
     """
@@ -128,8 +139,13 @@ def run_bundle(bundle: Bundle, case: Case, weights: Path, device: str, scratch: 
             **overrides,
         )
         if is_plain(workflow.parser):
-            mask = run_parts(workflow.parser, case)
+            mask = run_parts(workflow.parser, case, precision)
             return checked_mask(mask, case.affine_ras, bundle, case)
+        if precision != "float32":
+            raise ConfigurationError(
+                f"{bundle.config}: this bundle does more than its parts, so its own engine sets the precision; leave "
+                f"--precision (precision={precision!r}) out"
+            )
         case.as_nifti(scratch)
         workflow.initialize()
         workflow.run()

@@ -18,7 +18,7 @@ from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import find_weights, public_command, run_bundle
 from medseg.inference.case import Case, CaseSource, read_case
 from medseg.inference.device import choose_device, describe_device
-from medseg.inference.errors import ResourceError
+from medseg.inference.errors import ConfigurationError, ResourceError
 from medseg.inference.input_rules import InputRules
 from medseg.inference.memory import MemoryPlan, available_memory, plan_memory
 from medseg.inference.monitor import Monitor
@@ -41,6 +41,8 @@ __all__ = ["STATISTICS_SCHEMA_VERSION", "segment"]
 
 STATISTICS_SCHEMA_VERSION = 1
 
+PRECISIONS = ("float32", "bfloat16")
+
 _SEED = 0
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def segment(
     cropped: bool = False,
     strict: bool = False,
     max_memory: int | None = None,
+    precision: str = "float32",
     monitor: Monitor | None = None,
 ) -> Result:
     """Segment one CT with a bundle. Nothing is printed, and nothing stays on the disk before `Result.save`.
@@ -94,6 +97,8 @@ def segment(
             rules). Otherwise the doubt is a warning of the result.
         max_memory: bytes of main memory that the process may take at its peak, by the estimate of
             `medseg.inference.memory.plan_memory`; None: what is free.
+        precision: ``"float32"``, or ``"bfloat16"`` for the network alone: faster where the processor has it, with small
+            changes along the borders of the mask. ``run.json`` records it.
         monitor: stages, log, progress bar and scratch folder; None: no stage is reported and no progress bar is shown.
 
     Returns:
@@ -119,6 +124,8 @@ def segment(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     monitor = Monitor() if monitor is None else monitor
     kinds = check_output_types(output_types)
+    if precision not in PRECISIONS:
+        raise ConfigurationError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     rules = InputRules(on_nonfinite, fill_value, cropped, strict).checked()
     with ExitStack() as stack:
         stack.enter_context(monitor.log)
@@ -146,11 +153,12 @@ def segment(
         with monitor.scratch_folder() as scratch:
             monitor.log.hide([scratch.absolute()], "OUTPUT/scratch")
             with monitor.stages.stage("run bundle", f"{bundle.name} on {place}"):
-                mask = _run(bundle, read, checkpoint, place, scratch, monitor.progress)
+                mask = _run(bundle, read, checkpoint, place, scratch, monitor.progress, precision)
         with monitor.stages.stage("measure"):
             measured = class_statistics(mask, read.array, read.affine_ras, bundle.labels)
             statistics = {"schema_version": STATISTICS_SCHEMA_VERSION, **measured}
-        facts = {**_facts(bundle, checkpoint, place, started, read), "estimated_peak_bytes": plan.peak}
+        facts = _facts(bundle, checkpoint, place, started, read)
+        facts.update(estimated_peak_bytes=plan.peak, precision=precision)
     record = RunRecord(read, bundle, _header_of(read), facts, monitor, kinds, source)
     warnings = (*read.warnings, *_findings(statistics))
     return Result(mask, np.array(read.affine_ras, dtype=np.float64), dict(bundle.labels), statistics, warnings, record)
@@ -171,7 +179,9 @@ def _hide(monitor: Monitor, case: Case) -> None:
         monitor.log.hide([case.name])
 
 
-def _run(bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool) -> NDArray[np.uint8]:
+def _run(
+    bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool, precision: str
+) -> NDArray[np.uint8]:
     """Run the bundle with a fixed seed; the caller's random state is restored."""
     import torch
 
@@ -179,7 +189,7 @@ def _run(bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, 
     uses_cuda = device.startswith("cuda") or torch.cuda.is_initialized()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if uses_cuda else []):
         torch.manual_seed(_SEED)
-        return run_bundle(bundle, case, weights, device, scratch, progress)
+        return run_bundle(bundle, case, weights, device, scratch, progress, precision)
 
 
 def _header_of(case: Case) -> Any:

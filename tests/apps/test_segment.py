@@ -286,6 +286,14 @@ def test_a_limit_of_memory_is_kept_before_the_run(
     assert segment(case, tmp_path / "out", bundle, "--quiet", "--max-memory", "64") == 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_of_the_network_is_recorded(tmp_path: Path, bundle: Path, precision: str) -> None:
+    case = odd_case(tmp_path / "case.nii")
+    assert segment(case, tmp_path / "out", bundle, "--quiet", "--precision", precision) == 0
+    report = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert report["precision"] == precision
+
+
 def test_as_a_process_nothing_but_results_is_printed(tmp_path: Path, bundle: Path) -> None:
     case = odd_case(tmp_path / "case.nii")
     arguments = ["segment", "-i", str(case), "-o", str(tmp_path / "out"), "--bundle", str(bundle), "--device", "cpu"]

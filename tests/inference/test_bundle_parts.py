@@ -16,6 +16,7 @@ from medseg.inference.bundle import read_bundle
 from medseg.inference.bundle_parts import is_plain, run_parts
 from medseg.inference.bundle_runner import overrides_for, read_mask, run_bundle
 from medseg.inference.case import read_case
+from medseg.inference.errors import ConfigurationError
 from medseg.io.volumes.nifti import write_nifti
 from tests.bundles.conftest import BUNDLES, NAMES, SMALL, ball_scan, read_config
 from tests.inference._tiny_bundle import CONFIG, make_tiny_bundle
@@ -104,6 +105,20 @@ def test_stored_types_give_the_mask_of_the_file(tmp_path: Path, dtype: type) -> 
     mask = run_bundle(bundle, case, bundle.root / "models" / "model.pt", "cpu", tmp_path, progress=False)
     np.testing.assert_array_equal(mask, array > 100)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]  # no file was made
+
+
+def test_bfloat16_changes_borders_alone_and_is_refused_where_an_engine_decides(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(90, 111, (12, 11, 10)).astype(np.int16)
+    array[0, 0, 0], array[0, 0, 1] = 0, 250
+    case = read_case(array, affine_ras=np.eye(4))
+    plain = read_bundle(make_tiny_bundle(tmp_path / "bundle"))
+    weights = plain.root / "models" / "model.pt"
+    mask = run_bundle(plain, case, weights, "cpu", tmp_path, precision="bfloat16")
+    differ = mask != (array > 100)  # near 100, bfloat16 has steps of 0.5, and of 1 after the subtraction
+    assert (np.abs(array[differ] - 100) <= 1).all()
+    other = read_bundle(make_tiny_bundle(tmp_path / "other", run=["$@evaluator.run()", "$print('done')"]))
+    with pytest.raises(ConfigurationError, match=r"its own engine sets the precision; leave --precision .* out"):
+        run_bundle(other, case, weights, "cpu", tmp_path, precision="bfloat16")
 
 
 def test_a_bundle_with_an_engine_of_its_own_gets_files(tmp_path: Path) -> None:
