@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _run(options)
     used = resource.getrusage(resource.RUSAGE_SELF)
     from benchmarks._harness import process_peak_mb
+    from medseg.io.bounded.atomic import json_text
 
     cpu, wall = used.ru_utime + used.ru_stime, time.perf_counter() - start
-    print(json.dumps({"cpu_s": cpu, "wall_s": wall, "peak_mb": process_peak_mb()}))
+    print(json_text({"cpu_s": cpu, "wall_s": wall, "peak_mb": process_peak_mb()}, indent=None))
     return 0
 
 

@@ -154,11 +154,16 @@ def check_geometry(where: object, affine: ArrayLike, name: str = "affine") -> Af
         The affine as float64.
 
     Raises:
-        DataError: if it is not finite, its spacing lies outside ``SPACING_RANGE_MM``, its axes lie nearly in a plane,
-            or its origin is more than a kilometre away.
+        DataError: if it is not 4 x 4 finite numbers, its spacing lies outside ``SPACING_RANGE_MM``, its axes lie nearly
+            in a plane, or its origin is more than a kilometre away.
     """
-    matrix = np.asarray(affine, dtype=np.float64) + 0.0  # a copy without negative zeros
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+    try:
+        matrix = np.asarray(affine, dtype=np.float64) + 0.0  # a copy without negative zeros
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: the {name} is a {type(affine).__name__}, expected 4 x 4 numbers") from None
+    if matrix.shape != (4, 4):
+        raise DataError(f"{where}: the {name} has shape {matrix.shape}, expected 4 x 4 numbers")
+    if not np.isfinite(matrix).all():
         raise DataError(f"{where}: the {name} holds values that are not finite numbers; the header is damaged")
     if not np.array_equal(matrix[3], (0, 0, 0, 1)):
         raise DataError(f"{where}: the last row of the {name} is {matrix[3].tolist()}, expected 0 0 0 1")

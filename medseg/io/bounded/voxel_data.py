@@ -19,6 +19,7 @@ __all__ = [
     "empty_volume",
     "in_native_order",
     "one_line",
+    "plain_array",
     "read_deflated",
     "read_raw",
     "storable",
@@ -200,22 +201,39 @@ def in_native_order(array: NDArray[Any]) -> NDArray[Any]:
     return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
+def plain_array(values: Any) -> NDArray[Any]:
+    """Voxels as a NumPy array: a tensor is taken from its device, and bfloat16, which NumPy does not have, is float32.
+
+    Raises:
+        ValueError: for lists of different lengths.
+    """
+    if hasattr(values, "detach"):  # a tensor, without importing torch
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+        return np.asarray(values.numpy())
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError("the array is a list of rows of different lengths, expected three axes of numbers") from None
+
+
 def storable(array: ArrayLike) -> NDArray[Any]:
-    """A 3-D array in a type that all programs read: bool becomes uint8, int64 int32, float64 and float16 float32.
+    """A 3-D array in a type that all programs read: bool becomes uint8, int64 int32, other floating types float32.
 
     Raises:
         ValueError: for other numbers of axes, an array without a voxel, types other than real numbers, or whole numbers
             that do not fit.
     """
-    data = np.asarray(array)
+    data = plain_array(array)
     if data.ndim != 3:
         raise ValueError(f"expected an array with three axes, got shape {data.shape}")
     if data.size == 0:
         raise ValueError(f"the array has shape {data.shape} and so no voxel; expected at least one along each axis")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"voxels have type {data.dtype}, expected whole or real numbers")
-    narrower = {"bool": np.uint8, "int64": np.int32, "uint64": np.uint32, "float64": np.float32, "float16": np.float32}
-    target = np.dtype(narrower.get(data.dtype.name, data.dtype.newbyteorder("=")))
+    narrower = {"bool": np.uint8, "int64": np.int32, "uint64": np.uint32}
+    floating = np.float32 if data.dtype.kind == "f" else data.dtype.newbyteorder("=")
+    target = np.dtype(narrower.get(data.dtype.name, floating))
     if data.dtype.kind in "iu" and data.dtype.itemsize == 8 and data.size:
         low, high, range_ = int(data.min()), int(data.max()), np.iinfo(target)
         if low < range_.min or high > range_.max:

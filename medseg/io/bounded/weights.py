@@ -80,6 +80,12 @@ def load_weights(network: nn.Module, path: str | Path, device: torch.device | st
             f"{path}: weights of another network ({len(missing)} keys missing, {len(unknown)} unknown, {len(wrong)} of "
             f"another shape; first: {(missing + unknown + wrong)[0]!r}); use the bundle they were trained with"
         )
+    odd = next((key for key, value in match.state.items() if value.is_complex() != own[key].is_complex()), None)
+    if odd is not None:
+        raise DataError(
+            f"{path}: {odd} holds numbers of {match.state[odd].dtype}, the network {own[odd].dtype}, so a part of them "
+            "would be lost; expected real or complex numbers in both"
+        )
     if match.taken_off:
         prefix = " and ".join(repr(prefix) for prefix in match.taken_off)
         _LOG.warning("%s: the names of the weights have the prefix %s of a wrapper, which was taken off", path, prefix)

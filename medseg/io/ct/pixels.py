@@ -37,6 +37,8 @@ PADDING_RULE = (
     "every other voxel keeps its rescaled value"
 )
 
+_BITS = (8, 16, 32)
+_OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 MAX_SIDE = 8192
 """Largest number of rows or columns: a limit for headers that declare far more than a CT slice has."""
 
@@ -79,7 +81,8 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
         allow_burned_in: accept a slice whose header says that text is drawn in its pixels.
 
     Raises:
-        DataError: for frames without a position, colour, MONOCHROME1, burned-in text, or a missing rescale.
+        DataError: for frames without a position, colour, MONOCHROME1, burned-in text, a missing rescale, a slope of 0,
+            or a number of bits that is not supported.
     """
     where = header.path
     if header.frame_fault:
@@ -103,6 +106,17 @@ def check_pixel_format(header: SliceHeader, allow_burned_in: bool = False) -> No
                 "intercept are known, state them with --assume-rescale SLOPE INTERCEPT"
             )
         header.numbers(keyword, 1)
+    if header.numbers("RescaleSlope", 1)[0] == 0:
+        intercept = header.numbers("RescaleIntercept", 1)[0]
+        raise DataError(
+            f"{where}: RescaleSlope is 0, so every voxel would be {intercept:g}; expected another slope, such as 1; "
+            "export the series again"
+        )
+    bits = header.integer("BitsAllocated", 16)
+    if bits not in _BITS:
+        raise DataError(
+            f"{where}: BitsAllocated is {bits}, which is not supported; expected {', '.join(map(str, _BITS))}"
+        )
     rows, columns = (int(header.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
     if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
         raise DataError(
@@ -195,7 +209,7 @@ class SliceDecoder:
 
         Raises:
             UnreadableFileError: if the pixel data are cut off or cannot be decoded.
-            DataError: if the values do not fit 16 bits.
+            DataError: if the pixels are stored in an element that is not supported, or the values do not fit 16 bits.
         """
         return _hounsfield(header, self._stored(header))
 
@@ -211,10 +225,13 @@ class SliceDecoder:
                     self._path, self._data, self._frames = None, None, []
                     self._data = _read_data(header)
                     self._path = path
+                    _refuse_other_pixels(path, self._data)
                 problem = _missing_bytes(self._data, header)
                 if problem is None:
                     return self._frame(header)
         except Exception as error:
+            if type(error) is DataError:  # what is not supported is not damaged
+                raise
             if isinstance(error, OSError) and error.errno:
                 raise UnreadableFileError(f"{path}: {os_reason(error, advice=True)}") from error
             raise UnreadableFileError(
@@ -310,6 +327,16 @@ def _declared_bytes(header: SliceHeader) -> int:
     bits = header.integer("BitsAllocated", 16)
     frames = header.integer("NumberOfFrames", 1) if header.frame else 1
     return int(header.numbers("Rows", 1)[0] * header.numbers("Columns", 1)[0]) * frames * max(bits, 1) // 8
+
+
+def _refuse_other_pixels(path: Path, data: Any) -> None:
+    """Pixels that are there, but not in PixelData, are not supported; the file is not damaged."""
+    found = next((keyword for keyword in _OTHER_PIXELS if keyword in data), None)
+    if found is not None and "PixelData" not in data:
+        raise DataError(
+            f"{path}: its pixels are in the element {found}, which is not supported; expected PixelData: export the "
+            "series as a CT image with whole numbers"
+        )
 
 
 def _missing_bytes(data: Any, header: SliceHeader) -> str | None:

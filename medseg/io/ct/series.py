@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.geometry import Affine
 from medseg.geometry.slice_stack import longest_regular_run, stack_affine_ras
 from medseg.io.bounded.errors import SeriesChoiceError, UnreadableFileError, shorten
-from medseg.io.bounded.limits import ReadLimits
+from medseg.io.bounded.limits import ReadLimits, check_geometry
 from medseg.io.ct.duplicates import refuse_different
 from medseg.io.ct.facts import header_notes, pixel_notes, series_facts, series_warnings
 from medseg.io.ct.pixels import SliceDecoder, check_pixel_format
@@ -263,7 +263,9 @@ def _build(
     warnings = series_warnings(listing, entry, headers, left_out, plan.repairs)
     return CtSeries(
         array=volume,
-        affine_ras=stack_affine_ras(plan.positions, stack.orientation, stack.pixel_spacing),
+        affine_ras=check_geometry(
+            listing.folder, stack_affine_ras(plan.positions, stack.orientation, stack.pixel_spacing)
+        ),
         series_uid=entry.uid,
         sop_instance_uids=tuple(found[0].sop_uid if len(found) == 1 else "" for found in sources),
         files=tuple(found[0].path for found in sources),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.bounded.voxel_data import plain_array
 from medseg.io.results.segment_info import SegmentInfo, describe_segments
 from medseg.io.results.source import SourceSeries, place_on_source
 from medseg.io.volumes.mending import value_fix
@@ -78,7 +79,7 @@ def prepare_mask(
 
 
 def _whole(mask: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(mask)
+    array = plain_array(mask)
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise DataError(f"mask has shape {array.shape}, expected [i, j, k] or [segment, i, j, k]")
     if array.dtype.kind not in "buif":

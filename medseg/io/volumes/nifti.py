@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from medseg.geometry import Affine, corner_displacement_mm
 from medseg.io.bounded.atomic import atomic_path
 from medseg.io.bounded.errors import UnreadableFileError
-from medseg.io.bounded.limits import ReadLimits, file_size
+from medseg.io.bounded.limits import ReadLimits, check_geometry, file_size
 from medseg.io.bounded.voxel_data import Inflater, bytes_of, empty_volume, in_native_order, one_line, read_raw, storable
 from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.nifti_header import NiftiHeader, geometry_warnings, header_block, read_nifti_header
@@ -166,14 +166,19 @@ def write_nifti(path: str | Path, array: ArrayLike, affine_ras: ArrayLike, descr
 
     Args:
         path: target file, ``.nii`` or ``.nii.gz``.
-        array: voxels ``[i, j, k]``; bool is written as uint8, int64 as int32, float64 as float32.
+        array: voxels ``[i, j, k]``, an array or a tensor; bool is written as uint8, int64 as int32, all floating types
+            as float32.
         affine_ras: 4 x 4, voxel to RAS mm.
         description: header text, at most 79 characters.
+
+    Raises:
+        ValueError: for an affine that cannot be the grid of a scan, or an array that is not three axes of real numbers.
     """
     import nibabel as nib
 
+    affine = check_geometry(path, affine_ras)
     data = storable(array)
-    header = plain_header(data.shape, affine_ras, data.dtype)
+    header = plain_header(data.shape, affine, data.dtype)
     header["descrip"] = description.encode()[:79]
     image = nib.Nifti1Image(data, header.get_best_affine(), header=header)
     with atomic_path(path) as temporary:

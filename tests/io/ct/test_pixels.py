@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import FileDataset
 
 from medseg.io.bounded.errors import DataError
 from medseg.io.ct.pixels import SliceDecoder
@@ -21,7 +22,7 @@ def _header(folder: Path, stored: np.ndarray, slope: str, intercept: str) -> Sli
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16])
 @pytest.mark.parametrize(
-    ("slope", "intercept"), [("1", "-1024"), ("-1", "0"), ("3", "17"), ("0.5", "-1000"), ("1.25", "0.3"), ("0", "5")]
+    ("slope", "intercept"), [("1", "-1024"), ("-1", "0"), ("3", "17"), ("0.5", "-1000"), ("1.25", "0.3")]
 )
 def test_rescaling_equals_the_formula_in_double_precision(
     tmp_path: Path, dtype: type[np.integer], slope: str, intercept: str
@@ -78,3 +79,45 @@ def test_a_decoder_gives_frames_in_any_order(tmp_path: Path) -> None:
     decoder = SliceDecoder()
     for k in (2, 0, 3, 3, 1):
         assert np.array_equal(decoder.decode(headers[k]).hu, SliceDecoder().decode(headers[k]).hu)
+
+
+def test_a_slope_of_0_is_refused_since_every_voxel_would_be_the_intercept(tmp_path: Path) -> None:
+    write_series(tmp_path, positions(3), RescaleSlope=0)
+    with pytest.raises(DataError, match=r"RescaleSlope is 0, so every voxel would be -1024; expected another slope"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "1e400", "abc", ""])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescale_that_is_no_number_is_refused_by_name(tmp_path: Path, keyword: str, value: str) -> None:
+    paths = write_series(tmp_path, positions(3), **{keyword: 7777})
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"7777.0", value.ljust(6).encode()))
+    with pytest.raises(DataError, match=keyword) as caught:
+        read_series(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("keyword", "dtype"), [("FloatPixelData", np.float32), ("DoubleFloatPixelData", np.float64)])
+def test_pixels_in_an_element_that_is_not_supported_are_not_called_damaged(
+    tmp_path: Path, keyword: str, dtype: type
+) -> None:
+    def store(k: int, data: FileDataset) -> None:
+        setattr(data, keyword, np.zeros((data.Rows, data.Columns), dtype).tobytes())
+        del data.PixelData
+        data.BitsAllocated = 8 * np.dtype(dtype).itemsize
+
+    write_series(tmp_path, positions(3), change=store)
+    with pytest.raises(DataError) as caught:
+        read_series(tmp_path)
+    if keyword == "FloatPixelData":
+        assert "its pixels are in the element FloatPixelData, which is not supported" in str(caught.value)
+    assert "not supported" in str(caught.value)
+    assert "cut off" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [1, 12, 64])
+def test_a_number_of_bits_that_is_not_supported_is_named(tmp_path: Path, bits: int) -> None:
+    write_series(tmp_path, positions(3), BitsAllocated=bits)
+    with pytest.raises(DataError, match=rf"BitsAllocated is {bits}, which is not supported; expected 8, 16, 32"):
+        read_series(tmp_path)

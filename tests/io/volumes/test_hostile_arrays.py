@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from medseg.io import read_image, write_image
 from tests._hostile import refused, result_or_refusal
@@ -68,4 +70,61 @@ def test_values_that_are_not_finite_or_large_come_back_as_they_are(tmp_path: Pat
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 4, 0), (3, 4), (1, 3, 4, 5)])
 def test_what_is_no_volume_is_refused(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
     refused(lambda: write_image(tmp_path / f"x{suffix}", np.zeros(shape, np.int16), AFFINE))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int16, torch.uint8, torch.bool])
+def test_tensors_of_every_type_are_stored(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
+    tensor = torch.from_numpy(np.abs(VALUES)).to(dtype)
+    image = read_image(write_image(tmp_path / f"x{suffix}", tensor, AFFINE))
+    np.testing.assert_array_equal(image.array, tensor.float().numpy())
+    assert image.array.dtype.kind == ("f" if dtype.is_floating_point else image.array.dtype.kind)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_tensor_with_a_gradient_is_stored(tmp_path: Path, suffix: str) -> None:
+    tensor = torch.ones(3, 4, 5, requires_grad=True)
+    np.testing.assert_array_equal(read_image(write_image(tmp_path / f"x{suffix}", tensor, AFFINE)).array, 1)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_longest_floating_type_is_stored_as_float32(tmp_path: Path, suffix: str) -> None:
+    image = read_image(write_image(tmp_path / f"x{suffix}", VALUES.astype(np.longdouble), AFFINE))
+    assert image.array.dtype == np.float32
+    np.testing.assert_array_equal(image.array, VALUES)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("array", [np.full((3, 4, 5), None), np.full((3, 4, 5), "a"), [[[1, 2], [3]]]], ids=str)
+def test_what_holds_no_numbers_is_refused(tmp_path: Path, suffix: str, array: Any) -> None:
+    refused(lambda: write_image(tmp_path / f"x{suffix}", array, AFFINE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def changed_affine(place: tuple[int, int], value: float) -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[place] = value
+    return affine
+
+
+NO_AFFINES: dict[str, Any] = {
+    "NaN": changed_affine((1, 1), np.nan),
+    "infinite": changed_affine((0, 0), np.inf),
+    "NaN in the origin": changed_affine((2, 3), np.nan),
+    "spacing 0": changed_affine((1, 1), 0.0),
+    "spacing of 1e30 mm": changed_affine((0, 0), 1e30),
+    "axes in a plane": np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+    "another last row": changed_affine((3, 2), 1.0),
+    "3 x 3": AFFINE[:3, :3],
+    "text": "RAS",
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("affine", NO_AFFINES)
+def test_what_is_no_grid_is_refused_in_every_format(tmp_path: Path, suffix: str, affine: str) -> None:
+    line = refused(lambda: write_image(tmp_path / f"x{suffix}", np.zeros((3, 4, 5), np.uint8), NO_AFFINES[affine]))
+    assert "affine" in line
     assert list(tmp_path.iterdir()) == []
