@@ -15,6 +15,8 @@ __all__ = ["AcrossRanks", "call_across_ranks"]
 
 Loss = Callable[..., Tensor]
 
+# MONAI's losses that are here with the same arguments.
+_OWN = {"DiceLoss": "DiceLoss", "DiceCELoss": "DiceCELoss"}
 _REMEDY = (
     "use medseg.losses.DiceLoss, DiceCELoss, VNetDiceLoss or CrossEntropyLoss, whose sums run over all processes, or a "
     "loss that is a mean over samples"
@@ -91,9 +93,10 @@ def check_known(loss: Loss) -> None:
     for part in loss.modules() if isinstance(loss, nn.Module) else ():
         if _reduces(part):
             continue
-        kind = f"{type(part).__module__.partition('.')[0]}'s {type(part).__name__}"
+        whole = loss if type(loss).__name__ in _OWN else part
+        kind = f"{type(whole).__module__.partition('.')[0]}'s {type(whole).__name__}"
         if getattr(part, "batch", False) is True:
-            own = {"DiceLoss": "DiceLoss", "DiceCELoss": "DiceCELoss"}.get(type(part).__name__)
+            own = _OWN.get(type(whole).__name__)
             raise ValueError(
                 f"loss: {kind} with batch=True divides by sums over the batch of one process, expected sums over all "
                 f"processes; {f'use medseg.losses.{own} with the same arguments' if own else _REMEDY}"

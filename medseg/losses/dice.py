@@ -105,7 +105,7 @@ class DiceLoss(monai.losses.DiceLoss):
         if self.to_onehot_y and classes > 1:
             if self.ignore_index is not None and not 0 <= self.ignore_index < classes:
                 target = target.masked_fill(target == self.ignore_index, 0)
-            target = one_hot(target, num_classes=classes)
+            target = one_hot(target, num_classes=classes, dtype=input.dtype)
         if not self.include_background and classes > 1:
             input, target = input[:, 1:], target[:, 1:]
         return mask_loss_inputs(input, target, self.ignore_index, mask=create_ignore_mask(labels, self.ignore_index))
