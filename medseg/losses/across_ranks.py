@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from medseg.losses._reduce import each_rank_alone, mean_over_ranks, ratio_over_ranks, several_ranks
+from medseg.losses.rank_sums import each_rank_alone, mean_over_ranks, ratio_over_ranks, several_ranks
 
 __all__ = ["AcrossRanks", "call_across_ranks"]
 

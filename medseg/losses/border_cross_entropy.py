@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
-from medseg.losses._reduce import mean_over_ranks, sum_over_ranks
+from medseg.losses.rank_sums import mean_over_ranks, sum_over_ranks
 
 __all__ = ["BorderWeightedCrossEntropyLoss"]
 

@@ -13,7 +13,7 @@ from torch.nn.modules.loss import _Loss
 
 from medseg.layers import EvaluatedPlan, LearnedEvaluator, QuadtreeConv
 from medseg.losses._cross_entropy import in_float32
-from medseg.losses._reduce import ratio_over_ranks
+from medseg.losses.rank_sums import ratio_over_ranks
 
 __all__ = ["ActiveMacs", "CostPenalty", "record_active_macs"]
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.losses._cross_entropy import check_not_empty, in_float32
-from medseg.losses._reduce import mean_over_ranks, ratio_over_ranks, several_ranks, sum_over_ranks
+from medseg.losses.rank_sums import mean_over_ranks, ratio_over_ranks, several_ranks, sum_over_ranks
 
 __all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss"]
 

@@ -14,8 +14,8 @@ from monai.networks import one_hot
 from torch import Tensor
 
 from medseg.losses._cross_entropy import check_not_empty, checked_labels, in_float32
-from medseg.losses._reduce import mean_over_ranks, several_ranks, sum_over_ranks
 from medseg.losses.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss
+from medseg.losses.rank_sums import mean_over_ranks, several_ranks, sum_over_ranks
 
 __all__ = ["DiceCELoss", "DiceLoss"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import class_indices, in_float32
-from medseg.losses._reduce import mean_over_ranks
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["FocalCrossEntropyLoss"]
 

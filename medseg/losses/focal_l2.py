@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
-from medseg.losses._reduce import mean_over_ranks
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["FocalL2Loss"]
 

@@ -11,7 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from medseg.layers import SparseDownsample
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
-from medseg.losses._reduce import mean_over_ranks
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["SparsityLoss", "collect_patch_norms"]
 

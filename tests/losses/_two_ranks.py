@@ -31,7 +31,7 @@ from medseg.losses import (
     SwitchOnPlateau,
     VNetDiceLoss,
 )
-from medseg.losses._reduce import not_counted
+from medseg.losses.rank_sums import not_counted
 
 PROCESSES = 2
 SIZES = (4, 3, 1)  # samples of the three batches: equal shares, unequal ones, and none for the second process

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medseg.training.distributed.ranks import any_rank, gathered, is_writer, processes, rank
     from medseg.training.distributed.shares import interleaved, share_of
     from medseg.training.distributed.stand_ins import StandIns
+    from medseg.training.distributed.writers import for_this_process
 
 __all__ = [
     "CaseMetricsSaver",
@@ -25,6 +26,7 @@ __all__ = [
     "StandIns",
     "any_rank",
     "finish_group",
+    "for_this_process",
     "gathered",
     "in_parallel",
     "interleaved",
@@ -48,5 +50,6 @@ __getattr__, __dir__ = lazy_exports(
         "ranks": ("any_rank", "gathered", "is_writer", "processes", "rank"),
         "shares": ("interleaved", "share_of"),
         "stand_ins": ("StandIns",),
+        "writers": ("for_this_process",),
     },
 )

@@ -17,7 +17,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["each_rank_alone", "mean_over_ranks", "not_counted", "ratio_over_ranks", "several_ranks", "sum_over_ranks"]
+__all__ = [
+    "each_rank_alone",
+    "let_count",
+    "mean_over_ranks",
+    "not_counted",
+    "ratio_over_ranks",
+    "several_ranks",
+    "sum_over_ranks",
+]
 
 _ALONE: ContextVar[bool] = ContextVar("each_rank_alone", default=False)
 _COUNTED: ContextVar[bool] = ContextVar("counted", default=True)
@@ -50,6 +58,11 @@ def not_counted() -> Iterator[None]:
         yield
     finally:
         _COUNTED.reset(token)
+
+
+def let_count(samples: bool) -> None:
+    """Set from here on whether the samples of this process count in sums over the processes (see `not_counted`)."""
+    _COUNTED.set(samples)
 
 
 class _AllSum(torch.autograd.Function):
