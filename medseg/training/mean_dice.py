@@ -68,8 +68,8 @@ class MeanDiceNonempty(MeanDice):
         else:
             # MONAI's own exchange waits for ever for a process without a case, and puts the shares one after the other.
             cases = interleaved(gathered(self._own))
-            values = torch.stack(cases) if cases else None
-            score = math.nan if values is None else float(do_metric_reduction(values, self.metric_fn.reduction)[0])
+            values = torch.stack(cases) if cases else torch.empty(0, 1)
+            score = float(do_metric_reduction(values.clone(), self.metric_fn.reduction)[0])  # it changes what it gets
             self._is_reduced = True
             if self.save_details and self._engine is not None:
                 self._engine.state.metric_details[self._name] = values

@@ -113,32 +113,42 @@ def _tell_ignite() -> None:
 
 
 def _name_process(record: logging.LogRecord) -> bool:
-    record.msg = f"[process {rank()}] {record.msg}"
+    record.msg = f"[rank{rank()}]: {record.msg}"  # as torch marks the errors of a process
     return True
 
 
 def _hook_before(before: _Hook, store: dist.Store) -> _Hook:
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> object:
-        if _is_of_all(error):
-            return before(kind, error, trace) if rank() == 0 else None
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            said = is_loss_of_a_process(error) and store.check([_SAID])
-            if not said:
-                store.set(_SAID, str(rank()))
+            if _is_of_all(error):
+                speaks = rank() == 0
+            elif is_loss_of_a_process(error):
+                # The process that failed has said so before it left; one that was killed has not.
+                speaks = not store.check([_SAID])
+                error = error if not speaks else _lost_process()
+            else:
+                speaks = store.add(_SAID, 1) == 1
         except RuntimeError:  # the store has gone with the process that kept it
-            said = False
-        if said:
-            return None
-        if not is_loss_of_a_process(error):
-            return before(kind, error, trace)
-        print(
-            f"error: process {rank()} of {processes()} has lost another process, which ended without a word (killed, "
-            "perhaps for memory); look at its exit code in the lines of torchrun",
-            file=sys.stderr,
-        )
-        return None
+            speaks = False
+        if speaks:
+            before(type(error), error, error.__traceback__ or trace)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        logging.shutdown()
+        # An ordinary exit would wait for exchanges that no other process takes part in any more.
+        os._exit(1)
 
     return hook
+
+
+def _lost_process() -> DataError:
+    try:
+        raise DataError(
+            f"process {rank()} of {processes()} has lost another process, which ended without a word (killed, perhaps "
+            "for memory); look for its exit code in the lines of torchrun"
+        )
+    except DataError as error:
+        return error
 
 
 def _is_of_all(error: BaseException | None) -> bool:
