@@ -109,6 +109,8 @@ def _tell_ignite() -> None:
     """Ignite looks at a group by an exchange of its own: all processes have to be there, so not at some later time."""
     import ignite.distributed as idist
 
+    # In a job of Slurm ignite takes the number of the task on its node, which is that of torchrun, for every process.
+    os.environ["SLURM_LOCALID"] = os.environ.get("LOCAL_RANK", "0")
     idist.sync()
 
 
