@@ -1,46 +1,44 @@
-"""A bundle's overlay for several processes, run as its README says, on two CPU processes."""
+"""The commands of a bundle's README for several processes, run as they are printed on two CPU processes."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from tests.bundles.conftest import BUNDLES
 
-PROCESSES = 2
+ROOT = BUNDLES.parent
 PATIENCE_S = 240
 SMALL = {"roi_size": "[32,32,32]", "network_def::channels": "[4,8,8,16,16]"}
 
 
-def environment(**more: str) -> dict[str, str]:
-    """This checkout, one thread, no GPU."""
-    return {
-        **os.environ,
-        "PYTHONPATH": str(BUNDLES.parent),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        **more,
-    }
+def printed(name: str, config: str) -> list[str]:
+    """The words of the command with this overlay in the bundle's README."""
+    blocks = re.findall(r"```bash\n(.*?)```", (BUNDLES / name / "docs" / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if config in line]
+    assert len(lines) == 1, f"{config} is in {len(lines)} commands"
+    return shlex.split(lines[0])
 
 
-def command(name: str, configs: Sequence[str], **options: Any) -> list[str]:
-    """The words after ``torchrun`` and its own options."""
-    files = [str(BUNDLES / name / "configs" / config) for config in configs]
-    words = ["-m", "monai.bundle", "run", "--config_file", str(files)]
-    return words + [word for key, value in {**SMALL, **options}.items() for word in (f"--{key}", str(value))]
-
-
-def torchrun(name: str, configs: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a bundle's configurations in two processes of this machine."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
+def torchrun(name: str, config: str, **places: Any) -> subprocess.CompletedProcess[str]:
+    """Run the printed command; only its places differ, and keys that make the run small are added."""
+    words = printed(name, config)
+    assert words[0] == "torchrun"
+    for key, value in {**SMALL, **places}.items():
+        if f"--{key}" in words:
+            words[words.index(f"--{key}") + 1] = str(value)
+        else:
+            words += [f"--{key}", str(value)]
     return subprocess.run(
-        [*start, *command(name, configs, **options)],
+        [sys.executable, "-m", "torch.distributed.run", *words[1:]],
         capture_output=True,
         text=True,
         check=False,
         timeout=PATIENCE_S,
-        env=environment(),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )
