@@ -74,7 +74,7 @@ def call_across_ranks(loss: Loss, input: Any, target: Any, *more: Any) -> Tensor
 
     Args:
         loss: a module or function.
-        input: prediction ``[B, ...]``.
+        input: prediction ``[B, ...]``, or a list of predictions, as with deep supervision.
         target: target ``[B, ...]``.
         *more: further arguments of the loss.
 
@@ -85,7 +85,8 @@ def call_across_ranks(loss: Loss, input: Any, target: Any, *more: Any) -> Tensor
     value = loss(input, target, *more)
     if not several_ranks() or _reduces(loss):
         return value
-    return mean_over_ranks(value) if value.ndim else ratio_over_ranks(value * len(input), len(input))
+    samples = len(input[0] if isinstance(input, list | tuple) else input)
+    return mean_over_ranks(value) if value.ndim else ratio_over_ranks(value * samples, samples)
 
 
 def check_known(loss: Loss) -> None:

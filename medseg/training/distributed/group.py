@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
@@ -20,6 +21,7 @@ __all__ = ["finish_group", "process_device", "start_group"]
 
 _LOG = logging.getLogger(__name__)
 _SAID = "medseg/error"
+_PAUSE_S = 1.0  # torchrun stops all as soon as one has ended; the one that speaks must have spoken by then
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
@@ -84,7 +86,7 @@ def start_group(device: torch.device, minutes: float = 30.0) -> None:
         rank=number,
         world_size=world,
         timeout=timedelta(minutes=minutes),
-        device_id=device if cuda else None,
+        device_id=device if cuda and device.index is not None else None,
     )
     _tell_ignite()
     sys.excepthook = _hook_before(sys.excepthook, store)
@@ -115,7 +117,9 @@ def _tell_ignite() -> None:
 
 
 def _name_process(record: logging.LogRecord) -> bool:
-    record.msg = f"[rank{rank()}]: {record.msg}"  # as torch marks the errors of a process
+    mark = f"[rank{rank()}]: "  # as torch marks the errors of a process
+    if not str(record.msg).startswith(mark):
+        record.msg = f"{mark}{record.msg}"
     return True
 
 
@@ -131,8 +135,10 @@ def _hook_before(before: _Hook, store: dist.Store) -> _Hook:
             else:
                 speaks = store.add(_SAID, 1) == 1
         except RuntimeError:  # the store has gone with the process that kept it
-            speaks = False
-        if speaks:
+            speaks = not is_loss_of_a_process(error)
+        if not speaks:
+            time.sleep(_PAUSE_S)
+        else:
             before(type(error), error, error.__traceback__ or trace)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
