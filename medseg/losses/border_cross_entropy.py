@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
+from medseg.losses.rank_sums import mean_over_ranks, sum_over_ranks
 
 __all__ = ["BorderWeightedCrossEntropyLoss"]
 
@@ -33,6 +34,8 @@ class BorderWeightedCrossEntropyLoss(_Loss):
         >>> BorderWeightedCrossEntropyLoss()(logits, target, weight)
         tensor(1.3863)
     """
+
+    reduces_over_ranks = True
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
@@ -63,4 +66,4 @@ class BorderWeightedCrossEntropyLoss(_Loss):
         loss = entropy * weight.to(entropy)
         if self.reduction == "none":
             return loss
-        return loss.sum() if self.reduction == "sum" else loss.mean()
+        return sum_over_ranks(loss.sum())[0] if self.reduction == "sum" else mean_over_ranks(loss)

@@ -13,6 +13,7 @@ from torch.nn.modules.loss import _Loss
 
 from medseg.layers import EvaluatedPlan, LearnedEvaluator, QuadtreeConv
 from medseg.losses._cross_entropy import in_float32
+from medseg.losses.rank_sums import ratio_over_ranks
 
 __all__ = ["ActiveMacs", "CostPenalty", "record_active_macs"]
 
@@ -112,6 +113,8 @@ class CostPenalty(_Loss):
         tensor(0.5000)
     """
 
+    reduces_over_ranks = True
+
     def __init__(self, budget: float = 0.3, weight: float = 0.1) -> None:
         super().__init__()
         if not 1e-6 <= budget <= 1:
@@ -136,7 +139,7 @@ class CostPenalty(_Loss):
             raise ValueError("CostPenalty: no costs; call the network inside record_active_macs(network)")
         # Counts of multiply-adds do not fit in 16 bits.
         active = torch.stack([in_float32(cost.active) for cost in costs]).sum()
-        share = active / sum(cost.dense for cost in costs)
+        share = ratio_over_ranks(active, float(sum(cost.dense for cost in costs)))
         return self.weight * ((share / self.budget - 1).clamp(min=0)).square()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import class_indices, in_float32
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["FocalCrossEntropyLoss"]
 
@@ -41,6 +42,8 @@ class FocalCrossEntropyLoss(_Loss):
         >>> [round(float(FocalCrossEntropyLoss(gamma)(logits, target)), 4) for gamma in (0, 1, 2)]
         [0.3556, 0.1735, 0.0866]
     """
+
+    reduces_over_ranks = True
 
     def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] = 1.0) -> None:
         super().__init__()
@@ -76,4 +79,4 @@ class FocalCrossEntropyLoss(_Loss):
         log_p = logits.gather(1, indices) - total
         own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, indices, True)
         log_rest = logits.masked_fill(own, -math.inf).logsumexp(1, keepdim=True) - total
-        return -(logits.new_tensor(alpha)[indices] * (self.gamma * log_rest).exp() * log_p).mean()
+        return -mean_over_ranks(logits.new_tensor(alpha)[indices] * (self.gamma * log_rest).exp() * log_p)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["FocalL2Loss"]
 
@@ -46,6 +47,8 @@ class FocalL2Loss(_Loss):
         >>> round(float(FocalL2Loss(gamma=0.0)(prediction, target)), 6)
         0.09
     """
+
+    reduces_over_ranks = True
 
     def __init__(self, form: str = "hard", gamma: float = 2.0, d_max: float = 0.9) -> None:
         super().__init__()
@@ -86,4 +89,4 @@ class FocalL2Loss(_Loss):
         error = (in_float32(input) - in_float32(target)).square().flatten(1).mean(1)
         error = clamped(error, _LEAST, 1 - _LEAST)
         ratio = error / self.d_max if self.form == "hard" else error.log() / math.log(self.d_max)
-        return (ratio**self.gamma * error).mean()
+        return mean_over_ranks(ratio**self.gamma * error)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
+from medseg.losses.rank_sums import sum_over_ranks
 
 __all__ = ["SparseAnnotationCrossEntropyLoss"]
 
@@ -39,6 +40,7 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
         tensor(0.0486)
     """
 
+    reduces_over_ranks = True
     class_weights: Tensor | None
 
     def __init__(self, unlabelled: int | None = 255, class_weights: Sequence[float] | None = None) -> None:
@@ -90,5 +92,5 @@ class SparseAnnotationCrossEntropyLoss(_Loss):
         entropy = voxel_cross_entropy(input.masked_fill(ignored, 0), indices, weights)
         weight = (~ignored).to(entropy) if mask is None else mask.to(entropy).masked_fill(ignored, 0)
         counted = weight if weights is None else weight * weights.to(entropy)[indices.clamp(min=0)][:, None]
-        total = counted.sum()
-        return (entropy * weight).sum() / torch.where(total > 0, total, 1)
+        total, divisor = sum_over_ranks((entropy * weight).sum(), counted.sum())
+        return total / torch.where(divisor > 0, divisor, 1)

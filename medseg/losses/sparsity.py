@@ -11,6 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from medseg.layers import SparseDownsample
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
+from medseg.losses.rank_sums import mean_over_ranks
 
 __all__ = ["SparsityLoss", "collect_patch_norms"]
 
@@ -70,6 +71,8 @@ class SparsityLoss(_Loss):
         tensor(-0.5000)
     """
 
+    reduces_over_ranks = True
+
     def __init__(self, eps: float = 0.6, reduction: str = "mean", weight: float = 0.03) -> None:
         super().__init__()
         if not 1e-30 <= eps < math.inf:
@@ -105,6 +108,6 @@ class SparsityLoss(_Loss):
         check_not_empty("SparsityLoss", norms)
         norms = in_float32(norms)
         if self.reduction == "mean":
-            return -self.rectify(norms).mean()
+            return -mean_over_ranks(self.rectify(norms))
         exponent = -self.rectify(norms.double()).sum(-1)
-        return clamped(exponent, -_LIMIT, _LIMIT).exp().mean().to(norms.dtype)
+        return mean_over_ranks(clamped(exponent, -_LIMIT, _LIMIT).exp()).to(norms.dtype)

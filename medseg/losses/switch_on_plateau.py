@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from medseg.losses._cross_entropy import check_not_empty, in_float32, widened
+from medseg.losses.across_ranks import call_across_ranks
 
 __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
@@ -38,6 +39,7 @@ class SwitchOnPlateau(_Loss):
         tensor(0.2500)
     """
 
+    reduces_over_ranks = True
     lowest: Tensor
     waited: Tensor
     done: Tensor
@@ -97,7 +99,7 @@ class SwitchOnPlateau(_Loss):
         """
         check_not_empty(type(self).__name__, input)
         loss = self.then if self.switched else self.first
-        return loss(in_float32(input), widened(target))
+        return call_across_ranks(loss, in_float32(input), widened(target))
 
 
 def switch_on_plateau(

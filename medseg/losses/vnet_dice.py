@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from monai.losses import DiceLoss
-from torch import Tensor
-
-from medseg.losses._cross_entropy import check_not_empty, checked_labels, in_float32
+from medseg.losses.dice import DiceLoss
 
 __all__ = ["VNetDiceLoss"]
 
@@ -51,24 +47,3 @@ class VNetDiceLoss(DiceLoss):
         # This number is too small to change a quotient of sums of voxels, but it makes 0 / 0 equal to 1.
         nr, dr = (nr, dr) if dr else (_LEAST_SMOOTH, _LEAST_SMOOTH)
         super().__init__(squared_pred=True, **{**options, "smooth_nr": nr, "smooth_dr": dr})
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss, computed in float32 (float64 for float64 input), also under autocast.
-
-        Args:
-            input: logits or probabilities ``[B, C, *S]``.
-            target: one channel of class indices ``[B, 1, *S]`` with ``to_onehot_y=True``, else ``[B, C, *S]``.
-
-        Returns:
-            A scalar, or one value per sample and class without reduction.
-
-        Raises:
-            ValueError: for class indices that are not whole numbers or have no channel.
-        """
-        check_not_empty(type(self).__name__, input)
-        if self.to_onehot_y and input.shape[1] > 1:
-            ignored = None if self.ignore_index is None else target == self.ignore_index
-            checked_labels(type(self).__name__, target, input.shape[1], ignored)
-        with torch.autocast(input.device.type, enabled=False):
-            loss: Tensor = super().forward(in_float32(input), in_float32(target))
-        return loss

@@ -39,6 +39,8 @@ class BestWeightsSaver:
     >>> saver.attach(evaluator)  # an evaluator of MONAI states its key metric
     """
 
+    writes = True
+
     def __init__(self, network: torch.nn.Module, path: str | Path) -> None:
         self.network = network
         self.path = Path(path)

@@ -7,6 +7,9 @@ import logging
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from medseg.training.distributed.evaluation import run_evaluation
+from medseg.training.distributed.ranks import any_rank, is_writer
+
 __all__ = ["EpochValidation"]
 
 _LOG = logging.getLogger(__name__)
@@ -17,7 +20,7 @@ class EpochValidation:
 
     MONAI's ``ValidationHandler`` leaves the last epoch out where ``interval`` does not divide the number of epochs: a
     run that is shorter than ``interval`` then ends without any score. Without validation cases nothing is run, and one
-    warning at the start says so.
+    warning at the start says so. In several processes, those without a case of their own take part in every validation.
 
     Args:
         validator: the evaluator.
@@ -41,6 +44,7 @@ class EpochValidation:
         if interval < 1:
             raise ValueError(f"val_interval is {interval}; expected at least 1 epoch")
         self.validator, self.interval = validator, interval
+        self.has_cases = bool(validator.state.epoch_length)
 
     def attach(self, engine: Engine) -> None:
         """Run after the epochs of the trainer."""
@@ -48,11 +52,12 @@ class EpochValidation:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def _start(self, engine: Engine) -> None:
-        if not self.validator.state.epoch_length:
+        self.has_cases = any_rank(bool(self.validator.state.epoch_length))
+        if not self.has_cases and is_writer():
             _LOG.warning("there are no validation cases: no score is measured and no best weights are kept")
 
     def __call__(self, engine: Engine) -> None:
         """Validate if the epoch is one for it."""
         epoch = engine.state.epoch
-        if self.validator.state.epoch_length and (epoch % self.interval == 0 or epoch == engine.state.max_epochs):
-            self.validator.run(epoch)
+        if self.has_cases and (epoch % self.interval == 0 or epoch == engine.state.max_epochs):
+            run_evaluation(self.validator, epoch)

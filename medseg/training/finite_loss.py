@@ -12,6 +12,9 @@ from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
 from medseg.io.bounded.errors import DataError, shorten
+from medseg.training.distributed.errors import EveryProcessError
+from medseg.training.distributed.ranks import any_rank, gathered, processes
+from medseg.training.distributed.shares import interleaved
 from medseg.training.last_weights import LastWeightsSaver
 
 __all__ = ["FiniteLossGuard", "case_names"]
@@ -20,7 +23,8 @@ __all__ = ["FiniteLossGuard", "case_names"]
 class FiniteLossGuard:
     """Ignite handler for a MONAI trainer: a loss that is NaN or infinite stops the training.
 
-    It runs between the loss and its gradient, so no weight ever takes part in a step with such a loss.
+    It runs between the loss and its gradient, so no weight ever takes part in a step with such a loss. In several
+    processes, all stop at the same step, and the error names the cases of all.
 
     Args:
         last: the handler of the last weights; the error then says which weights are kept.
@@ -48,12 +52,14 @@ class FiniteLossGuard:
         """
         found = engine.state.output[CommonKeys.LOSS]
         loss = float(found.detach() if isinstance(found, torch.Tensor) else found)
-        if math.isfinite(loss):
+        if not any_rank(not math.isfinite(loss)):
             return
-        names = case_names(engine.state.batch)
+        loss = next(value for value in gathered(loss) if not math.isfinite(value))
+        names = list(dict.fromkeys(interleaved(gathered(case_names(engine.state.batch)))))
         cases = f" (cases: {shorten(names)})" if names else ""
         kept = f"; {self.last.kept()}" if self.last is not None else ""
-        raise DataError(
+        kind = DataError if processes() == 1 else EveryProcessError
+        raise kind(
             f"epoch {engine.state.epoch}, iteration {engine.state.iteration}{cases}: the loss is {loss}, so the "
             f"training was stopped; lower learning_rate or look at these cases{kept}"
         )

@@ -41,6 +41,8 @@ class HistoryHandler:
     [(1, 0.4), (2, 0.4)]
     """
 
+    writes = True
+
     def __init__(self, output_dir: str | Path, evaluator: Engine | None = None, every: int = 1) -> None:
         self.output_dir = Path(output_dir)
         self.evaluator = evaluator

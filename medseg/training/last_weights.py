@@ -43,6 +43,8 @@ class LastWeightsSaver:
     ['bias', 'weight']
     """
 
+    writes = True
+
     def __init__(
         self,
         network: nn.Module,

@@ -31,6 +31,8 @@ def commands(name: str) -> list[list[str]]:
 
 
 def options(command: list[str]) -> dict[str, str]:
+    """Those of the bundle; torchrun's own stand before them."""
+    command = command[command.index("monai.bundle") :]
     return {name[2:]: value for name, value in zip(command, [*command[1:], ""], strict=True) if name.startswith("--")}
 
 
@@ -40,12 +42,13 @@ def config_files(command: list[str]) -> list[str]:
 
 
 def bundle_runs(name: str) -> list[list[str]]:
-    return [command for command in commands(name) if command[1:4] == ["-m", "monai.bundle", "run"]]
+    return [command for command in commands(name) if "-m monai.bundle run" in " ".join(command)]
 
 
 def test_the_readme_shows_training_evaluation_and_inference(bundle: str) -> None:
     shown = {tuple(Path(file).name for file in config_files(command)) for command in bundle_runs(bundle)}
-    assert shown == {("train.json",), ("inference.json", "evaluate.json"), ("inference.json",)}
+    several = {("train.json", "multi_gpu_train.json"), ("inference.json", "evaluate.json", "multi_gpu_evaluate.json")}
+    assert shown == {("train.json",), ("inference.json", "evaluate.json"), ("inference.json",)} | several
 
 
 def test_commands_name_files_and_keys_that_exist(bundle: str) -> None:
@@ -61,12 +64,13 @@ def test_commands_name_files_and_keys_that_exist(bundle: str) -> None:
 def test_the_table_of_keys_names_those_of_the_configs(bundle: str) -> None:
     table = readme(bundle).split("## Keys")[1].split("##")[0]
     named = {key for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
-    known = {key for config in ("train", "inference", "evaluate") for key in read_config(bundle, f"{config}.json")}
+    configs = ("train", "inference", "evaluate", "multi_gpu_train", "multi_gpu_evaluate")
+    known = {key for config in configs for key in read_config(bundle, f"{config}.json")}
     plain = {
         key
-        for config in ("train", "inference")
+        for config in ("train", "inference", "multi_gpu_train", "multi_gpu_evaluate")
         for key, value in read_config(bundle, f"{config}.json").items()
-        if not isinstance(value, (dict, list)) and key not in ("network", "datalist")
+        if not isinstance(value, (dict, list)) and key not in ("network", "datalist") and "::" not in key
     }
     assert named <= known
     assert plain <= named

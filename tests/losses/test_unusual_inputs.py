@@ -10,9 +10,14 @@ from torch import Tensor
 
 import medseg.losses
 from medseg.losses import (
+    AcrossRanks,
     ActiveMacs,
+    BCEWithLogitsLoss,
     BorderWeightedCrossEntropyLoss,
     CostPenalty,
+    CrossEntropyLoss,
+    DiceCELoss,
+    DiceLoss,
     FocalCrossEntropyLoss,
     FocalL2Loss,
     SparseAnnotationCrossEntropyLoss,
@@ -32,8 +37,13 @@ def quarter(x: Tensor) -> Tensor:
 
 # Each loss as a function of its prediction [B, 2, H, W] alone.
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "AcrossRanks": lambda x: AcrossRanks(DiceCELoss(to_onehot_y=True, softmax=True))(x, labels(x)),
+    "BCEWithLogitsLoss": lambda x: BCEWithLogitsLoss()(x, quarter(x)),
     "BorderWeightedCrossEntropyLoss": lambda x: BorderWeightedCrossEntropyLoss()(x, labels(x), labels(x)),
     "CostPenalty": lambda x: CostPenalty(0.1)([ActiveMacs(a, 1) for a in x.flatten()]),
+    "CrossEntropyLoss": lambda x: CrossEntropyLoss(torch.tensor([1.0, 2.0]))(x, labels(x)[:, 0].long()),
+    "DiceCELoss": lambda x: DiceCELoss(to_onehot_y=True, softmax=True, batch=True)(x, labels(x)),
+    "DiceLoss": lambda x: DiceLoss(to_onehot_y=True, softmax=True, batch=True)(x, labels(x)),
     "FocalCrossEntropyLoss": lambda x: FocalCrossEntropyLoss()(x, labels(x)),
     "FocalL2Loss": lambda x: FocalL2Loss()(x, quarter(x)),
     "SparseAnnotationCrossEntropyLoss": lambda x: SparseAnnotationCrossEntropyLoss()(x, labels(x)),
