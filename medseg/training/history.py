@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -49,9 +51,23 @@ class HistoryHandler:
         self.every = every
         self.records: list[Record] = []
         self._losses: list[float] = []
-        self._started = 0.0
+        self._started = self._earlier = 0.0
         self._score: float | None = None
         self._undefined_said = False
+        self._first = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Records, the losses of the epoch at hand, and the seconds so far; see `load_state_dict`."""
+        return {"records": [dict(r) for r in self.records], "losses": list(self._losses), "seconds": self._seconds()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the records of a run that was stopped; its seconds count on."""
+        self.records = [dict(record) for record in state["records"]]
+        self._losses, self._earlier = list(state["losses"]), float(state["seconds"])
+
+    def _seconds(self) -> float:
+        """Seconds of training, those before a stop included."""
+        return self._earlier + (time.monotonic() - self._started if self._started else 0.0)
 
     def attach(self, engine: Engine) -> None:
         """Record iterations and epochs of the trainer, and the evaluator's scores."""
@@ -63,6 +79,10 @@ class HistoryHandler:
 
     def _start(self, engine: Engine) -> None:
         self._started = time.monotonic()
+        engine.add_event_handler(Events.EPOCH_STARTED(once=1), self._note_first)
+
+    def _note_first(self, engine: Engine) -> None:
+        self._first = engine.state.epoch - 1
 
     def _iteration(self, engine: Engine) -> None:
         output = engine.state.output
@@ -76,7 +96,7 @@ class HistoryHandler:
         """Close the epoch: append its record, write the files and log one line."""
         epoch = engine.state.epoch
         loss = self._finite(sum(self._losses) / max(len(self._losses), 1), "mean loss", epoch)
-        record: Record = {"epoch": epoch, "loss": loss, "seconds": time.monotonic() - self._started}
+        record: Record = {"epoch": epoch, "loss": loss, "seconds": self._seconds()}
         if self._score is not None:
             record["score"] = self._finite(self._score, "validation score", epoch)
         self.records.append(record)
@@ -85,8 +105,17 @@ class HistoryHandler:
         if epoch % self.every == 0 or epoch == engine.state.max_epochs:
             plot_history(self.records, self.output_dir / "loss_curve.png")
             score = f", validation score {_number(record['score']):.4f}" if "score" in record else ""
-            text = f"mean loss {_number(loss):.4f}{score} ({record['seconds']:.0f} s)"
+            text = f"mean loss {_number(loss):.4f}{score} ({record['seconds']:.0f} s{self._left(engine)})"
             _LOG.info("epoch %d/%d: %s", epoch, engine.state.max_epochs, text)
+
+    def _left(self, engine: Engine) -> str:
+        """The time that the rest will take at the speed since the start."""
+        epoch, last = engine.state.epoch, engine.state.max_epochs
+        if not last or epoch >= last:
+            return ""
+        seconds = (time.monotonic() - self._started) / max(1, epoch - self._first) * (last - epoch)
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f", {hours} h {minutes} min left" if hours else f", {minutes} min left" if minutes else ", < 1 min left"
 
     def _finite(self, value: float, what: str, epoch: int) -> float | None:
         """The value; None, with a warning, if it is not finite, because JSON has no such numbers."""

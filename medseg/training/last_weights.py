@@ -78,10 +78,13 @@ class LastWeightsSaver:
         if self.epoch is None:
             set_aside(self.path)
         try:
-            save_weights(self.network, self.path)
+            self._write(engine)
         except DataError as error:
             raise DataError(f"epoch {engine.state.epoch}: {error}; {self.kept()}") from error
         self.epoch = engine.state.epoch
+
+    def _write(self, engine: Engine) -> None:
+        save_weights(self.network, self.path)
 
     def kept(self) -> str:
         """Which weights of this run are on the disk, in words."""

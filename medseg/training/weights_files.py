@@ -25,7 +25,10 @@ def last_beside(best: str | Path) -> str:
 
 
 def set_aside(path: str | Path) -> Path | None:
-    """Rename an earlier run's file to the first free name ``NAME.earlier-1.pt``, ``NAME.earlier-2.pt``, and log it.
+    """Rename an earlier run's file to ``NAME.RUN.pt``, and log it.
+
+    RUN is the name of the run that the file says, or that its neighbour ``last.pt`` says; for other files it is the
+    time at which the file was written. A number is added if there is such a file already.
 
     Args:
         path: the file; nothing is done if there is none.
@@ -33,19 +36,25 @@ def set_aside(path: str | Path) -> Path | None:
     Returns:
         The new name, or None.
 
+    >>> import os
     >>> from pathlib import Path
     >>> _ = Path("model.pt").write_bytes(b"weights of an earlier run")
+    >>> os.utime("model.pt", (1.6e9, 1.6e9))
     >>> set_aside("model.pt").name
-    'model.earlier-1.pt'
+    'model.20200913-...pt'
     >>> set_aside("model.pt") is None
     True
     """
+    from medseg.training.resume.run_file import run_id_of
+
     path = Path(path)
     if not path.exists():
         return None
-    number = 1
-    while (other := path.with_name(f"{path.stem}.earlier-{number}{path.suffix}")).exists():
+    name, number = run_id_of(path), 1
+    other = path.with_name(f"{path.stem}.{name}{path.suffix}")
+    while other.exists():
         number += 1
+        other = path.with_name(f"{path.stem}.{name}-{number}{path.suffix}")
     os.rename(path, other)
     _LOG.warning("%s was written by an earlier run; it is kept as %s", path, other.name)
     return other

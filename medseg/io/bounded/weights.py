@@ -20,6 +20,8 @@ _LOG = logging.getLogger(__name__)
 
 _CONTAINERS = ("state_dict", "model_state_dict", "network_weights", "model", "network", "net")
 """Entries under which training tools keep the state dict beside other things."""
+RUN_MARK = "medseg_run"
+"""Entry of the files that hold the state of a run of medseg beside its weights."""
 _COMPILED = "_orig_mod."
 """What torch.compile puts before the names of a module, also inside of a network."""
 
@@ -123,7 +125,7 @@ def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str
     return state
 
 
-def save_weights(network: nn.Module, path: str | Path) -> Path:
+def save_weights(network: nn.Module, path: str | Path, beside: Mapping[str, Any] | None = None) -> Path:
     """Save the network's state dict (on the CPU) atomically.
 
     Wrappers are taken off first (DataParallel, DistributedDataParallel, ``torch.compile``), so the names are those of
@@ -132,6 +134,8 @@ def save_weights(network: nn.Module, path: str | Path) -> Path:
     Args:
         network: module whose state is saved.
         path: the file, replaced as a whole.
+        beside: what the file also holds; the state dict then stands under ``model``. Tensors, numbers, texts, lists and
+            dictionaries of these, so that the file can be loaded safely.
 
     Returns:
         The path.
@@ -156,7 +160,7 @@ def save_weights(network: nn.Module, path: str | Path) -> Path:
             "images"
         )
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        torch.save(state if beside is None else {"model": state, **beside}, temporary)
     return Path(path)
 
 
@@ -193,7 +197,8 @@ def _state_of(content: Any, path: Path) -> dict[str, Tensor] | None:
         return None
     if len(found) > 1:
         raise DataError(f"{path}: holds several state dicts ({shorten(found)}); save the one you want on its own")
-    _LOG.warning("%s: a checkpoint; the state dict under its entry %r was taken", path, found[0])
+    if RUN_MARK not in content:
+        _LOG.warning("%s: a checkpoint; the state dict under its entry %r was taken", path, found[0])
     state: dict[str, Tensor] = content[found[0]]
     return state
 
