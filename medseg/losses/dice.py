@@ -67,7 +67,7 @@ class DiceLoss(monai.losses.DiceLoss):
         if self.batch:
             values = self._weighted(self._joint_values(input, target))
             if self.reduction == "none":
-                return values.reshape(-1, *[1] * (input.ndim - 1))
+                return values.reshape(-1, *[1] * (input.ndim - 2))
             return values.sum() if self.reduction == "sum" else values.mean()
         single = copy.copy(self)
         single.reduction = "none"

@@ -26,7 +26,8 @@ def test_two_processes_train_as_one_with_the_doubled_batch_and_one_of_them_write
 ) -> None:
     whole = [{"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": SIDES}]
     options: dict[str, Any] = {"dataset_dir": trained.dataset_dir, "epochs": 2, "val_interval": 1, "roi_size": SIDES}
-    options["train::random_transforms"] = whole
+    # A scan that the window makes constant has a variance of 0, and instance norm magnifies the noise of rounding.
+    options |= {"train::random_transforms": whole, "window": "lung"}
     spoken = {key: json.dumps(value) if isinstance(value, list) else value for key, value in options.items()}
     done = torchrun(trained.name, TRAIN, bundle_root=tmp_path / "two", **spoken)
     assert done.returncode == 0, done.stderr[-2000:]
