@@ -195,6 +195,7 @@ class RunKeeper(LastWeightsSaver):
             )
         self.stop.release()
         finish_group()
+        engine.logger.addFilter(_is_no_exit)
         sys.exit(STOPPED)
 
     def _write(self, engine: Engine) -> None:
@@ -226,3 +227,8 @@ class RunKeeper(LastWeightsSaver):
         """Log which file is which, in the first process."""
         if is_writer():
             super().tell()
+
+
+def _is_no_exit(record: logging.LogRecord) -> bool:
+    """Ignite calls the end of a stopped run an error; the line of the handler has said what it is."""
+    return f"due to exception: {STOPPED}" not in record.getMessage()

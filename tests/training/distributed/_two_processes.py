@@ -42,7 +42,7 @@ from medseg.training.distributed import (
     run_evaluation,
     share_of,
 )
-from medseg.training.sampling import EpochBatches
+from medseg.training.sampling import EpochBatches, SeededDataset
 
 PROCESSES = 2
 KEY = "val_mean_dice_nonempty"
@@ -124,7 +124,7 @@ def trained(length: int, batch_size: int, epochs: int = 2) -> dict[str, Any]:
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
         max_epochs=epochs,
-        train_data_loader=DataLoader(Dataset(data), batch_sampler=batches),
+        train_data_loader=DataLoader(SeededDataset(Dataset(data)), batch_sampler=batches),
         network=in_parallel(network),
         optimizer=torch.optim.AdamW(network.parameters(), 0.002),
         loss_function=AcrossRanks(nn.MSELoss()),
