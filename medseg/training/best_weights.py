@@ -31,6 +31,7 @@ class BestWeightsSaver:
         name: name of the metric, known from the first validation on.
         best: the best score, None before the first one.
         epoch: the epoch that it belongs to.
+        earlier_run: name of the run that wrote a file which is in the way, if it is known.
 
     >>> import torch
     >>> from ignite.engine import Engine
@@ -46,6 +47,7 @@ class BestWeightsSaver:
         self.path = Path(path)
         self.name = ""
         self.best: float | None = None
+        self.earlier_run = ""
         self.epoch: int | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -63,7 +65,7 @@ class BestWeightsSaver:
         if not math.isfinite(score) or (self.best is not None and score <= self.best):
             return
         if self.best is None:
-            set_aside(self.path)
+            set_aside(self.path, self.earlier_run)
         save_weights(self.network, self.path)
         self.best, self.epoch = score, int(engine.state.epoch)
         _LOG.info("best %s so far %.4f: weights saved to %s", self.name, score, self.path)

@@ -55,6 +55,7 @@ class LastWeightsSaver:
         self.network, self.path, self.best = network, Path(path), best
         self.initial_weights = initial_weights
         self.epoch: int | None = None
+        self.earlier_run = ""
 
     def attach(self, engine: Engine) -> None:
         """Run at the start, after every epoch and at the end of the trainer."""
@@ -67,7 +68,7 @@ class LastWeightsSaver:
         if any(_same(file, self.initial_weights) for file in files):
             return
         for file in files:
-            set_aside(file)
+            set_aside(file, self.earlier_run)
 
     def __call__(self, engine: Engine) -> None:
         """Save the weights of the epoch.
@@ -76,7 +77,7 @@ class LastWeightsSaver:
             DataError: if the network has diverged to NaN or infinite weights; those of the epoch before are kept.
         """
         if self.epoch is None:
-            set_aside(self.path)
+            set_aside(self.path, self.earlier_run)
         try:
             self._write(engine)
         except DataError as error:

@@ -67,7 +67,7 @@ class EpochBatches(Sampler[list[SampleKey]]):
         if length < 0 or batch_size < 1 or seed < 0 or not 0 <= rank < world:
             raise ValueError(
                 f"EpochBatches: length {length}, batch_size {batch_size}, seed {seed}, rank {rank} of {world}; "
-                "expected length and seed of at least 0, batch_size of at least 1, and rank below the number of processes"
+                "expected length and seed from 0, batch_size from 1, and rank below the number of processes"
             )
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world = rank, world

@@ -24,37 +24,33 @@ def last_beside(best: str | Path) -> str:
     return str(best.with_name(("last" if best.stem == "model" else f"{best.stem}_last") + best.suffix))
 
 
-def set_aside(path: str | Path) -> Path | None:
-    """Rename an earlier run's file to ``NAME.RUN.pt``, and log it.
+def set_aside(path: str | Path, run_id: str = "") -> Path | None:
+    """Rename an earlier run's file, and log it: to ``NAME.RUN.pt``, or ``NAME.earlier-1.pt`` if the run is not known.
 
-    RUN is the name of the run that the file says, or that its neighbour ``last.pt`` says; for other files it is the
-    time at which the file was written. A number is added if there is such a file already.
+    Where there is such a file already, the next free number is taken.
 
     Args:
         path: the file; nothing is done if there is none.
+        run_id: name of the run that wrote the file, if it is known.
 
     Returns:
         The new name, or None.
 
-    >>> import os
     >>> from pathlib import Path
     >>> _ = Path("model.pt").write_bytes(b"weights of an earlier run")
-    >>> os.utime("model.pt", (1.6e9, 1.6e9))
     >>> set_aside("model.pt").name
-    'model.20200913-...pt'
+    'model.earlier-1.pt'
     >>> set_aside("model.pt") is None
     True
     """
-    from medseg.training.resume.run_file import run_id_of
-
     path = Path(path)
     if not path.exists():
         return None
-    name, number = run_id_of(path), 1
-    other = path.with_name(f"{path.stem}.{name}{path.suffix}")
+    number = 1
+    other = path.with_name(f"{path.stem}.{run_id or 'earlier-1'}{path.suffix}")
     while other.exists():
         number += 1
-        other = path.with_name(f"{path.stem}.{name}-{number}{path.suffix}")
+        other = path.with_name(f"{path.stem}.{run_id or 'earlier'}-{number}{path.suffix}")
     os.rename(path, other)
     _LOG.warning("%s was written by an earlier run; it is kept as %s", path, other.name)
     return other

@@ -14,7 +14,7 @@ from torch import nn
 from medseg.io.bounded.errors import DataError
 from medseg.io.bounded.weights import RUN_MARK, save_weights
 
-__all__ = ["new_run_id", "read_run", "run_id_of", "write_run"]
+__all__ = ["new_run_id", "read_run", "write_run"]
 
 _VERSION = 1
 
@@ -42,8 +42,15 @@ def write_run(path: str | Path, network: nn.Module, state: Mapping[str, Any]) ->
     return save_weights(network, path, beside={RUN_MARK: _VERSION, **state})
 
 
-def read_run(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+def read_run(
+    path: str | Path, device: torch.device | str = "cpu", may_be_damaged: bool = False
+) -> dict[str, Any] | None:
     """What `write_run` wrote; None if there is no file, or one without the state of a run.
+
+    Args:
+        path: the file.
+        device: where tensors are loaded to.
+        may_be_damaged: None also for a file that cannot be used.
 
     Raises:
         DataError: if the file cannot be read safely, or was written by a later version.
@@ -54,6 +61,8 @@ def read_run(path: str | Path, device: torch.device | str = "cpu") -> dict[str, 
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
+        if may_be_damaged:
+            return None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: not the state of a run that can be loaded safely ({reason}); move it away, or start anew with "
@@ -62,19 +71,10 @@ def read_run(path: str | Path, device: torch.device | str = "cpu") -> dict[str, 
     if not isinstance(content, dict) or RUN_MARK not in content:
         return None
     if content[RUN_MARK] > _VERSION:
+        if may_be_damaged:
+            return None
         raise DataError(
             f"{path}: written by a later version of medseg (form {content['medseg_run']}, known up to {_VERSION}); "
             "update medseg, or start anew with --restart true"
         )
     return content
-
-
-def run_id_of(path: str | Path) -> str:
-    """The name of the run that wrote a file; its time of writing where the file does not say."""
-    try:
-        content = read_run(path)
-    except DataError:
-        content = None
-    if content is not None:
-        return str(content["id"])
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(Path(path).stat().st_mtime))

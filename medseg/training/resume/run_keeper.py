@@ -24,6 +24,7 @@ from medseg.training.resume.run_file import new_run_id, read_run, write_run
 from medseg.training.resume.run_settings import case_list_digest, differences, run_settings
 from medseg.training.resume.schedule import restore_schedule
 from medseg.training.resume.stop_signal import STOPPED, StopSignal
+from medseg.training.weights_files import set_aside
 
 __all__ = ["RunKeeper"]
 
@@ -101,14 +102,17 @@ class RunKeeper(LastWeightsSaver):
         engine.add_event_handler(Events.COMPLETED | Events.EXCEPTION_RAISED, self._release)
 
     def _start(self, engine: Engine) -> None:
-        found = None if self.restart else read_run(self.path)
+        found = read_run(self.path, may_be_damaged=self.restart)
         any_rank(False)  # all processes have read before the first one renames a file
-        if found is None:
-            if is_writer():
-                super()._start(engine)
-        else:
+        if found is not None:
+            self.earlier_run = found["id"]
+            if self.best is not None:
+                self.best.earlier_run = found["id"]
+        if found is not None and not self.restart:
             self._refuse_another_run(found)
             self._go_on(engine, found)
+        elif is_writer():
+            super()._start(engine)
         self.stop.watch()
 
     def _refuse_another_run(self, found: Mapping[str, Any]) -> None:
@@ -171,6 +175,8 @@ class RunKeeper(LastWeightsSaver):
         # After the last step of an epoch, the other handlers have to do their part first.
         if engine.state.iteration % engine.state.epoch_length and any_rank(self.stop.asked):
             if is_writer():
+                if self.epoch is None:
+                    set_aside(self.path, self.earlier_run)
                 self._write(engine)
             self._leave(engine)
 

@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Events
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
 from monai.handlers import LrScheduleHandler, from_engine
 from monai.transforms import RandGaussianNoised
 from torch import nn
@@ -86,10 +87,10 @@ class SmallRun:
             decollate=False,
         )  # fmt: skip
         self.trainer.add_event_handler(
-            Events.ITERATION_STARTED, lambda e: self.rates.append(optimizer.param_groups[0]["lr"])
+            Events.ITERATION_STARTED, lambda engine: self.rates.append(optimizer.param_groups[0]["lr"])
         )
         self.trainer.add_event_handler(
-            Events.ITERATION_COMPLETED, lambda e: self.losses.append(float(e.state.output["loss"]))
+            IterationEvents.LOSS_COMPLETED, lambda engine: self.losses.append(float(engine.state.output["loss"]))
         )
 
     def run(self, die_after: int | None = None) -> None:

@@ -131,7 +131,7 @@ def test_restart_begins_anew_and_keeps_the_files_under_the_name_of_their_run(tmp
     assert len(second.losses) == 2 * STEPS
     kept = read_run(tmp_path / f"last.{first.keeper.run_id}.pt")
     assert kept is not None and kept["id"] == first.keeper.run_id
-    assert len(list(tmp_path.glob("model.*.pt"))) == 1
+    assert (tmp_path / f"model.{first.keeper.run_id}.pt").is_file()
     now = read_run(tmp_path / "last.pt")
     assert now is not None and now["id"] == second.keeper.run_id != first.keeper.run_id
 
@@ -176,6 +176,8 @@ def test_files_of_other_programs_are_set_aside_and_damaged_ones_are_refused(tmp_
     with pytest.raises(DataError, match="not the state of a run that can be loaded safely") as caught:
         SmallRun(tmp_path, epochs=1).run()
     assert "--restart true" in str(caught.value)
+    SmallRun(tmp_path, epochs=1, restart=True).run()
+    assert read_run(tmp_path / "last.pt") is not None
 
 
 SCRIPT = """
