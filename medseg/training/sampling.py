@@ -11,7 +11,11 @@ __all__ = ["EpochBatches"]
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batch sampler whose order depends on the seed and the epoch alone.
+    """Batch sampler whose order depends on the seed and the epoch alone; every start of an iteration is a new epoch.
+
+    Process r of n takes samples r, r + n, r + 2n ... of every joint batch, so the joint batches are those of one process
+    with n times the batch size. A process without a share of the last one takes its first sample (see
+    `medseg.training.distributed.StandIns`), so that all processes do the same number of steps.
 
     Args:
         length: number of samples.
@@ -21,6 +25,9 @@ class EpochBatches(Sampler[list[int]]):
         rank: number of this process.
         world: number of processes.
 
+    Raises:
+        ValueError: for a batch size below 1.
+
     >>> [sorted(batch) for batch in EpochBatches(3, 3)]
     [[0, 1, 2]]
     """
@@ -28,6 +35,8 @@ class EpochBatches(Sampler[list[int]]):
     def __init__(
         self, length: int, batch_size: int, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1
     ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world, self.epoch = rank, world, 0
 
