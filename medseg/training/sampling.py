@@ -13,8 +13,8 @@ __all__ = ["EpochBatches"]
 class EpochBatches(Sampler[list[int]]):
     """Batch sampler whose order depends on the seed and the epoch alone; every start of an iteration is a new epoch.
 
-    Process r of n takes samples r, r + n, r + 2n ... of every joint batch, so the joint batches are those of one process
-    with n times the batch size. A process without a share of the last one takes its first sample (see
+    Process r of n takes samples r, r + n, r + 2n ... of every joint batch, so the joint batches are those of one
+    process with n times the batch size. A process without a share of the last one takes its first sample (see
     `medseg.training.distributed.StandIns`), so that all processes do the same number of steps.
 
     Args:
