@@ -24,6 +24,8 @@ TRAIN, EVALUATE = "multi_gpu_train.json", "multi_gpu_evaluate.json"
 def test_two_processes_train_as_one_with_the_doubled_batch_and_one_of_them_writes(
     trained: TrainedBundle, tmp_path: Path
 ) -> None:
+    if trained.name == "lits_liver_segmentation":
+        pytest.skip("two nodes train it in tests/examples/test_slurm_train.py")
     whole = [{"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": SIDES}]
     options: dict[str, Any] = {"dataset_dir": trained.dataset_dir, "epochs": 2, "val_interval": 1, "roi_size": SIDES}
     # A scan that the window makes constant has a variance of 0, and instance norm magnifies the noise of rounding.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,12 +19,20 @@ import pytest
 from data_prep.dataset import main as make_dataset
 from tests.bundles._torchrun import SMALL
 from tests.bundles.conftest import BUNDLES, read_config, write_case
+from tests.bundles.test_runs import train
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "slurm_train.sbatch"
 BUNDLE = "lits_liver_segmentation"
+SIDES = [48, 48, 48]  # the tiny scans, padded
 PATIENCE_S = 240.0
 
+# In place of torchrun: a run that ends with this code when it is told to.
+STOPS = """#!/bin/bash
+trap 'exit {code}' TERM
+echo ready
+for _ in $(seq 6000); do sleep 0.02; done
+"""
 # Slurm starts the command once on every node and passes SIGTERM on to it.
 SRUN = """#!/bin/bash
 "$@" & first=$!
@@ -54,13 +63,11 @@ def free_port() -> int:
 def start(tmp_path: Path) -> Start:
     """Start the script as Slurm would on two nodes, with a small training; its log is the file ``log``."""
     spacing = read_config(BUNDLE, "train.json")["pixdim"][0]
-    pairs = [write_case(tmp_path, name, spacing, "RAS") for name in ("scan", "other")]
-    assert make_dataset(["--pair", *pairs[0], "--validation-pair", *pairs[1], "--out", str(tmp_path / "set")]) == 0
+    first, second, other = (write_case(tmp_path, name, spacing, "RAS") for name in ("scan", "second", "other"))
+    words = ["--pair", *first, "--pair", *second, "--validation-pair", *other, "--out", str(tmp_path / "set")]
+    assert make_dataset(words) == 0
     shutil.copytree(BUNDLES / BUNDLE, tmp_path / "bundle")
-    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "python": PYTHON}.items():
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin" / name).write_text(text)
-        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "bin").mkdir()
     slurm = {"SLURM_JOB_ID": "77", "SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_LOCALID": "0"}
     variables = {
         **os.environ,
@@ -73,10 +80,14 @@ def start(tmp_path: Path) -> Start:
     }
     options = [word for key, value in SMALL.items() for word in (f"--{key}", value)]
 
-    def run(*more: str) -> subprocess.Popen[str]:
+    def run(python: str, *more: str) -> subprocess.Popen[str]:
+        for name, text in {"srun": SRUN, "scontrol": SCONTROL, "python": python}.items():
+            (tmp_path / "bin" / name).write_text(text)
+            (tmp_path / "bin" / name).chmod(0o755)
+        nodes = {"PROCESSES": "1"} if python == PYTHON else {"SLURM_GPUS_ON_NODE": "3"}
         words = ["bash", str(SCRIPT), str(tmp_path / "bundle"), str(tmp_path / "set"), *options, *more]
         log = (tmp_path / "log").open("w")
-        return subprocess.Popen(words, env=variables, stdout=log, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(words, env=variables | nodes, stdout=log, stderr=subprocess.STDOUT, text=True)
 
     return run
 
@@ -96,14 +107,38 @@ def test_without_a_bundle_the_usage_is_printed() -> None:
 
 
 @pytest.mark.slow
-def test_two_nodes_train_together_and_a_job_that_is_told_to_stop_is_queued_again(start: Start, tmp_path: Path) -> None:
-    job = start("--epochs", "5000", "--val_interval", "1")
-    end = time.monotonic() + PATIENCE_S
-    while "epoch 2/5000" not in (tmp_path / "log").read_text() and time.monotonic() < end:
-        time.sleep(0.05)
-    job.send_signal(signal.SIGTERM)
-    assert job.wait(timeout=PATIENCE_S) == 75, (tmp_path / "log").read_text()[-3000:]
-    assert (tmp_path / "requeued").read_text() == "requeue 77\n"
+def test_two_nodes_train_as_one_process_with_the_doubled_batch(start: Start, tmp_path: Path) -> None:
+    whole = [{"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": SIDES}]
+    options = {"epochs": 2, "val_interval": 1, "roi_size": SIDES, "window": "lung", "train::random_transforms": whole}
+    words = [word for key, value in options.items() for word in (f"--{key}", json.dumps(value).strip('"'))]
+    assert start(PYTHON, *words).wait(timeout=PATIENCE_S) == 0, (tmp_path / "log").read_text()[-3000:]
+    train(BUNDLE, tmp_path / "one", tmp_path / "set", batch_size=2, **options)
+    two, one = (json.loads((tmp_path / n / "eval" / "history.json").read_text()) for n in ("bundle", "one"))
+    assert [r["loss"] for r in two] == pytest.approx([r["loss"] for r in one], abs=1e-5)
+    assert [r["score"] for r in two] == pytest.approx([r["score"] for r in one], abs=1e-3)
     log = (tmp_path / "log").read_text()
     assert len(re.findall(r"INFO 2 processes, gloo$", log, flags=re.MULTILINE)) == 1
-    assert len(re.findall(r"INFO epoch 2/5000: mean loss \d\.\d+, validation score", log)) == 1
+    assert len(re.findall(r"INFO epoch 2/2: mean loss \d\.\d+, validation score", log)) == 1
+    assert not (tmp_path / "requeued").exists()
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(1, "requeue 77\n"), (0, "")])
+def test_a_job_that_is_told_to_stop_before_its_end_is_queued_again(
+    code: int, requeued: str, start: Start, tmp_path: Path
+) -> None:
+    job = start(STOPS.format(code=code))
+    end = time.monotonic() + PATIENCE_S
+    while (tmp_path / "log").read_text().count("ready") < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=PATIENCE_S) == (75 if code else 0), (tmp_path / "log").read_text()
+    found = tmp_path / "requeued"
+    assert (found.read_text() if found.exists() else "") == requeued
+
+
+def test_every_node_gets_the_same_command_and_the_place_to_meet(start: Start, tmp_path: Path) -> None:
+    assert start('#!/bin/bash\necho "$@"\n', "--epochs", "7").wait(timeout=PATIENCE_S) == 0
+    first, second = (tmp_path / "log").read_text().splitlines()
+    assert first == second
+    assert re.search(r"-m torch.distributed.run --nnodes 2 --nproc-per-node 3 .* --rdzv-endpoint localhost:\d+ ", first)
+    assert "configs/multi_gpu_train.json" in first and first.endswith("--epochs 7")
