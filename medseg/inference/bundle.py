@@ -32,6 +32,7 @@ class Bundle:
         has_progress: whether the config has the key ``progress`` (the sliding-window bar).
         has_hu_check: whether it has the key ``on_hu_doubt`` (what the bundle does itself with values that can hardly be
             Hounsfield units).
+        has_header_check: whether it has the key ``on_header_doubt`` (the same for contradictions in a header).
         archive: the archive that ``root`` was unpacked from for a while, or None; see
             `medseg.inference.bundle_archive.open_bundle`.
 
@@ -48,6 +49,7 @@ class Bundle:
     config_sha256: str
     has_progress: bool
     has_hu_check: bool = False
+    has_header_check: bool = False
     archive: Path | None = None
 
     def shown(self, text: str) -> str:
@@ -92,6 +94,7 @@ def read_bundle(root: str | Path) -> Bundle:
         config_sha256=sha256_of(config_path),
         has_progress="progress" in config,
         has_hu_check="on_hu_doubt" in config,
+        has_header_check="on_header_doubt" in config,
     )
 
 

@@ -79,6 +79,8 @@ def overrides_for(
         values["progress"] = progress
     if bundle.has_hu_check:
         values["on_hu_doubt"] = "ignore"  # the case was judged when it was read
+    if bundle.has_header_check:
+        values["on_header_doubt"] = "ignore"
     return values
 
 
