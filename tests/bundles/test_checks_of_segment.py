@@ -28,22 +28,6 @@ def scan(path: Path, change: Change, slices: slice = slice(None)) -> Path:
     return path
 
 
-def no_codes(image: nib.Nifti1Image) -> None:
-    image.header["sform_code"] = image.header["qform_code"] = 0
-
-
-def field(name: str, value: Any) -> Change:
-    return lambda image: image.header.__setitem__(name, value)
-
-
-def pixdim_negative(image: nib.Nifti1Image) -> None:
-    image.header["pixdim"][3] = -2.0
-
-
-def zero_axis(image: nib.Nifti1Image) -> None:
-    image.header["srow_x"] = 0
-
-
 def overwrite_header(path: Path, **fields: Any) -> Path:
     """Change fields that nibabel itself would correct when it writes."""
     raw = bytearray(path.read_bytes())
@@ -56,7 +40,7 @@ def overwrite_header(path: Path, **fields: Any) -> Path:
 
 
 BAD: dict[str, Callable[[Path], Path]] = {
-    "no orientation": lambda path: scan(path, no_codes),
+    "no orientation": lambda path: overwrite_header(scan(path, lambda image: None), sform_code=0, qform_code=0),
     "one slice": lambda path: scan(path, lambda image: None, slice(3, 4)),
     "unit": lambda path: scan(path, lambda image: image.header.set_xyzt_units("meter")),
     "damaged code": lambda path: overwrite_header(scan(path, lambda image: None), sform_code=9),
