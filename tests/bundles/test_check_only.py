@@ -58,9 +58,7 @@ def test_evaluation_over_the_training_configuration_gives_the_same_score(
     trained: TrainedBundle, infer: Callable[..., Any], tmp_path: Path
 ) -> None:
     values = {"bundle_root": trained.root, "dataset_dir": trained.dataset_dir, "progress": False}
-    over_train = workflow(
-        trained.name, ["train.json", "evaluate.json"], "train", output_dir=tmp_path / "zoo", **values
-    )
+    over_train = workflow(trained.name, ["train.json", "evaluate.json"], "train", output_dir=tmp_path / "zoo", **values)
     over_train.initialize()
     assert over_train.check_properties() == []
     over_train.run()

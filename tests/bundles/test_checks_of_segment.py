@@ -44,9 +44,7 @@ BAD: dict[str, Callable[[Path], Path]] = {
     "one slice": lambda path: scan(path, lambda image: None, slice(3, 4)),
     "unit": lambda path: scan(path, lambda image: image.header.set_xyzt_units("meter")),
     "damaged code": lambda path: overwrite_header(scan(path, lambda image: None), sform_code=9),
-    "negative spacing": lambda path: overwrite_header(
-        scan(path, lambda image: None), pixdim=[1, 1, 1, -2, 0, 0, 0, 0]
-    ),
+    "negative spacing": lambda path: overwrite_header(scan(path, lambda image: None), pixdim=[1, 1, 1, -2, 0, 0, 0, 0]),
     "flat grid": lambda path: overwrite_header(scan(path, lambda image: None), srow_x=[0, 0, 0, 0]),
     "bits": lambda path: overwrite_header(scan(path, lambda image: None), bitpix=8),
     "complex": lambda path: overwrite_header(scan(path, lambda image: None), datatype=32, bitpix=64),

@@ -125,7 +125,9 @@ def test_voxels_that_are_not_finite_are_looked_for_before_anything_mixes_voxels(
         "train.json": read_config(bundle, "train.json")["load_transforms"],
         "inference.json": read_config(bundle, "inference.json")["preprocessing"]["transforms"],
         "evaluate.json": [
-            step for step in read_config(bundle, "evaluate.json")["preprocessing"]["transforms"] if step["keys"] == "label"
+            step
+            for step in read_config(bundle, "evaluate.json")["preprocessing"]["transforms"]
+            if step["keys"] == "label"
         ],
     }
     checked = {}

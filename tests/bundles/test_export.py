@@ -66,8 +66,7 @@ def test_the_exported_network_makes_the_same_mask(
     np.testing.assert_array_equal(own, other)
 
 
-@pytest.mark.parametrize("use_trace", [True, False], ids=["trace", "script"])
-def test_the_onnx_network_computes_the_same(trained: TrainedBundle, tmp_path: Path, use_trace: bool) -> None:
+def test_the_onnx_network_computes_the_same(trained: TrainedBundle, tmp_path: Path) -> None:
     """The reference evaluator of the onnx package computes it, so that no runtime is needed."""
     onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
@@ -75,7 +74,7 @@ def test_the_onnx_network_computes_the_same(trained: TrainedBundle, tmp_path: Pa
 
     file = tmp_path / "model.onnx"
     shape = [1, 1, 32, 32, 32]
-    onnx_export(filepath=str(file), input_shape=shape, use_trace=use_trace, **files_of_export(trained))
+    onnx_export(filepath=str(file), input_shape=shape, **files_of_export(trained))
     model = onnx.load(str(file))
     onnx.checker.check_model(model)
     patch = torch.rand(shape, generator=torch.Generator().manual_seed(0))

@@ -13,5 +13,5 @@ def test_a_usual_configuration_runs() -> None:
 
 
 def test_one_that_is_only_checked_is_refused_with_the_key() -> None:
-    with pytest.raises(DataError, match="^check_only is True: .*; leave check_only out to run$"):
+    with pytest.raises(DataError, match=r"^check_only is True: .*; leave check_only out to run$"):
         refuse_check_only(True)

@@ -26,8 +26,8 @@ ON_DOUBT = ("warn", "refuse", "ignore")
 class CheckHeader(Transform):
     """Refuse a NIfTI file whose header does not say where its voxels lie; the path itself is passed on.
 
-    NiBabel opens a file without an orientation (sform and qform codes both 0), with a negative spacing or in other units
-    than millimetres, and gives it some affine; a mask on such a grid may lie on the wrong side of the patient. This
+    NiBabel opens a file without an orientation (sform and qform codes both 0), with a negative spacing or in other
+    units than millimetres, and gives it some affine; a mask on that grid may lie on the wrong side of the patient. This
     check stands before ``LoadImage`` and refuses what ``medseg segment`` refuses, in the same words: such headers,
     images that are not 3-D or have a single slice, types that are not one real number per voxel, and sizes that the
     file cannot hold.
@@ -51,7 +51,7 @@ class CheckHeader(Transform):
         >>> CheckHeader()("odd.nii")
         Traceback (most recent call last):
             ...
-        medseg.io.bounded.errors.DataError: odd.nii: sform and qform codes are both 0, so the orientation is unknown; ...
+        medseg.io.bounded.errors.DataError: odd.nii: sform and qform codes are both 0, so the orientation is unknown...
     """
 
     def __init__(self, on_doubt: str = "warn") -> None:

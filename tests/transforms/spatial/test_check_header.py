@@ -56,7 +56,7 @@ def test_one_slice_is_refused_as_segment_refuses_it(tmp_path: Path, suffix: str,
 
 
 def test_a_remedy_names_the_command_that_has_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="codes are both 0, .* data_prep.dataset --assume-space LPS"):
+    with pytest.raises(DataError, match=r"codes are both 0, .* data_prep.dataset --assume-space LPS"):
         CheckHeader()(save(tmp_path / "a.nii.gz", sform=0, qform=0))
 
 
