@@ -11,7 +11,6 @@ import medseg.transforms
 import tests.transforms
 from tests.transforms._menu import InvertibleMenu, RandomMenu, TransformMenu
 
-
 # They take the path of a file where the menu gives an array; their own file tests them.
 OF_PATHS = {medseg.transforms.CheckHeader, medseg.transforms.CheckHeaderd}
 
