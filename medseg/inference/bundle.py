@@ -33,6 +33,7 @@ class Bundle:
         has_hu_check: whether it has the key ``on_hu_doubt`` (what the bundle does itself with values that can hardly be
             Hounsfield units).
         has_amp: whether it has the key ``amp`` (automatic mixed precision).
+        has_header_check: whether it has the key ``on_header_doubt`` (the same for contradictions in a header).
         archive: the archive that ``root`` was unpacked from for a while, or None; see
             `medseg.inference.bundle_archive.open_bundle`.
 
@@ -50,6 +51,7 @@ class Bundle:
     has_progress: bool
     has_hu_check: bool = False
     has_amp: bool = False
+    has_header_check: bool = False
     archive: Path | None = None
 
     def shown(self, text: str) -> str:
@@ -95,6 +97,7 @@ def read_bundle(root: str | Path) -> Bundle:
         has_progress="progress" in config,
         has_hu_check="on_hu_doubt" in config,
         has_amp="amp" in config,
+        has_header_check="on_header_doubt" in config,
     )
 
 

@@ -18,6 +18,7 @@ __all__ = ["is_plain", "run_parts"]
 
 _ENGINE = ("SupervisedEvaluator", "monai.engines.SupervisedEvaluator")
 _LOADER = ("LoadImaged", "monai.transforms.LoadImaged")
+_CHECKS_OF_PATHS = ("medseg.transforms.CheckHeaderd",)
 _SAVER = ("medseg.transforms.SaveMaskd", "medseg.transforms.output.save_mask.SaveMaskd")
 _READ_PRED_ALONE = (
     *_SAVER,
@@ -27,6 +28,7 @@ _READ_PRED_ALONE = (
     "medseg.transforms.LargestComponentd",
     "medseg.transforms.MaskOnSourceGridd",
 )
+_RUNS = (["$@evaluator.run()"], ["$refuse_check_only(@check_only)", "$@evaluator.run()"])
 _PARTS = {
     "device": "@device",
     "val_data_loader": "@dataloader",
@@ -49,7 +51,7 @@ def is_plain(parser: ConfigParser) -> bool:
     engine, data = config.get("evaluator"), config.get("dataset")
     first, last = _ends(config)
     return (
-        config.get("run") == ["$@evaluator.run()"]
+        config.get("run") in _RUNS
         and config.get("handlers", []) == []
         and isinstance(engine, Mapping)
         and engine.get("_target_") in _ENGINE
@@ -66,14 +68,29 @@ def is_plain(parser: ConfigParser) -> bool:
 
 
 def _ends(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The first transform of the preprocessing and the last one of the postprocessing; empty where there is none."""
-    ends = []
-    for key, place in (("preprocessing", 0), ("postprocessing", -1)):
-        part = config.get(key)
-        transforms = part.get("transforms") if isinstance(part, Mapping) else None
-        one = transforms[place] if isinstance(transforms, list) and transforms else None
-        ends.append(one if isinstance(one, Mapping) else {})
-    return ends[0], ends[1]
+    """The loading transform of the preprocessing and the last one of the postprocessing; empty where there is none."""
+    before, after = _steps(config, "preprocessing"), _steps(config, "postprocessing")
+    place = _path_checks(config)
+    return before[place] if place < len(before) else {}, after[-1] if after else {}
+
+
+def _steps(config: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The transforms of a list in the configuration; empty where it is no list of definitions."""
+    part = config.get(key)
+    transforms = part.get("transforms") if isinstance(part, Mapping) else None
+    if not isinstance(transforms, list) or not all(isinstance(one, Mapping) for one in transforms):
+        return []
+    return transforms
+
+
+def _path_checks(config: Mapping[str, Any]) -> int:
+    """How many checks of the file stand before the loading transform; the case has passed them when it was read."""
+    count = 0
+    for step in _steps(config, "preprocessing"):
+        if step.get("_target_") not in _CHECKS_OF_PATHS:
+            break
+        count += 1
+    return count
 
 
 def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> NDArray[np.uint8]:
@@ -95,11 +112,13 @@ def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> N
     from monai.utils import CommonKeys
 
     parser.get_parsed_content("initialize")
+    for step in range(len(parser["run"]) - 1):  # all but the engine's own
+        parser.get_parsed_content(f"run::{step}")
     preprocessing, postprocessing = (parser.get_parsed_content(key) for key in ("preprocessing", "postprocessing"))
     network, inferer = parser.get_parsed_content("network"), parser.get_parsed_content("inferer")
     device = torch.device(parser.get_parsed_content("device"))
     network.eval()
-    data = preprocessing({CommonKeys.IMAGE: _image_of(case, parser)}, start=1)
+    data = preprocessing({CommonKeys.IMAGE: _image_of(case, parser)}, start=_path_checks(parser.get()) + 1)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         data[CommonKeys.PRED] = inferer(data[CommonKeys.IMAGE][None].to(device), network)[0]
     if _reads_pred_alone(parser):

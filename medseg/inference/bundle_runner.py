@@ -82,6 +82,8 @@ def overrides_for(
         values["amp"] = False
     if bundle.has_hu_check:
         values["on_hu_doubt"] = "ignore"  # the case was judged when it was read
+    if bundle.has_header_check:
+        values["on_header_doubt"] = "ignore"
     return values
 
 

@@ -15,6 +15,7 @@ from medseg.geometry import Affine, orientation_codes, spacing_of
 from medseg.inference.array_case import array_and_affine
 from medseg.inference.errors import ConfigurationError, IntegrityError
 from medseg.inference.input_rules import InputRules, check_values
+from medseg.io.bounded.limits import check_sides
 from medseg.io.volumes.assumptions import NO_ASSUMPTIONS, ImageAssumptions
 from medseg.io.volumes.hounsfield import HuVerdict
 
@@ -231,8 +232,7 @@ def _checked(case: Case, rules: InputRules) -> Case:
     array, where = case.array, case.source or "array"
     if array.dtype.kind not in "iuf":
         raise IntegrityError(f"{where}: voxels have type {array.dtype}, expected one number per voxel")
-    if min(array.shape) < 2:
-        raise IntegrityError(f"{where}: image has shape {array.shape}, expected at least 2 voxels along each axis")
+    check_sides(where, array.shape)
     values = check_values(array, where, rules)
     filled = None if values.filled is None else values.filled.record(rules.fill_value)
     warnings = (*case.warnings, *values.warnings)

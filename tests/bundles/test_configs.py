@@ -14,7 +14,7 @@ from monai.bundle.config_item import ComponentLocator
 from tests.bundles.conftest import BUNDLES, NAMES, read_config
 
 CONFIGS = ["train.json", "inference.json", "evaluate.json", "multi_gpu_train.json", "multi_gpu_evaluate.json"]
-MAX_EXPRESSIONS = 28
+MAX_EXPRESSIONS = 32
 SHARED_KEYS = ["dataset_dir", "pixdim", "window", "roi_size", "network_def", "weights", "bundle_root", "device"]
 
 
@@ -74,7 +74,12 @@ def test_there_is_no_path_but_the_documented_data_folder(config: dict[str, Any])
 
 
 def test_references_lead_somewhere(bundle: str) -> None:
-    for files in (["train.json"], ["inference.json"], ["inference.json", "evaluate.json"]):
+    for files in (
+        ["train.json"],
+        ["inference.json"],
+        ["inference.json", "evaluate.json"],
+        ["train.json", "evaluate.json"],
+    ):
         merged: dict[str, Any] = {}
         for file in files:
             merged.update({key.lstrip("+"): value for key, value in read_config(bundle, file).items()})
@@ -107,9 +112,12 @@ def test_images_are_prepared_alike_in_training_and_inference(bundle: str) -> Non
 
 def test_labels_are_prepared_alike_in_training_and_evaluation(bundle: str) -> None:
     training = [step for step in read_config(bundle, "train.json")["load_transforms"] if step["keys"] == "label"]
+    evaluation = [
+        step for step in read_config(bundle, "evaluate.json")["preprocessing"]["transforms"] if step["keys"] == "label"
+    ]
+    loading = ("LoadImaged", "medseg.transforms.CheckHeaderd")
     training = [step for step in training if step["_target_"] != "Spacingd"]  # scores are taken on the file's own grid
-    evaluation = [s for s in read_config(bundle, "evaluate.json")["+preprocessing::transforms"] if s["keys"] == "label"]
-    assert training == [step for step in evaluation if step["_target_"] != "LoadImaged"]
+    assert training == [step for step in evaluation if step["_target_"] not in loading]
     assert len(training) == 2
 
 
@@ -117,11 +125,15 @@ def test_voxels_that_are_not_finite_are_looked_for_before_anything_mixes_voxels(
     lists = {
         "train.json": read_config(bundle, "train.json")["load_transforms"],
         "inference.json": read_config(bundle, "inference.json")["preprocessing"]["transforms"],
-        "evaluate.json": read_config(bundle, "evaluate.json")["+preprocessing::transforms"],
+        "evaluate.json": [
+            step
+            for step in read_config(bundle, "evaluate.json")["preprocessing"]["transforms"]
+            if step["keys"] == "label"
+        ],
     }
     checked = {}
     for file, steps in lists.items():
-        first = [step for step in steps if step["_target_"] != "LoadImaged"]
+        first = [step for step in steps if step["_target_"] not in ("LoadImaged", "medseg.transforms.CheckHeaderd")]
         checks = [step for step in steps if step["_target_"].endswith(".CheckFinited")]
         assert first[: len(checks)] == checks, file
         assert all(step["on_nonfinite"] == "@on_nonfinite" for step in checks)
@@ -142,6 +154,30 @@ def test_values_are_judged_before_they_are_changed_and_a_doubt_is_a_warning(bund
         assert not {"ScaleIntensityRanged", "HUWindowd"} & set(names)
         config = read_config(bundle, file)
         assert (config["on_hu_doubt"], config["cropped"]) == ("warn", False)
+
+
+def test_headers_are_judged_before_a_file_is_loaded(bundle: str) -> None:
+    for file, steps, keys in (
+        ("train.json", read_config(bundle, "train.json")["load_transforms"], [["image", "label"]]),
+        ("inference.json", read_config(bundle, "inference.json")["preprocessing"]["transforms"], ["image"]),
+        ("evaluate.json", read_config(bundle, "evaluate.json")["preprocessing"]["transforms"], ["image", "label"]),
+    ):
+        loads = [number for number, step in enumerate(steps) if step["_target_"] == "LoadImaged"]
+        before = [steps[number - 1] for number in loads]
+        assert [step["_target_"] for step in before] == ["medseg.transforms.CheckHeaderd"] * len(keys), file
+        assert [step["keys"] for step in before] == [steps[number]["keys"] for number in loads] == keys, file
+        assert {step["on_doubt"] for step in before} == {"@on_header_doubt"}
+
+
+def test_evaluation_makes_masks_as_inference_does(bundle: str) -> None:
+    """It is complete, so that it works over train.json as well; what both have is the same."""
+    inference, evaluation = read_config(bundle, "inference.json"), read_config(bundle, "evaluate.json")
+    image = inference["preprocessing"]["transforms"]
+    assert evaluation["preprocessing"]["transforms"][: len(image)] == image
+    assert {**inference["evaluator"], "key_val_metric": "@key_metric"} == evaluation["evaluator"]
+    same = ["dataloader", "inferer", "postprocessing", "initialize", "run", "overlap", "sw_batch_size", "output_name"]
+    same += ["overwrite", "progress"]
+    assert {key: inference[key] for key in same} == {key: evaluation[key] for key in same}
 
 
 def test_seeds_are_set_before_the_network_is_made(bundle: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import fire
 import pytest
 
-from tests.bundles.conftest import BUNDLES, read_config
+from tests.bundles.conftest import BUNDLES, SMALL, TrainedBundle, read_config, workflow
 
 ROOT = BUNDLES.parent
 RESULT = ["eval/history.json", "eval/loss_curve.png", "models/last.pt", "models/model.pt"]
@@ -47,8 +50,17 @@ def bundle_runs(name: str) -> list[list[str]]:
 
 def test_the_readme_shows_training_evaluation_and_inference(bundle: str) -> None:
     shown = {tuple(Path(file).name for file in config_files(command)) for command in bundle_runs(bundle)}
-    several = {("train.json", "multi_gpu_train.json"), ("inference.json", "evaluate.json", "multi_gpu_evaluate.json")}
-    assert shown == {("train.json",), ("inference.json", "evaluate.json"), ("inference.json",)} | several
+    assert {files for files in shown if not any("multi_gpu" in file for file in files)} == {
+        ("train.json",),
+        ("inference.json", "evaluate.json"),
+        ("train.json", "evaluate.json"),
+        ("inference.json",),
+    }
+
+
+def test_the_readme_shows_the_other_commands_of_a_bundle(bundle: str) -> None:
+    shown = {command[3] for command in commands(bundle) if command[1:3] == ["-m", "monai.bundle"]}
+    assert shown == {"run", "ckpt_export", "onnx_export", "verify_net_in_out", "verify_metadata"}
 
 
 def test_commands_name_files_and_keys_that_exist(bundle: str) -> None:
@@ -80,6 +92,56 @@ def test_relative_paths_in_the_readme_exist(bundle: str) -> None:
     for path in ("LICENSE", "docs/data_license.txt"):
         assert f"`{path}`" in readme(bundle)
         assert (BUNDLES / bundle / path).is_file()
+
+
+def in_this_process(command: list[str], changes: dict[str, str], **more: object) -> None:
+    """Call the function behind a printed command with the printed options, as python-fire would."""
+    import monai.bundle
+
+    values: dict[str, object] = {}
+    for key, value in options(command).items():
+        for old, new in changes.items():
+            value = value.replace(old, new)
+        values[key] = fire.parser.DefaultParseValue(value)
+    getattr(monai.bundle, command[3])(**{**values, **more})
+
+
+def test_the_other_printed_commands_run(
+    bundle: str, trained: TrainedBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, with a narrow network; only the folder into which an export is written differs."""
+    monkeypatch.chdir(ROOT)
+    copy = tmp_path / bundle
+    shutil.copytree(BUNDLES / bundle, copy, ignore=shutil.ignore_patterns("models", "eval"))
+    shutil.copytree(trained.root / "models", copy / "models")
+    schema = shutil.copy(ROOT / "tests" / "data" / "metadata_schema.json", tmp_path)
+    changes = {f"bundles/{bundle}": str(copy), "tests/data/metadata_schema.json": str(schema)}
+    narrow = {"network_def::channels": SMALL["network_def::channels"]}
+    for command in commands(bundle):
+        if command[1:3] != ["-m", "monai.bundle"] or command[3] == "run":
+            continue
+        if command[3] == "onnx_export" and not all(importlib.util.find_spec(n) for n in ("onnx", "onnxscript")):
+            continue
+        in_this_process(command, changes, **({} if command[3] == "verify_metadata" else narrow))
+    assert (copy / "models" / "model.ts").is_file()
+
+
+@pytest.mark.parametrize("over", ["train.json", "inference.json"])
+def test_the_printed_evaluations_and_inference_run(
+    bundle: str, trained: TrainedBundle, tmp_path: Path, over: str
+) -> None:
+    for command in bundle_runs(bundle):
+        files = [Path(file).name for file in config_files(command)]
+        if files[0] != over or files == ["train.json"] or any("multi_gpu" in file for file in files):
+            continue
+        printed = {key: value for key, value in options(command).items() if key != "config_file"}
+        assert sorted(printed) == ["bundle_root", "dataset_dir", "output_dir"]
+        out = tmp_path / Path(printed["output_dir"]).name
+        data = trained.dataset_dir / ("images" if printed["dataset_dir"].endswith("/images") else "")
+        run = workflow(bundle, files, "infer", bundle_root=trained.root, dataset_dir=data, output_dir=out)
+        run.initialize()
+        run.run()
+        assert len(list(out.glob("*_seg.nii.gz"))) == (3 if files == ["inference.json"] else 1)
 
 
 @pytest.mark.slow

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from monai.bundle import verify_metadata, verify_net_in_out
 from packaging.version import Version
 
@@ -95,6 +98,56 @@ def test_the_folder_holds_what_a_bundle_must(bundle: str) -> None:
     expected += [f"configs/{name}.json" for name in ("metadata", "train", "inference", "evaluate")]
     assert [name for name in expected if not (root / name).exists()] == []
     assert (root / "LICENSE").read_text() == (BUNDLES.parent / "LICENSE").read_text()
+
+
+def test_required_packages_can_be_imported(bundle: str) -> None:
+    modules = {"pytorch-ignite": "ignite"}
+    for name in read_config(bundle, "metadata.json")["required_packages_version"]:
+        assert importlib.util.find_spec(modules.get(name, name)) is not None, name
+
+
+def test_versions_are_three_numbers_and_the_newest_one_is_the_bundle_s(bundle: str) -> None:
+    metadata = read_config(bundle, "metadata.json")
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in metadata["changelog"])
+    assert max(metadata["changelog"], key=Version) == metadata["version"]
+
+
+def test_names_are_those_of_the_zoo(bundle: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", bundle)
+    files = {path.name for path in (BUNDLES / bundle / "configs").iterdir()}
+    known = {"metadata.json", "train.json", "inference.json", "evaluate.json", "logging.conf"}
+    assert known <= files <= known | {"multi_gpu_train.json", "multi_gpu_evaluate.json"}
+
+
+def test_a_file_above_25_mb_is_listed_with_its_address_and_checksum(bundle: str) -> None:
+    """Weights that a training left here are not part of the bundle, so only tracked kinds of file count."""
+    root = BUNDLES / bundle
+    large = [path for path in root.rglob("*") if path.is_file() and path.stat().st_size > 25 * 2**20]
+    own = [path for path in large if path.relative_to(root).parts[0] not in ("models", "eval")]
+    listed = root / "large_files.yml"
+    entries = yaml.safe_load(listed.read_text())["large_files"] if listed.is_file() else []
+    assert {str(path.relative_to(root)) for path in own} <= {entry["path"] for entry in entries}
+    assert all({"path", "url", "hash_val", "hash_type"} <= entry.keys() for entry in entries)
+
+
+def test_no_text_names_a_folder_of_one_person(bundle: str) -> None:
+    for path in (BUNDLES / bundle).rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".md", ".txt", ".conf"):
+            assert not re.search(r"(/home/|/Users/|/root/|/mnt/|[A-Z]:\\\\)", path.read_text()), path
+
+
+def test_the_readme_has_the_parts_of_the_zoo_s_template(bundle: str) -> None:
+    """Title, data, commands and limits, and a licence at the end; network, input, output and score are in the table."""
+    text = (BUNDLES / bundle / "docs" / "README.md").read_text()
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    assert text.startswith("# ")
+    assert [name for name in headings if name in ("Data", "Commands", "Limits", "Licence")] == [
+        "Data",
+        "Commands",
+        "Limits",
+        "Licence",
+    ]
+    assert {"network", "input", "output", "training", "score"} <= set(re.findall(r"^\| (\w+) \|", text, re.MULTILINE))
 
 
 def test_no_bundle_has_code_of_its_own(bundle: str) -> None:

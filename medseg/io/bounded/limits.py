@@ -15,7 +15,7 @@ from medseg.geometry import Affine, decompose, spacing_of
 from medseg.geometry.slice_stack import TILT_TOLERANCE_DEG
 from medseg.io.bounded.errors import DataError, UnreadableFileError
 
-__all__ = ["BUDGET_VARIABLE", "SPACING_RANGE_MM", "ReadLimits", "check_geometry", "oblique_axes_warning"]
+__all__ = ["BUDGET_VARIABLE", "SPACING_RANGE_MM", "ReadLimits", "check_geometry", "check_sides", "oblique_axes_warning"]
 
 BUDGET_VARIABLE = "MEDSEG_MAX_IMAGE_GIB"
 """Environment variable that sets the budget for the voxels of one image, in GiB."""
@@ -181,6 +181,25 @@ def check_geometry(where: object, affine: ArrayLike, name: str = "affine") -> Af
             f"at most {_LARGEST_OFFSET_MM:g}; the header is damaged"
         )
     return matrix
+
+
+def check_sides(where: object, shape: Sequence[int]) -> None:
+    """Refuse an image of a single slice.
+
+    Args:
+        where: the file, or "array", for the error.
+        shape: voxels along each axis.
+
+    Raises:
+        DataError: if an axis has fewer than 2 voxels.
+
+    >>> check_sides("scan.nii.gz", (512, 512, 1))
+    Traceback (most recent call last):
+        ...
+    medseg.io.bounded.errors.DataError: scan.nii.gz: image has shape (512, 512, 1), expected at least 2 voxels ...
+    """
+    if min(shape) < 2:
+        raise DataError(f"{where}: image has shape {tuple(shape)}, expected at least 2 voxels along each axis")
 
 
 def oblique_axes_warning(affine: ArrayLike) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medseg.transforms.spatial.check_alignment import AlignmentPolicy, CheckAlignment, CheckAlignmentd
+from medseg.transforms.spatial.check_header import CheckHeader, CheckHeaderd
 from medseg.transforms.spatial.elastic_deform import ElasticDeform, ElasticDeformd
 from medseg.transforms.spatial.elastic_field import ElasticField
 from medseg.transforms.spatial.elastic_settings import ELASTIC_PRESETS, ElasticSettings
@@ -15,6 +16,8 @@ __all__ = [
     "AlignmentPolicy",
     "CheckAlignment",
     "CheckAlignmentd",
+    "CheckHeader",
+    "CheckHeaderd",
     "ElasticDeform",
     "ElasticDeformd",
     "ElasticField",
