@@ -10,6 +10,8 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from medseg._arguments import checked_arguments
+
 __all__ = ["ChannelAttention", "PositionAttention", "bounded_attention"]
 
 LIMIT = 1 << 20
@@ -78,6 +80,7 @@ class _ByRows(torch.autograd.Function):
         return d_query, d_key, d_value, None
 
 
+@checked_arguments
 class PositionAttention(nn.Module):
     """Position attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.2), 2-D and 3-D.
 
@@ -118,6 +121,7 @@ class PositionAttention(nn.Module):
         return x + self.gamma * seen
 
 
+@checked_arguments
 class ChannelAttention(nn.Module):
     """Channel attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.3), in any dimensions.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.layers.active_norm import ActiveNorm
 from medseg.layers.named import Named, split_named
 
@@ -16,6 +17,7 @@ __all__ = ["MODES", "ConvRounds", "DenseConvRounds"]
 MODES = ("replace", "sum", "parallel")
 
 
+@checked_arguments
 class ConvRounds(nn.Module):
     """Parameters of ``y_0 = W_0 * x`` followed by N rounds ``z_r = act(norm(W_r * y + b_r))`` with equal channels.
 

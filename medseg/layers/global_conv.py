@@ -5,9 +5,12 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments
+
 __all__ = ["GlobalConv"]
 
 
+@checked_arguments
 class GlobalConv(nn.Module):
     """A k x k convolution as the sum of two separable ones (Peng et al. 2017, https://arxiv.org/abs/1703.02719).
 

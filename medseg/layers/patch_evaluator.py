@@ -9,6 +9,8 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments, finite_number
+
 __all__ = ["PatchDescriptor", "SharedPatchEvaluator", "SlotPatchEvaluator", "patch_l1"]
 
 
@@ -75,6 +77,7 @@ class _ContentKey(nn.Module):
         return self.key(F.relu(self.hidden(description)))
 
 
+@checked_arguments
 class SharedPatchEvaluator(nn.Module):
     """One score per patch: ``s_k = s0 * mean(desc_k) + q . W2 relu(W1 desc_k + b1)``, initially with s0 = 1 and q = 0.
 
@@ -105,6 +108,7 @@ class SharedPatchEvaluator(nn.Module):
         return self.start * description.mean(2) + self.content(description) @ self.query
 
 
+@checked_arguments
 class SlotPatchEvaluator(nn.Module):
     """A score for every pair of patch and output slot, as a product of keys and queries.
 
@@ -148,6 +152,8 @@ class SlotPatchEvaluator(nn.Module):
             raise ValueError(f"SlotPatchEvaluator: grid is {grid}; expected {spatial_dims} numbers of at least 1")
         self.describe = PatchDescriptor(spatial_dims, channels)
         self.content = _ContentKey(channels, hidden, rank)
+        for name, value in (("position", position), ("norm", norm), ("query_std", query_std)):
+            finite_number("SlotPatchEvaluator", name, value)
         self.position, self.norm, self.rank = position, norm, rank
         table = torch.zeros(rank + 1 + spatial_dims + 1, *sizes)
         table[:rank].normal_(std=query_std) if query_std > 0 else None

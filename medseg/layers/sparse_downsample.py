@@ -11,6 +11,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.layers.default_patch import default_patch
 from medseg.layers.keep_gradients import in_process_group, keep_gradients
 from medseg.layers.named import Named, split_named
@@ -59,6 +60,7 @@ class Selection(NamedTuple):
     """``[B, N]``: mean absolute value of every patch."""
 
 
+@checked_arguments
 class SparseDownsample(nn.Module):
     """Halves every side of a map by keeping 1 of 2^d patches, selected by a small evaluator network.
 

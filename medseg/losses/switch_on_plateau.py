@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_not_empty, in_float32, widened
 
 __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
 
+@checked_arguments
 class SwitchOnPlateau(_Loss):
     """A loss that is replaced by another loss, permanently, when the reported values stop decreasing.
 

@@ -9,6 +9,7 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_not_empty, checked_labels, in_float32
 
 __all__ = ["VNetDiceLoss"]
@@ -16,6 +17,7 @@ __all__ = ["VNetDiceLoss"]
 _LEAST_SMOOTH = 1e-30
 
 
+@checked_arguments
 class VNetDiceLoss(DiceLoss):
     """MONAI's `DiceLoss` with squared predictions: ``1 - 2 sum p g / (sum p^2 + sum g^2)``.
 

@@ -8,6 +8,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.density_heads import last_layer
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 from medseg.layers.guidance.modulation import Scale
@@ -19,6 +20,7 @@ __all__ = ["PatchModulator"]
 _NAME = "PatchModulator"
 
 
+@checked_arguments
 class PatchModulator(nn.Module):
     """Scales for every channel of a network from patches around clicks; it is called like `DensityModulator`.
 
@@ -61,6 +63,7 @@ class PatchModulator(nn.Module):
             raise ValueError(
                 f"PatchModulator: signals is {signals}, convs {list(convs)}, width {width}; expected numbers from 1"
             )
+        finite_number("PatchModulator", "dropout", dropout, 0, 1)
         self.spatial_dims, self.signals, self.channels, self.shift = spatial_dims, signals, list(channels), shift
         layers: list[nn.Module] = []
         for before, after in zip((signals, *convs), convs, strict=False):

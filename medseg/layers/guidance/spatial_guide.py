@@ -9,6 +9,7 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 
 __all__ = ["SpatialGuide", "guide_pyramid", "inner"]
@@ -17,6 +18,7 @@ KINDS = ("linear", "normed")
 Halvings = tuple[int, ...]
 
 
+@checked_arguments
 class SpatialGuide(nn.Module):
     """Biases for the maps of a network: a pyramid of the guide map, and a convolution of side 1 on each of its levels.
 
@@ -57,7 +59,8 @@ class SpatialGuide(nn.Module):
             raise ValueError(f"SpatialGuide: guide_channels is {guide_channels}; expected at least 1")
         if len(channels) != len(halvings):
             raise ValueError(f"SpatialGuide: {len(channels)} channels for {len(halvings)} maps; expected as many")
-        self.spatial_dims, self.guide_channels, self.null = spatial_dims, guide_channels, float(null)
+        self.spatial_dims, self.guide_channels = spatial_dims, guide_channels
+        self.null = finite_number("SpatialGuide", "null", null)
         self.halvings, self.levels = [tuple(h) for h in halvings], sorted({tuple(h) for h in halvings})
         self.splits = [[c for c, h in zip(channels, self.halvings, strict=True) if h == level] for level in self.levels]
         self.convs, self.norms, self.gains = nn.ModuleList(), nn.ModuleList(), nn.ParameterList()

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels, spacing_of
 from medseg.ops.geodesic_distance import COSTS, Cost, geodesic_distance
 from medseg.transforms._arrays import plain_tensor, tracked_tensor
@@ -39,6 +40,7 @@ def image_spacing(image: NdarrayOrTensor, unit: Unit, what: str = "image") -> tu
     return tuple(float(s) for s in spacing_of(affine_of(image))[:axes])
 
 
+@checked_arguments
 class GeodesicDistance(Transform):
     """Length of the shortest path from a voxel to the nearest seed; steps across intensity edges are long.
 
@@ -120,6 +122,7 @@ class GeodesicDistance(Transform):
         return result
 
 
+@checked_arguments
 class GeodesicDistanced(MapTransform):
     """Dictionary form of :class:`GeodesicDistance`: the map of ``key`` becomes the item ``key + postfix``.
 

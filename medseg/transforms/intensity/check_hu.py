@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
+from medseg._arguments import checked_arguments
 from medseg.io.bounded.errors import DataError
 from medseg.io.volumes.hounsfield import hu_verdict
 from medseg.transforms._arrays import numpy_array, tracked_tensor
@@ -22,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 ON_DOUBT = ("warn", "refuse", "ignore")
 
 
+@checked_arguments
 class CheckHU(Transform):
     """Warn of an image that can hardly be a CT in Hounsfield units, or refuse it; the image itself is passed on.
 
@@ -83,6 +85,7 @@ class CheckHU(Transform):
             _LOG.warning("%s", line)
 
 
+@checked_arguments
 class CheckHUd(MapTransform):
     """Dictionary form of :class:`CheckHU`.
 

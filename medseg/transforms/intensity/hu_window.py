@@ -11,6 +11,7 @@ from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform, ScaleIntensityRange, Transform
 from monai.utils import TransformBackends
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._arrays import tracked_tensor, widened
 from medseg.transforms._checks import check_probability
 from medseg.transforms._output_type import OutputType, Rounding
@@ -20,6 +21,7 @@ from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter,
 __all__ = ["HUWindow", "HUWindowd", "RandHUWindow", "RandHUWindowd"]
 
 
+@checked_arguments
 class HUWindow(Transform):
     """Map a window of the Hounsfield scale linearly to ``[out_min, out_max]`` and clip values outside of it.
 
@@ -71,6 +73,7 @@ class HUWindow(Transform):
         return result
 
 
+@checked_arguments
 class HUWindowd(MapTransform):
     """Dictionary form of :class:`HUWindow`.
 
@@ -114,6 +117,7 @@ class HUWindowd(MapTransform):
         return result
 
 
+@checked_arguments
 class RandHUWindow(RandomizableTransform):
     """:class:`HUWindow` with a randomly shifted centre and scaled width.
 
@@ -184,6 +188,7 @@ class RandHUWindow(RandomizableTransform):
         return HUWindow(jittered(self.window, self.drawn), *self.output)(img)
 
 
+@checked_arguments
 class RandHUWindowd(SharedDraw):
     """Dictionary form of :class:`RandHUWindow`: one window is drawn for all keys.
 

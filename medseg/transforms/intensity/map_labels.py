@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapLabelValue, MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import whole_number
@@ -19,6 +20,7 @@ from medseg.transforms._checks import whole_number
 __all__ = ["MapLabels", "MapLabelsd"]
 
 
+@checked_arguments
 class MapLabels(Transform):
     """Replace label values by a mapping that must contain every value that occurs.
 
@@ -78,6 +80,7 @@ class MapLabels(Transform):
         return result
 
 
+@checked_arguments
 class MapLabelsd(MapTransform):
     """Dictionary form of :class:`MapLabels`.
 

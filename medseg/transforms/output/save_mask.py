@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import corner_displacement_mm
 from medseg.io.volumes.nifti import write_nifti_like
 from medseg.io.volumes.nifti_header import read_nifti_header
@@ -31,6 +32,7 @@ def case_name(path: str | Path) -> str:
     return name
 
 
+@checked_arguments
 class SaveMask(Transform):
     """Save a label map as NIfTI with exactly the geometry of the NIfTI file that its image was loaded from.
 
@@ -110,6 +112,7 @@ class SaveMask(Transform):
         return img
 
 
+@checked_arguments
 class SaveMaskd(MapTransform):
     """Dictionary form of `SaveMask`; the data are returned unchanged.
 

@@ -13,6 +13,7 @@ from monai.data import MetaTensor, get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, TransformBackends, ensure_tuple, ensure_tuple_rep
 
+from medseg._arguments import checked_arguments
 from medseg.ops import bspline_warp
 from medseg.ops.bspline_warp import MODES, PADDINGS
 from medseg.transforms._arrays import plain_tensor, tracked_tensor
@@ -180,6 +181,7 @@ def unmove_points(transform: InvertibleTransform, points: torch.Tensor) -> torch
     return points if elastic is None else move_points(points, elastic, affine, inverse=True)[0]
 
 
+@checked_arguments
 class ElasticDeform(InvertibleTransform):
     """Deform an image or a label map by a given field.
 
@@ -249,6 +251,7 @@ class ElasticDeform(InvertibleTransform):
         return unwarp_image(self, data)
 
 
+@checked_arguments
 class ElasticDeformd(MapTransform, InvertibleTransform):
     """Dictionary form of :class:`ElasticDeform`: images, labels and points are deformed together.
 

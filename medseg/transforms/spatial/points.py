@@ -14,6 +14,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, TransformBackends
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import WorldFrame, apply_affine, world_affine
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._output_type import OutputType, Rounding
@@ -45,6 +46,7 @@ def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False
     )
 
 
+@checked_arguments
 class _MapPoints(InvertibleTransform):
     """Map points with a matrix computed from an affine; the inverse uses the matrix that was applied."""
 
@@ -185,6 +187,7 @@ class _MapPointsd(MapTransform, InvertibleTransform):
         return result
 
 
+@checked_arguments
 class WorldToVoxeld(_MapPointsd):
     """Dictionary form of :class:`WorldToVoxel`.
 
@@ -214,6 +217,7 @@ class WorldToVoxeld(_MapPointsd):
         super().__init__(keys, image_key, WorldToVoxel(frame, dtype, rounding), allow_missing_keys)
 
 
+@checked_arguments
 class VoxelToWorldd(_MapPointsd):
     """Dictionary form of :class:`VoxelToWorld`.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import check_in_order, whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask, spacing_in
 from medseg.transforms.texture._glcm_settings import Unit
@@ -26,6 +27,7 @@ _MOST_ORIENTATIONS, _MOST_REACH = 1000, 4096
 GaborOutput = Literal["magnitude", "real", "imag"]
 
 
+@checked_arguments
 class Gabor(Transform):
     """Responses to scikit-image's ``gabor_kernel`` with an isotropic Gaussian; a volume is filtered slice by slice.
 
@@ -163,6 +165,7 @@ class Gabor(Transform):
         return [found[name] for name in self.outputs]
 
 
+@checked_arguments
 class Gabord(AddsBeside):
     """Dictionary form of :class:`Gabor`: the maps of ``key`` become ``key + postfix``.
 

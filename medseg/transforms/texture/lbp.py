@@ -13,6 +13,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 from medseg.transforms.texture._slices import from_slices, to_slices
@@ -23,6 +24,7 @@ LBPMethod = Literal["default", "ror", "uniform", "nri_uniform", "var"]
 NO_CODE = -1.0
 
 
+@checked_arguments
 class LBP(Transform):
     """Codes of scikit-image's ``local_binary_pattern``; a volume is processed slice by slice.
 
@@ -120,6 +122,7 @@ class LBP(Transform):
         return kept
 
 
+@checked_arguments
 class LBPd(AddsBeside):
     """Dictionary form of :class:`LBP`: the codes of ``key`` become ``key + postfix``.
 

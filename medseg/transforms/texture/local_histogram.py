@@ -8,6 +8,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.ops import local_histogram
 from medseg.transforms._checks import odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
@@ -16,6 +17,7 @@ from medseg.transforms.texture.region_histogram import Outside, check_bins
 __all__ = ["LocalHistogram", "LocalHistogramd"]
 
 
+@checked_arguments
 class LocalHistogram(Transform):
     """Fraction of the voxels of a window in every bin, as channels; see :func:`medseg.ops.local_histogram`.
 
@@ -79,6 +81,7 @@ class LocalHistogram(Transform):
         return convert_to_dst_type(maps, tracked, dtype=maps.dtype)[0]
 
 
+@checked_arguments
 class LocalHistogramd(AddsBeside):
     """Dictionary form of :class:`LocalHistogram`: the maps of ``key`` become ``key + postfix``.
 

@@ -10,6 +10,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.ops._windows import check_window, window_sum
 from medseg.transforms._checks import check_in_order, odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
@@ -19,6 +20,7 @@ __all__ = ["LocalStatistics", "LocalStatisticsd"]
 STATISTICS = ("mean", "std", "skewness", "kurtosis")
 
 
+@checked_arguments
 class LocalStatistics(Transform):
     """Mean, standard deviation, skewness and excess kurtosis of the voxels in a window (biased, divided by the count).
 
@@ -97,6 +99,7 @@ def _statistics(moments: Tensor, present: Tensor, middle: Tensor) -> dict[str, T
     return found
 
 
+@checked_arguments
 class LocalStatisticsd(AddsBeside):
     """Dictionary form of :class:`LocalStatistics`: the maps of ``key`` become ``key + postfix``.
 

@@ -11,6 +11,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.ops._glcm_features import LINEAR, linear_features, matrix_features
 from medseg.ops.local_glcm import FEATURES
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors, check_alike
@@ -20,6 +21,7 @@ from medseg.transforms.texture._regions import Labels, check_labels, region_mask
 __all__ = ["RegionGLCM", "RegionGLCMd"]
 
 
+@checked_arguments
 class RegionGLCM(Transform):
     """A vector of texture features for every region, from the pairs with both voxels in the region.
 
@@ -128,6 +130,7 @@ class RegionGLCM(Transform):
         return torch.stack([*(found[name] for name in self.settings.features), (count > 0).double()])
 
 
+@checked_arguments
 class RegionGLCMd(AddsBeside):
     """Dictionary form of :class:`RegionGLCM`: the vectors of ``key`` become ``key + postfix``.
 

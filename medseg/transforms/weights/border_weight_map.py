@@ -13,6 +13,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels, spacing_of
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms.spatial.points import affine_of
@@ -29,6 +30,7 @@ _MOST_WEIGHT = 1e30
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 
 
+@checked_arguments
 class BorderWeightMap(Transform):
     """The weight map of U-Net: ``w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2))``.
 
@@ -143,6 +145,7 @@ class BorderWeightMap(Transform):
         return numbered
 
 
+@checked_arguments
 class BorderWeightMapd(SideOutput):
     """Dictionary form of :class:`BorderWeightMap`: the weights of ``key`` become the item ``key + postfix``.
 

@@ -12,6 +12,7 @@ from monai.transforms import Randomizable, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import whole_number
@@ -27,6 +28,7 @@ __all__ = [
 Slices = Mapping[int, Sequence[int]]
 
 
+@checked_arguments
 class SparseAnnotationMask(Transform):
     """1 where a label map is annotated, 0 elsewhere: the loss weights for training from sparse annotation.
 
@@ -87,6 +89,7 @@ class SparseAnnotationMask(Transform):
         return _as_mask(mask, tensor)
 
 
+@checked_arguments
 class SparseAnnotationMaskd(SideOutput):
     """Dictionary form of :class:`SparseAnnotationMask`: the mask of ``key`` becomes the item ``key + postfix``.
 
@@ -121,6 +124,7 @@ class SparseAnnotationMaskd(SideOutput):
         return self.mask(label)
 
 
+@checked_arguments
 class RandSparseAnnotationMask(Randomizable, Transform):
     """Simulate that only a few random slices of a dense label map are annotated.
 
@@ -188,6 +192,7 @@ class RandSparseAnnotationMask(Randomizable, Transform):
         return _as_mask(_slice_mask(array.shape, self.slices), tensor)
 
 
+@checked_arguments
 class RandSparseAnnotationMaskd(Randomizable, SideOutput):
     """Dictionary form of :class:`RandSparseAnnotationMask`: the slices are drawn for the label
     of the first key and used for all keys.
