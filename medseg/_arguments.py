@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import sys
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from numbers import Integral, Real
@@ -15,6 +15,12 @@ from typing import Any, TypeVar
 
 __all__ = ["checked_arguments", "finite_number"]
 
+_PLAIN: dict[str, Any] = {
+    **{kind.__name__: kind for kind in (int, float, bool, str, Path, list, tuple)},
+    "None": None,
+    "Sequence": Sequence,
+    "Mapping": Mapping,
+}
 Class = TypeVar("Class", bound=type)
 _CHECKED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
@@ -22,8 +28,8 @@ _CHECKED = {int: "a whole number", float: "a number", bool: "true or false", str
 def checked_arguments(cls: Class) -> Class:
     """A class whose constructor refuses arguments of a type that their annotations do not allow.
 
-    Numbers, truth values, texts, sequences and mappings of them are checked, also within unions; what has another
-    annotation is left to the class. A whole number may be given as a float such as 2.0 or as a scalar of NumPy; true
+    Numbers, truth values, texts, paths, sequences of them and mappings are checked, also within unions; what has
+    another annotation is left to the class. A whole number may be given as a float such as 2.0 or as a scalar of NumPy; true
     and false are not numbers. Ranges are left to the class too. Write it above the class.
 
     Raises:
@@ -80,16 +86,13 @@ def finite_number(owner: str, name: str, value: float, least: float = -math.inf,
 
 @functools.cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations; those that exist for type checkers only are left out."""
-    found = {}
-    names = vars(sys.modules[function.__module__])
-    for name, hint in function.__annotations__.items():
-        try:
-            found[name] = eval(hint, names) if isinstance(hint, str) else hint
-        except NameError:
-            continue
-    found.pop("return", None)
-    return found
+    """The annotations of plain types; a class has words of its own for what has a name of its own."""
+    texts = {
+        name: hint for name, hint in function.__annotations__.items() if isinstance(hint, str) and name != "return"
+    }
+    return {
+        name: eval(text, {}, _PLAIN) for name, text in texts.items() if set(re.findall(r"\w+", text)) <= set(_PLAIN)
+    }
 
 
 def _checked(owner: str, name: str, value: Any, hint: Any) -> Any:
@@ -106,8 +109,6 @@ def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin in (typing.Union, UnionType):
         found = [_fits(value, option) for option in inner]
         return next((result for result in found if result[0]), (False, value))
-    if origin is typing.Literal:
-        return isinstance(value, tuple({type(option) for option in inner})), value
     if origin is Sequence or origin in (list, tuple):
         return _sequence_fits(value, inner)
     if origin is Mapping or hint is Mapping:
@@ -118,14 +119,14 @@ def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
 def _sequence_fits(value: Any, inner: tuple[Any, ...]) -> tuple[bool, Any]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable) or not isinstance(value, Sized):
         return False, value
-    if getattr(value, "ndim", 1) == 0:
-        return False, value
     of = inner[0] if inner else Any
     if len(inner) > 1 and inner[1:] != (...,):  # a tuple of mixed types: left to the class
         return True, value
     found = [_fits(item, of) for item in value]
     changed = isinstance(value, list | tuple) and any(a is not b for (_, a), b in zip(found, value, strict=True))
-    return all(fits for fits, _ in found), type(value)(item for _, item in found) if changed else value
+    if changed:
+        value = (tuple if isinstance(value, tuple) else list)(item for _, item in found)
+    return all(fits for fits, _ in found), value
 
 
 def _scalar_fits(value: Any, hint: Any) -> tuple[bool, Any]:
@@ -147,7 +148,7 @@ def _scalar_fits(value: Any, hint: Any) -> tuple[bool, Any]:
     if isinstance(value, Integral):
         return True, int(value)
     whole = math.isfinite(value) and float(value).is_integer()
-    return whole, int(value) if whole else value
+    return whole, int(float(value)) if whole else value
 
 
 def _words(hint: Any) -> list[str]:
@@ -155,8 +156,6 @@ def _words(hint: Any) -> list[str]:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, UnionType):
         return [word for option in inner for word in _words(option)]
-    if origin is typing.Literal:
-        return [", ".join(repr(option) for option in inner)]
     if origin is Sequence or origin in (list, tuple):
         kinds = {"a whole number": "whole numbers", "a number": "numbers", "a text": "texts"}
         words = dict.fromkeys(kinds.get(word, "values") for word in (_words(inner[0]) if inner else ["values"]))
@@ -165,4 +164,4 @@ def _words(hint: Any) -> list[str]:
         return ["a mapping"]
     if hint in (None, NoneType):
         return ["None"]
-    return [_CHECKED.get(hint) or getattr(hint, "__name__", str(hint))]
+    return [_CHECKED.get(hint, "another value")]

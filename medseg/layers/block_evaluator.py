@@ -11,7 +11,8 @@ from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
 from medseg._arguments import checked_arguments
-from medseg.layers.named import Named
+from medseg.layers.map_check import check_map
+from medseg.layers.named import Named, named_act, named_norm
 from medseg.ops.quadtree_plan import expand_grid, inside_mask, pool_blocks, quadtree_select
 from medseg.partition import (
     BlockLayout,
@@ -162,6 +163,7 @@ class LearnedEvaluator(nn.Module):
                 f"LearnedEvaluator: x has shape {list(x.shape)}; expected [B, {self.in_channels}, *S] "
                 f"with {self.spatial_dims} spatial axes"
             )
+        check_map("LearnedEvaluator", x, self)
         layout = block_layout(x.shape[2:], self.settings)
         scores = pool_blocks(self.cell_scores(x, layout), layout.grids, "max")
         levels = list(scores.split([math.prod(g) for g in layout.grids], 1))

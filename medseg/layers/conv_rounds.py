@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from medseg._arguments import checked_arguments
 from medseg.layers.active_norm import ActiveNorm
+from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, split_named
 
 __all__ = ["MODES", "ConvRounds", "DenseConvRounds"]
@@ -148,6 +149,7 @@ class DenseConvRounds(ConvRounds):
             ``[B, out_channels, *S]``.
         """
         self.check_input(x)
+        check_map("DenseConvRounds", x, self)
         convolve = F.conv2d if self.spatial_dims == 2 else F.conv3d
         y = first = x if self.root_conv is None else self.root_conv(x)
         for r in range(self.rounds):

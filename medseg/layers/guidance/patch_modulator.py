@@ -13,6 +13,7 @@ from medseg.layers.guidance.density_heads import last_layer
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 from medseg.layers.guidance.modulation import Scale
 from medseg.layers.keep_gradients import keep_gradients
+from medseg.layers.map_check import check_map
 from medseg.layers.start_weights import start_weights
 
 __all__ = ["PatchModulator"]
@@ -110,6 +111,7 @@ class PatchModulator(nn.Module):
                 f"PatchModulator: appearance has shape {list(patches.shape)}; expected patches "
                 f"[{size}, {self.signals}, {sides}]"
             )
+        check_map("PatchModulator", patches.to(null))
         found = self.layers(patches.to(null)).flatten(2).mean(2)
         if keep is None:
             return keep_gradients(found, [self.null])

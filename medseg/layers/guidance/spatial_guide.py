@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
+from medseg.layers.map_check import check_map
 
 __all__ = ["SpatialGuide", "guide_pyramid", "inner"]
 
@@ -114,6 +115,8 @@ def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Te
     Raises:
         ValueError: for a map of another shape, or flags that are not bool ``[B]``.
     """
+    if 0 in shape[1:]:
+        raise ValueError(f"{owner}: the image has shape {list(shape)}; expected at least one channel and one voxel")
     guide, keep = guidance.spatial, guided_flags(owner, guidance, shape[0], like.device)
     if guide is None:
         return like.new_full(shape, null)
@@ -134,6 +137,7 @@ def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:
         >>> [level.shape for level in guide_pyramid(torch.rand(1, 1, 9, 8), [(1, 1), (2, 1)])]
         [torch.Size([1, 1, 5, 4]), torch.Size([1, 1, 3, 4])]
     """
+    check_map("guide_pyramid", guide)
     pool = F.avg_pool2d if guide.ndim == 4 else F.avg_pool3d
     made = {(0,) * (guide.ndim - 2): guide}
 

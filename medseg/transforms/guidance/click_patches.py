@@ -41,6 +41,8 @@ class ClickPatches(Transform):
 
     The patches are the input of `medseg.layers.guidance.PatchModulator`.
 
+    A voxel that is not finite makes the voxels of the patches that average it not finite, and no others.
+
     Args:
         sides: sides of the squares in voxels.
         size: side of every patch in the result, at most the smallest of ``sides``.

@@ -47,6 +47,9 @@ class GeodesicDistance(Transform):
     A wrapper of :func:`medseg.ops.geodesic_distance`, which defines the two costs. The distances depend on the scale of
     the intensities, so normalise the image first. Without seeds the map is ``max_distance`` everywhere.
 
+    A voxel that is not finite is reached by no path: it gets ``max_distance``, paths go around it, and only voxels
+    farther from the seeds than it change.
+
     Args:
         weight: weight λ of the intensities, from 0 (only path length) to 1 (only intensities).
         cost: "additive" (as FastGeodis) or "harmonic" (as GeodisTK, DeepIGeoS).

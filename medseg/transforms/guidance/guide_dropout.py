@@ -23,6 +23,8 @@ class RandGuideDropout(Randomizable, Transform):
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
+    Values that are not finite stay as they are in a guide that is kept.
+
     Args:
         prob: probability that all guides of a sample are dropped.
         prob_each: probability that a single guide is dropped if not all are dropped.

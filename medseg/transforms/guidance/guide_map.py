@@ -56,6 +56,9 @@ class GuideMap(Transform):
     ``geodesic``: the largest distance). A prompt outside of the image is handled by the rule ``outside``. With "keep",
     its Gaussian, disc or box can extend into the image, and it is not a seed of distances.
 
+    Voxels that are not finite change nothing, except in the geodesic kinds: there paths go around them, see
+    :class:`GeodesicDistance`.
+
     Args:
         kind: see above.
         sigma: sigma of ``gauss``, radius of ``disc`` (one number, or one per spatial axis), scale of ``exp_geodesic``.

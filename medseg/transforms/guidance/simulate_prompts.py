@@ -54,6 +54,8 @@ class SimulatePrompts(Randomizable, Transform):
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
+    A label that is not finite is refused.
+
     Args:
         kind: see above.
         frame: frame of the result: "voxel" indices of the label, or world coordinates in mm, "RAS" or "LPS", from its

@@ -31,6 +31,8 @@ class CheckHU(Transform):
     or whose intercept was not applied. `medseg.io.volumes.hounsfield` lists the rules. The check stands before the
     first transform that changes values.
 
+    Voxels that are not finite are passed on as they are and are no part of the doubt; :class:`CheckFinite` finds them.
+
     Args:
         on_doubt: "warn" logs one line for each file; "refuse" raises an error; "ignore" does not look.
         cropped: the images are crops inside the body, so that missing air is no doubt.

@@ -41,6 +41,8 @@ class RandHistogramMatch(RandomizableTransform):
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
+    An image that is not finite is refused when it is drawn to be changed.
+
     Args:
         references: files that MONAI's ``LoadImage`` reads, or channel-first arrays ``(C, *spatial)``; at least one.
         prob: probability of the matching.

@@ -28,6 +28,9 @@ class HUWindow(Transform):
     The window ``(centre, width)`` covers ``centre - width / 2`` to ``centre + width / 2``. It is computed by MONAI's
     ``ScaleIntensityRange``.
 
+    NaN stays NaN, in its voxel; an infinite voxel becomes the end of the output range with ``clip``, and stays infinite
+    without. An integer ``dtype`` refuses what is not finite.
+
     Args:
         window: a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
         out_min: output value at the lower edge of the window.
@@ -125,6 +128,8 @@ class RandHUWindow(RandomizableTransform):
     :class:`HUWindow` with the nominal window for validation.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Voxels that are not finite: as in :class:`HUWindow`.
 
     Args:
         window: nominal window, a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.

@@ -27,6 +27,8 @@ class MapLabels(Transform):
     MONAI's ``MapLabelValue`` does the replacement, but it keeps values that it does not know. With a label map of
     another convention, a network would then be trained or evaluated on the wrong structure without a warning.
 
+    A label that is not finite is refused.
+
     Args:
         mapping: new value, 0 to 255, by old value, both whole numbers; keys may be strings, because keys are strings in
             JSON.

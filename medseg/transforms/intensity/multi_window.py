@@ -27,6 +27,8 @@ class MultiWindow(Transform):
 
     Each channel has a high contrast in its window; a single wide window would use most of its range for bone and air.
 
+    Voxels that are not finite: as in :class:`HUWindow`, in every channel.
+
     Args:
         windows: names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
         out_min: output value at the lower edge of a window.
@@ -122,6 +124,8 @@ class RandMultiWindow(RandomizableTransform):
     With probability ``1 - prob`` the nominal windows are used.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Voxels that are not finite: as in :class:`HUWindow`, in every channel.
 
     Args:
         windows: nominal windows, names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.

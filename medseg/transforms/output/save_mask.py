@@ -40,6 +40,8 @@ class SaveMask(Transform):
     do this: it sets its own codes and, after the inverse of a resampling, writes a rounded affine. Files are written
     atomically: an incomplete file never appears.
 
+    A mask that is not finite is refused.
+
     Args:
         output_dir: folder for the files; it is created if it does not exist.
         output_name: file name without suffix; ``{case}`` is replaced by the name of the source file.

@@ -49,6 +49,9 @@ class CheckAlignment(Transform):
     plausible intensity is computed index by index and according to the headers. Both values are in the message, and a
     policy that they clearly contradict (by more than 0.05) is an error.
 
+    Voxels that are not finite are passed on as they are; where an image is resampled, they spread to the voxels that
+    are interpolated from them.
+
     Args:
         policy: see :data:`AlignmentPolicy`.
         tolerance_mm: displacements of the corner voxels up to this length are regarded as rounding errors.

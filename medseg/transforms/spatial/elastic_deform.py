@@ -191,6 +191,9 @@ class ElasticDeform(InvertibleTransform):
     approximate inverse field. It restores smooth images except for interpolation errors; values that were moved out of
     the image are lost. The error of the inverse field in mm is in ``meta["elastic_inverse_error_mm"]``.
 
+    A voxel that is not finite makes the voxels that are interpolated from it (at most two along each axis around its
+    new place) not finite, and no others.
+
     Args:
         field: the displacement field; a field that may fold (``field.contraction`` of 1 or more) is an error.
         mode: "bilinear" for images; "nearest" for labels, which keeps their values and type.

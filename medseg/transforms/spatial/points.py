@@ -117,6 +117,8 @@ class WorldToVoxel(_MapPoints):
     ``Spacing``, crops, flips and random affines, including pending lazy ones. Unlike in MONAI's
     ``ApplyTransformToPoints``, the frame of the points must be given, and an affine of the points is not used.
 
+    A point that is not finite gives a point that is not finite, and changes no other.
+
     Args:
         frame: frame of the points: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
         dtype: output type; None for float64, the type of the computation.
@@ -140,6 +142,8 @@ class WorldToVoxel(_MapPoints):
 
 class VoxelToWorld(_MapPoints):
     """Map fractional voxel indices of an image to world points in mm, the inverse of :class:`WorldToVoxel`.
+
+    A point that is not finite gives a point that is not finite, and changes no other.
 
     Args:
         frame: frame of the result: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).

@@ -41,6 +41,8 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
 
+    Voxels that are not finite: as in :class:`ElasticDeform`.
+
     Args:
         settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or :class:`ElasticSettings`.
         prob: probability of a deformation.

@@ -37,6 +37,8 @@ class Gabor(Transform):
     are 0 there. Voxels that are not finite are treated as outside of the mask. Differentiable with respect to the
     image.
 
+    A voxel that is not finite changes the maps within the reach of the filters (three sigmas) around it only.
+
     Args:
         frequencies: cycles per unit, each at most half a cycle per voxel.
         orientations: number of directions, evenly distributed over 180 degrees from 0, or the directions in degrees.

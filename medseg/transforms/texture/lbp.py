@@ -37,6 +37,8 @@ class LBP(Transform):
     intensities, so use whole HU if possible; scikit-image warns about this. Not differentiable. Source: Ojala,
     Pietikäinen and Mäenpää, IEEE TPAMI 24, 2002.
 
+    A voxel that is not finite leaves those without a code whose circle reads it, and changes no other.
+
     Args:
         points: number of points on the circle, 1 to 24.
         radius: radius of the circle in voxels, above 0; voxels are assumed to be square in the slice.

@@ -28,6 +28,9 @@ class LocalGLCM(Transform):
     between neighbours (4 in 2-D, 13 in 3-D). A pair is counted if both voxels are in the window, the image and the
     mask. The maps are means over the directions and distances.
 
+    Pairs with a NaN are not counted and an infinite voxel is in the first or last level, so that a voxel that is not
+    finite changes the maps within its window only.
+
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
         levels: number of grey levels in the range, 2 to 1024; intensities outside of it are in the first or last level.

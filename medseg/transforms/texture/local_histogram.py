@@ -24,6 +24,9 @@ class LocalHistogram(Transform):
     At the border of the image, the part of the window inside the image is used. The fractions of a window sum to 1;
     they are all 0 if no voxel is counted.
 
+    NaN is in no bin, and an infinite voxel is outside of the value range (see ``outside``): both change the maps within
+    their window only.
+
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
         bins: number of bins, at least 1 (``soft``: at least 2).

@@ -27,6 +27,9 @@ class LocalStatistics(Transform):
     At the border of the image, the part of the window inside the image is used. All statistics are 0 if no voxel is in
     the window, and the last three are 0 in a constant window. Differentiable with respect to the image.
 
+    Voxels that are not finite are left out, as if outside of the mask: the maps change within their window, elsewhere
+    by rounding only.
+
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
         statistics: names of the statistics, in the order of the channels.

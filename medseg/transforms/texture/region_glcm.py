@@ -29,6 +29,9 @@ class RegionGLCM(Transform):
     quantisation are those of :class:`LocalGLCM`. The vector of a region without a pair (a single voxel, or none) is all
     zero; :meth:`with_validity` distinguishes it from a texture without contrast.
 
+    Pairs with a NaN are not counted, and an infinite voxel is in the first or last level: a voxel that is not finite
+    changes the regions that hold it only.
+
     Args:
         levels: see :class:`LocalGLCM`.
         value_range: see :class:`LocalGLCM`.

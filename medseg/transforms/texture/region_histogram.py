@@ -36,6 +36,9 @@ class RegionHistogram(Transform):
     continuous and differentiable with respect to the image. Within half a bin of the ends of the range, a voxel belongs
     to the first or last bin alone.
 
+    A voxel that is not finite changes the regions that hold it only: NaN is in no bin, and an infinite voxel is outside
+    of the value range (see ``outside``).
+
     Args:
         bins: number of bins, at least 1 (``soft``: at least 2).
         value_range: lower and upper end of the bins; the upper end belongs to the last bin.

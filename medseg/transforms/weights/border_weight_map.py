@@ -38,6 +38,8 @@ class BorderWeightMap(Transform):
     The second term is therefore large in narrow gaps and along touching borders; with fewer than two objects it is 0.
     ``w_c`` is the weight of the class of the voxel. Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 2.
 
+    A label that is not finite is refused.
+
     Args:
         w0: height of the border term.
         sigma: width of the border term, in voxels, or in mm with ``unit="mm"``.

@@ -39,6 +39,8 @@ class SparseAnnotationMask(Transform):
     *and* be labelled). The label itself is not changed. If its unlabelled value is not a valid class for a one-hot
     encoding, replace it with :class:`medseg.transforms.MapLabels`.
 
+    A label that is not finite is refused.
+
     Args:
         unlabelled: value of the unlabelled voxels, e.g. 255.
         slices: indices of the annotated slices by spatial axis, e.g. ``{2: [10, 40], 0: [128]}``; a voxel on any of
@@ -132,6 +134,8 @@ class RandSparseAnnotationMask(Randomizable, Transform):
     True and there are fewer slices with foreground than requested, all of these are taken.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    A label that is not finite is refused.
 
     Args:
         count: number of slices per spatial axis, e.g. ``(1, 1, 3)``; one number means slices along the last axis
