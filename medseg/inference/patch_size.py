@@ -2,36 +2,86 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from medseg.io.bounded.errors import DataError
 
 __all__ = ["check_roi_size", "size_multiple"]
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+# Steps, and the odd number that makes a size of each which is no multiple of a larger step, nor of 3.
+_PROBED = {1: 97, 2: 49, 4: 25, 8: 13, 16: 7, 32: 5, 64: 5, 128: 5}
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 def size_multiple(network: nn.Module) -> tuple[int, ...] | None:
-    """What the sides of a network's input must be multiples of: the product of its strides along each axis.
+    """What the sides of a network's input must be multiples of, along each axis.
+
+    It is the product of the strides of a network that names them, such as MONAI's ``UNet``. Any other network is asked:
+    a copy of it without memory (on torch's device "meta") gets images of several sizes, and the smallest power of two
+    whose multiples pass is the answer. Nothing is computed, and the network is left as it is.
 
     Args:
-        network: a network with the attributes ``strides`` and ``dimensions``, such as MONAI's ``UNet``.
+        network: of one image argument.
 
     Returns:
-        One number for each axis; None for a network without these attributes, about which nothing is known.
+        One number for each axis; None for a network that names no strides and that does not run in this way, about
+        which nothing is known.
 
-    >>> from monai.networks.nets import UNet
+    >>> from monai.networks.nets import SegResNet, UNet
     >>> size_multiple(UNet(3, 1, 2, channels=(4, 8, 8), strides=(2, (2, 2, 1))))
     (4, 4, 2)
+    >>> size_multiple(SegResNet(spatial_dims=2, in_channels=1, out_channels=2))
+    (8, 8)
     """
     strides, dims = getattr(network, "strides", None), getattr(network, "dimensions", None)
     if not isinstance(strides, Sequence) or not isinstance(dims, int):
-        return None
+        return _measured_multiple(network)
     sides = [(stride,) * dims if isinstance(stride, int) else tuple(stride) for stride in strides]
     return tuple(math.prod(side[axis] for side in sides) for axis in range(dims))
+
+
+def _measured_multiple(network: nn.Module) -> tuple[int, ...] | None:
+    conv = next((part for part in network.modules() if isinstance(part, _CONVOLUTIONS)), None)
+    if conv is None:
+        return None
+    channels, axes = getattr(network, "in_channels", conv.in_channels), len(conv.kernel_size)
+    empty = {id(t): _without_memory(t) for t in (*network.parameters(), *network.buffers())}
+    try:
+        # The memo hands out the empty tensors instead of copies: the copy needs no memory.
+        probe = copy.deepcopy(network, empty).eval()
+    except (RuntimeError, TypeError):
+        return None
+
+    def runs(sides: Sequence[int]) -> bool:
+        try:
+            with torch.no_grad():
+                probe(torch.empty(1, channels, *sides, device="meta"))
+        except Exception:  # networks refuse sizes by errors of every kind; one that always fails stays unknown
+            return False
+        return True
+
+    common = next((step for step in _PROBED if runs([step * _PROBED[step]] * axes)), None)
+    if common is None:
+        return None
+    fitting = common * _PROBED[common]
+    found = []
+    for axis in range(axes):
+        sizes = ([step * odd if a == axis else fitting for a in range(axes)] for step, odd in _PROBED.items())
+        found.append(next(step for step, size in zip(_PROBED, sizes, strict=True) if runs(size)))
+    # A network that needs another rule, such as "12 more than a multiple of 16", may take a probed size by chance.
+    sure = all(runs([step * (_PROBED[step] + more) for step in found]) for more in (2, 4, 3))
+    return tuple(found) if sure else None
+
+
+def _without_memory(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments
 from medseg.layers.named import Named, split_named
 
 __all__ = ["ActiveNorm"]
@@ -14,6 +15,7 @@ __all__ = ["ActiveNorm"]
 _CODES = {None: 0, "batch": 1, "instance": 2}
 
 
+@checked_arguments
 class ActiveNorm(nn.Module):
     """Scale, shift and running statistics of the normalisation after each round of a `ConvRounds` layer.
 

@@ -10,6 +10,9 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from medseg._arguments import checked_arguments
+from medseg.layers.map_check import check_map
+
 __all__ = ["ChannelAttention", "PositionAttention", "bounded_attention"]
 
 LIMIT = 1 << 20
@@ -78,6 +81,7 @@ class _ByRows(torch.autograd.Function):
         return d_query, d_key, d_value, None
 
 
+@checked_arguments
 class PositionAttention(nn.Module):
     """Position attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.2), 2-D and 3-D.
 
@@ -112,12 +116,13 @@ class PositionAttention(nn.Module):
         Raises:
             ValueError: for another number of channels.
         """
-        x = _checked("PositionAttention", x, self.channels)
+        x = _checked("PositionAttention", x, self.channels, self)
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
         seen = bounded_attention(query, key, value).transpose(1, 2).reshape(x.shape)
         return x + self.gamma * seen
 
 
+@checked_arguments
 class ChannelAttention(nn.Module):
     """Channel attention of DANet (Fu et al. 2019, https://arxiv.org/abs/1809.02983, section 3.3), in any dimensions.
 
@@ -150,7 +155,7 @@ class ChannelAttention(nn.Module):
         Raises:
             ValueError: for another number of channels.
         """
-        x = _checked("ChannelAttention", x, self.channels)
+        x = _checked("ChannelAttention", x, self.channels, None)
         flat = x.flatten(2)
         energy = flat @ flat.transpose(1, 2)
         if self.energy == "max_minus":
@@ -158,7 +163,8 @@ class ChannelAttention(nn.Module):
         return x + self.gamma * (torch.softmax(energy, -1) @ flat).reshape(x.shape)
 
 
-def _checked(owner: str, x: Tensor, channels: int | None) -> Tensor:
+def _checked(owner: str, x: Tensor, channels: int | None, weights: nn.Module | None) -> Tensor:
     if x.ndim < 3 or (channels is not None and x.shape[1] != channels):
         raise ValueError(f"{owner}: input has shape {list(x.shape)}; expected [B, {channels or 'C'}, *S]")
+    check_map(owner, x, weights, samples=True)
     return x.as_tensor() if isinstance(x, MetaTensor) else x

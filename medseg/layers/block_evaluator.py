@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from monai.networks.layers.factories import Act, Conv, Pool
-from monai.networks.layers.utils import get_norm_layer
+from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
-from medseg.layers.named import Named, split_named
+from medseg._arguments import checked_arguments
+from medseg.layers.map_check import check_map
+from medseg.layers.named import Named, named_act, named_norm
 from medseg.ops.quadtree_plan import expand_grid, inside_mask, pool_blocks, quadtree_select
 from medseg.partition import (
     BlockLayout,
@@ -79,6 +80,7 @@ def cell_means(x: Tensor, cell: Sequence[int]) -> Tensor:
     return means.reshape(*x.shape[:2], *(s // c for s, c in zip(x.shape[2:], cell, strict=True)))
 
 
+@checked_arguments
 class LearnedEvaluator(nn.Module):
     """Scores blocks by a small convolutional network on a pooled copy of the map, and selects the best ones.
 
@@ -138,11 +140,10 @@ class LearnedEvaluator(nn.Module):
         self.settings, self.select, self.temperature, self.explore = settings, select, temperature, explore
         self.hidden = hidden or max(2, in_channels // 8)
         conv = Conv[Conv.CONV, spatial_dims]
-        act_name, act_options = split_named("LearnedEvaluator", "act", act)
         self.net = nn.Sequential(
             conv(in_channels, self.hidden, 3, padding=1, bias=False),
-            get_norm_layer(norm, spatial_dims, self.hidden),
-            Act[act_name](**act_options),
+            named_norm("LearnedEvaluator", "norm", norm, spatial_dims, self.hidden),
+            named_act("LearnedEvaluator", "act", act),
             conv(self.hidden, 1, 3, padding=1),
         )
         self.threshold = nn.Parameter(torch.zeros(settings.rounds)) if select == "threshold" else None
@@ -162,6 +163,7 @@ class LearnedEvaluator(nn.Module):
                 f"LearnedEvaluator: x has shape {list(x.shape)}; expected [B, {self.in_channels}, *S] "
                 f"with {self.spatial_dims} spatial axes"
             )
+        check_map("LearnedEvaluator", x, self)
         layout = block_layout(x.shape[2:], self.settings)
         scores = pool_blocks(self.cell_scores(x, layout), layout.grids, "max")
         levels = list(scores.split([math.prod(g) for g in layout.grids], 1))

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.layers.active_norm import ActiveNorm
+from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, split_named
 
 __all__ = ["MODES", "ConvRounds", "DenseConvRounds"]
@@ -16,6 +18,7 @@ __all__ = ["MODES", "ConvRounds", "DenseConvRounds"]
 MODES = ("replace", "sum", "parallel")
 
 
+@checked_arguments
 class ConvRounds(nn.Module):
     """Parameters of ``y_0 = W_0 * x`` followed by N rounds ``z_r = act(norm(W_r * y + b_r))`` with equal channels.
 
@@ -146,6 +149,7 @@ class DenseConvRounds(ConvRounds):
             ``[B, out_channels, *S]``.
         """
         self.check_input(x)
+        check_map("DenseConvRounds", x, self)
         convolve = F.conv2d if self.spatial_dims == 2 else F.conv3d
         y = first = x if self.root_conv is None else self.root_conv(x)
         for r in range(self.rounds):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments
+from medseg.layers.map_check import check_map
+
 __all__ = ["GlobalConv"]
 
 
+@checked_arguments
 class GlobalConv(nn.Module):
     """A k x k convolution as the sum of two separable ones (Peng et al. 2017, https://arxiv.org/abs/1703.02719).
 
@@ -39,6 +43,7 @@ class GlobalConv(nn.Module):
             raise ValueError(f"GlobalConv: spatial_dims is {spatial_dims}; expected 2 or 3")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"GlobalConv: kernel_size is {kernel_size}; expected an odd number")
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
         branches = []
         for start in range(spatial_dims):
             lines: list[nn.Module] = []
@@ -53,6 +58,12 @@ class GlobalConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_channels, *S]`` to ``[B, out_channels, *S]``."""
+        if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"GlobalConv: input has shape {list(x.shape)}; expected [B, {self.in_channels}, *S] with "
+                f"{self.spatial_dims} spatial axes"
+            )
+        check_map("GlobalConv", x, self)
         y = self.branches[0](x)
         for branch in self.branches[1:]:
             y = y + branch(x)

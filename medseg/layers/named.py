@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from monai.networks.layers.factories import split_args
-from monai.networks.layers.utils import get_dropout_layer
+from monai.networks.layers.factories import Act, Norm, split_args
+from monai.networks.layers.utils import get_dropout_layer, get_norm_layer
 from torch import nn
 
-__all__ = ["Dropout", "Named", "dropout_layer", "split_named"]
+__all__ = ["Dropout", "Named", "dropout_layer", "named_act", "named_norm", "split_named"]
 
 Named: TypeAlias = str | tuple[str, dict[str, Any]]
 """A layer: ``"relu"``, or ``("leakyrelu", {"negative_slope": 0.1})``."""
@@ -35,6 +35,35 @@ def split_named(owner: str, argument: str, named: Named) -> tuple[str, dict[str,
     if not isinstance(name, str):
         raise ValueError(f"{owner}: {argument} is {named!r}; expected a name, or a pair (name, {{arguments}})")
     return name.lower(), dict(options)
+
+
+def named_act(owner: str, argument: str, named: Named) -> nn.Module:
+    """The activation of MONAI with this name.
+
+    Raises:
+        ValueError: one line for a name that MONAI does not have, with those that it has.
+    """
+    name, options = split_named(owner, argument, named)
+    _known(owner, argument, name, Act.names)
+    layer: nn.Module = Act[name](**options)
+    return layer
+
+
+def named_norm(owner: str, argument: str, named: Named, spatial_dims: int, channels: int) -> nn.Module:
+    """The normalisation of MONAI with this name, for maps of ``channels`` channels.
+
+    Raises:
+        ValueError: one line for a name that MONAI does not have, with those that it has.
+    """
+    name, options = split_named(owner, argument, named)
+    _known(owner, argument, name, Norm.names)
+    layer: nn.Module = get_norm_layer((name, options), spatial_dims, channels)
+    return layer
+
+
+def _known(owner: str, argument: str, name: str, names: tuple[str, ...]) -> None:
+    if name.upper() not in names:
+        raise ValueError(f"{owner}: {argument} is {name!r}; expected one of {', '.join(sorted(names)).lower()}")
 
 
 def dropout_layer(dropout: Dropout, axes: int = 1) -> nn.Module:

@@ -9,6 +9,9 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments, finite_number
+from medseg.layers.map_check import check_map
+
 __all__ = ["PatchDescriptor", "SharedPatchEvaluator", "SlotPatchEvaluator", "patch_l1"]
 
 
@@ -36,6 +39,7 @@ def patch_l1(x: Tensor, patch: int, reduction: str = "mean") -> Tensor:
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"patch_l1: reduction is {reduction!r}; expected 'mean' or 'sum'")
+    check_map("patch_l1", x, sides=patch)
     d = x.ndim - 2
     pool = F.avg_pool2d if d == 2 else F.avg_pool3d
     # The sum over a patch does not fit in 16 bits.
@@ -50,15 +54,21 @@ class PatchDescriptor(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         channels: channels of the map.
+        owner: name of the evaluator, for messages.
     """
 
-    def __init__(self, spatial_dims: int, channels: int) -> None:
+    def __init__(self, spatial_dims: int, channels: int, owner: str = "PatchDescriptor") -> None:
         super().__init__()
+        self.owner = owner
         self.average, self.maximum = Pool["AVG", spatial_dims], Pool["MAX", spatial_dims]
         self.norm = nn.BatchNorm1d(2 * channels, affine=False)
 
     def forward(self, x: Tensor, patch: int) -> Tensor:
         """Descriptors ``[B, N, 2 C]`` of the patches of ``x [B, C, *S]``, in the dtype of the running statistics."""
+        if x.ndim < 3 or 2 * x.shape[1] != self.norm.num_features:
+            expected = f"[B, {self.norm.num_features // 2}, *S]"
+            raise ValueError(f"{self.owner}: input has shape {list(x.shape)}; expected {expected}")
+        check_map(self.owner, x, sides=patch)
         pooled = torch.cat([self.average(patch)(x), self.maximum(patch)(x)], dim=1).flatten(2)
         return self.norm(pooled.to(self.norm.running_mean.dtype)).transpose(1, 2)
 
@@ -75,6 +85,7 @@ class _ContentKey(nn.Module):
         return self.key(F.relu(self.hidden(description)))
 
 
+@checked_arguments
 class SharedPatchEvaluator(nn.Module):
     """One score per patch: ``s_k = s0 * mean(desc_k) + q . W2 relu(W1 desc_k + b1)``, initially with s0 = 1 and q = 0.
 
@@ -94,7 +105,7 @@ class SharedPatchEvaluator(nn.Module):
 
     def __init__(self, spatial_dims: int, channels: int, hidden: int = 32, rank: int = 8) -> None:
         super().__init__()
-        self.describe = PatchDescriptor(spatial_dims, channels)
+        self.describe = PatchDescriptor(spatial_dims, channels, "SharedPatchEvaluator")
         self.content = _ContentKey(channels, hidden, rank)
         self.query = nn.Parameter(torch.zeros(rank))
         self.start = nn.Parameter(torch.ones(()))
@@ -105,6 +116,7 @@ class SharedPatchEvaluator(nn.Module):
         return self.start * description.mean(2) + self.content(description) @ self.query
 
 
+@checked_arguments
 class SlotPatchEvaluator(nn.Module):
     """A score for every pair of patch and output slot, as a product of keys and queries.
 
@@ -146,8 +158,10 @@ class SlotPatchEvaluator(nn.Module):
         sizes = (grid,) * spatial_dims if isinstance(grid, int) else tuple(grid)
         if len(sizes) != spatial_dims or min(sizes) < 1:
             raise ValueError(f"SlotPatchEvaluator: grid is {grid}; expected {spatial_dims} numbers of at least 1")
-        self.describe = PatchDescriptor(spatial_dims, channels)
+        self.describe = PatchDescriptor(spatial_dims, channels, "SlotPatchEvaluator")
         self.content = _ContentKey(channels, hidden, rank)
+        for name, value in (("position", position), ("norm", norm), ("query_std", query_std)):
+            finite_number("SlotPatchEvaluator", name, value)
         self.position, self.norm, self.rank = position, norm, rank
         table = torch.zeros(rank + 1 + spatial_dims + 1, *sizes)
         table[:rank].normal_(std=query_std) if query_std > 0 else None

@@ -9,6 +9,7 @@ from typing import Any
 from monai.data import MetaTensor
 from torch import Tensor
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
 from medseg.layers.conv_rounds import ConvRounds
 from medseg.layers.keep_gradients import keep_gradients
@@ -23,6 +24,7 @@ LEARNED = "learned"
 _OP_ACTIVATIONS = {None: None, "relu": "relu", "leakyrelu": "leaky_relu"}
 
 
+@checked_arguments
 class QuadtreeConv(ConvRounds):
     """Convolves a map in rounds, each in the active blocks of a nested partition that is adapted to the image.
 
@@ -109,6 +111,8 @@ class QuadtreeConv(ConvRounds):
         super().__init__(
             spatial_dims, in_channels, out_channels, rounds, kernel_size, mode, root_kernel, act, norm, bias
         )
+        finite_number("QuadtreeConv", "explore", explore, 0, 1)
+        finite_number("QuadtreeConv", "temperature", temperature, 0)
         self.scored_by, options = split_named("QuadtreeConv", "evaluator", evaluator)
         self.settings = PlanSettings(
             rounds=rounds,

@@ -11,8 +11,10 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.layers.default_patch import default_patch
 from medseg.layers.keep_gradients import in_process_group, keep_gradients
+from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, split_named
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
 from medseg.ops import patch_select, patch_select_shared, score_argmax
@@ -59,6 +61,7 @@ class Selection(NamedTuple):
     """``[B, N]``: mean absolute value of every patch."""
 
 
+@checked_arguments
 class SparseDownsample(nn.Module):
     """Halves every side of a map by keeping 1 of 2^d patches, selected by a small evaluator network.
 
@@ -187,6 +190,7 @@ class SparseDownsample(nn.Module):
             ValueError: for channels or sizes that do not match.
         """
         plain = x.as_tensor() if isinstance(x, MetaTensor) else x
+        check_map("SparseDownsample", plain)
         patch = self._patch_of(plain)
         padded = self._padded(plain, patch)
         out, index, scores = self._select(padded, patch)

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.layers.sparse_downsample import PatchIndex
 from medseg.ops import patch_scatter
 from medseg.ops.patch_gather import from_patches, to_patches
@@ -18,6 +19,7 @@ __all__ = ["SparseUpsample"]
 FILLS = ("zeros", "neighbours")
 
 
+@checked_arguments
 class SparseUpsample(nn.Module):
     """Doubles every side of a map by putting the patches back to where a `SparseDownsample` took them from.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
 from medseg.losses.rank_sums import mean_over_ranks, sum_over_ranks
 
@@ -13,6 +14,7 @@ __all__ = ["BorderWeightedCrossEntropyLoss"]
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@checked_arguments
 class BorderWeightedCrossEntropyLoss(_Loss):
     """``E = - sum_x w(x) log p_{l(x)}(x)`` where p is the softmax over the channels and l the true class.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.layers import EvaluatedPlan, LearnedEvaluator, QuadtreeConv
 from medseg.losses._cross_entropy import in_float32
 from medseg.losses.rank_sums import ratio_over_ranks
@@ -90,6 +91,7 @@ def record_active_macs(network: nn.Module) -> Iterator[list[ActiveMacs]]:
             handle.remove()
 
 
+@checked_arguments
 class CostPenalty(_Loss):
     """``weight (max(0, share - budget) / budget)^2``, where share is active over dense multiply-adds.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import class_indices, in_float32
 from medseg.losses.rank_sums import mean_over_ranks
 
@@ -17,6 +18,7 @@ __all__ = ["FocalCrossEntropyLoss"]
 _MOST_GAMMA = 1000.0
 
 
+@checked_arguments
 class FocalCrossEntropyLoss(_Loss):
     """``-alpha (1 - p)^gamma log p``, where p is the softmax of the true class, averaged over the voxels.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
 from medseg.losses.rank_sums import mean_over_ranks
 
@@ -18,6 +19,7 @@ _LEAST = 1e-6
 _MOST_LOG = math.log(torch.finfo(torch.float32).max)
 
 
+@checked_arguments
 class FocalL2Loss(_Loss):
     """Focal loss of a regression: each sample's mean squared error D times a weight that depends on D.
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_weight, class_indices, voxel_cross_entropy
 from medseg.losses.rank_sums import sum_over_ranks
 
 __all__ = ["SparseAnnotationCrossEntropyLoss"]
 
 
+@checked_arguments
 class SparseAnnotationCrossEntropyLoss(_Loss):
     """Weighted softmax cross entropy, averaged over the labelled voxels of the batch.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.layers import SparseDownsample
 from medseg.losses._cross_entropy import check_not_empty, clamped, in_float32
 from medseg.losses.rank_sums import mean_over_ranks
@@ -46,6 +47,7 @@ def collect_patch_norms(network: nn.Module) -> list[Tensor]:
     return [n for n in norms if n is not None]
 
 
+@checked_arguments
 class SparsityLoss(_Loss):
     """Sparsity of patches, computed from their L1 norms x_i.
 

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
+from medseg._arguments import checked_arguments
 from medseg.losses._cross_entropy import check_not_empty, in_float32, widened
 from medseg.losses.across_ranks import call_across_ranks
 
 __all__ = ["SwitchOnPlateau", "switch_on_plateau"]
 
 
+@checked_arguments
 class SwitchOnPlateau(_Loss):
     """A loss that is replaced by another loss, permanently, when the reported values stop decreasing.
 

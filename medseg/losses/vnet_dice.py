@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from medseg._arguments import checked_arguments
 from medseg.losses.dice import DiceLoss
 
 __all__ = ["VNetDiceLoss"]
@@ -12,6 +13,7 @@ __all__ = ["VNetDiceLoss"]
 _LEAST_SMOOTH = 1e-30
 
 
+@checked_arguments
 class VNetDiceLoss(DiceLoss):
     """MONAI's `DiceLoss` with squared predictions: ``1 - 2 sum p g / (sum p^2 + sum g^2)``.
 

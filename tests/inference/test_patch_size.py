@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks import nets
 from monai.networks.nets import UNet
 from torch import nn
 
 from medseg.inference.patch_size import check_roi_size, size_multiple
+from medseg.networks import list_networks
+from tests.networks._cases import image, small
 
 
 def unet(strides: tuple[Any, ...] = (2, 2, 2, 2), norm: str = "INSTANCE", dims: int = 3) -> UNet:
@@ -75,7 +78,55 @@ def test_anything_but_one_whole_number_for_each_axis_is_refused(size: Any) -> No
         check_roi_size(size, unet())
 
 
+@pytest.mark.parametrize("name", list_networks())
+def test_the_multiple_of_every_registered_network_is_known_and_true(name: str) -> None:
+    net = small(name).eval()
+    multiple = size_multiple(net)
+    assert multiple is not None
+    factor = 2 * max(1, 64 // multiple[0])
+    runs = net(image(name, side=(factor + 1) * multiple[0]))
+    assert runs.isfinite().all()
+    if multiple[0] > 1:
+        with pytest.raises(ValueError, match=r"multiples? of"):
+            net(image(name, side=(factor + 1) * multiple[0] // 2))
+
+
+def test_the_network_is_left_as_it_is() -> None:
+    net = small("vnet").train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    size_multiple(net)
+    assert net.training and all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert {value.device.type for value in net.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: nets.VNet(out_channels=2), (16, 16, 16)),
+        (
+            lambda: nets.SegResNet(spatial_dims=3, in_channels=1, init_filters=4, norm=("GROUP", {"num_groups": 2})),
+            (8,) * 3,
+        ),
+        (lambda: nets.BasicUNet(spatial_dims=2, features=(4, 4, 4, 4, 4, 4)), (1, 1)),
+        (lambda: nets.AttentionUnet(2, 1, 2, channels=(4, 8, 8), strides=(2, 2)), (4, 4)),
+        (
+            lambda: nets.DynUNet(3, 1, 2, [3] * 3, [1, 2, (2, 2, 1)], [2, (2, 2, 1)], filters=[4, 4, 4]),
+            (4, 4, 2),
+        ),
+    ],
+    ids=["VNet", "SegResNet", "BasicUNet", "AttentionUnet", "DynUNet"],
+)
+def test_the_multiple_of_networks_of_monai(make: Any, expected: tuple[int, ...]) -> None:
+    assert size_multiple(make()) == expected
+
+
+def test_a_network_of_another_rule_than_multiples_is_not_guessed() -> None:
+    assert size_multiple(small("unet2015", channels=(4, 4, 4, 4, 4), padding="valid")) is None
+    fixed = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2 * 32 * 32, 2))
+    assert size_multiple(fixed) is None
+
+
 def test_nothing_is_refused_for_a_network_about_which_nothing_is_known() -> None:
-    network = nn.Conv3d(1, 2, 3)
+    network = nn.Linear(3, 2)
     assert size_multiple(network) is None
     check_roi_size([7, 7, 7], network)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.density_heads import ConvHead, FCHead, GatedScales
 from medseg.layers.guidance.guidance import Guidance, as_guidance, flags, guided_flags
 from medseg.layers.guidance.modulation import Scale
@@ -18,6 +19,7 @@ HEADS = ("fc", "conv1d", "se")
 _NAME = "DensityModulator"
 
 
+@checked_arguments
 class DensityModulator(nn.Module):
     """Scales for every channel of a network from histograms of regions and, optionally, a vector of texture features.
 
@@ -72,6 +74,7 @@ class DensityModulator(nn.Module):
         for name, value, least in (("signals", signals, 1), ("bins", bins, 1), ("texture", texture, 0)):
             if value != int(value) or value < least:
                 raise ValueError(f"DensityModulator: {name} is {value}; expected a whole number from {least}")
+        finite_number("DensityModulator", "dropout", dropout, 0, 1)
         if head == "se" and (shift or not widths):
             raise ValueError(
                 f"DensityModulator: head is 'se', shift {shift}, widths {list(widths)}; expected no shift and at least "

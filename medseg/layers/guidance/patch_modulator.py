@@ -8,10 +8,12 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.density_heads import last_layer
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
 from medseg.layers.guidance.modulation import Scale
 from medseg.layers.keep_gradients import keep_gradients
+from medseg.layers.map_check import check_map
 from medseg.layers.start_weights import start_weights
 
 __all__ = ["PatchModulator"]
@@ -19,6 +21,7 @@ __all__ = ["PatchModulator"]
 _NAME = "PatchModulator"
 
 
+@checked_arguments
 class PatchModulator(nn.Module):
     """Scales for every channel of a network from patches around clicks; it is called like `DensityModulator`.
 
@@ -61,6 +64,7 @@ class PatchModulator(nn.Module):
             raise ValueError(
                 f"PatchModulator: signals is {signals}, convs {list(convs)}, width {width}; expected numbers from 1"
             )
+        finite_number("PatchModulator", "dropout", dropout, 0, 1)
         self.spatial_dims, self.signals, self.channels, self.shift = spatial_dims, signals, list(channels), shift
         layers: list[nn.Module] = []
         for before, after in zip((signals, *convs), convs, strict=False):
@@ -107,6 +111,7 @@ class PatchModulator(nn.Module):
                 f"PatchModulator: appearance has shape {list(patches.shape)}; expected patches "
                 f"[{size}, {self.signals}, {sides}]"
             )
+        check_map("PatchModulator", patches.to(null))
         found = self.layers(patches.to(null)).flatten(2).mean(2)
         if keep is None:
             return keep_gradients(found, [self.null])

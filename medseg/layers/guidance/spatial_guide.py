@@ -9,7 +9,9 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.guidance.guidance import Guidance, as_guidance, guided_flags
+from medseg.layers.map_check import check_map
 
 __all__ = ["SpatialGuide", "guide_pyramid", "inner"]
 
@@ -17,6 +19,7 @@ KINDS = ("linear", "normed")
 Halvings = tuple[int, ...]
 
 
+@checked_arguments
 class SpatialGuide(nn.Module):
     """Biases for the maps of a network: a pyramid of the guide map, and a convolution of side 1 on each of its levels.
 
@@ -57,7 +60,8 @@ class SpatialGuide(nn.Module):
             raise ValueError(f"SpatialGuide: guide_channels is {guide_channels}; expected at least 1")
         if len(channels) != len(halvings):
             raise ValueError(f"SpatialGuide: {len(channels)} channels for {len(halvings)} maps; expected as many")
-        self.spatial_dims, self.guide_channels, self.null = spatial_dims, guide_channels, float(null)
+        self.spatial_dims, self.guide_channels = spatial_dims, guide_channels
+        self.null = finite_number("SpatialGuide", "null", null)
         self.halvings, self.levels = [tuple(h) for h in halvings], sorted({tuple(h) for h in halvings})
         self.splits = [[c for c, h in zip(channels, self.halvings, strict=True) if h == level] for level in self.levels]
         self.convs, self.norms, self.gains = nn.ModuleList(), nn.ModuleList(), nn.ParameterList()
@@ -111,6 +115,8 @@ def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Te
     Raises:
         ValueError: for a map of another shape, or flags that are not bool ``[B]``.
     """
+    if 0 in shape[1:]:
+        raise ValueError(f"{owner}: the image has shape {list(shape)}; expected at least one channel and one voxel")
     guide, keep = guidance.spatial, guided_flags(owner, guidance, shape[0], like.device)
     if guide is None:
         return like.new_full(shape, null)
@@ -131,6 +137,7 @@ def guide_pyramid(guide: Tensor, levels: Sequence[Halvings]) -> list[Tensor]:
         >>> [level.shape for level in guide_pyramid(torch.rand(1, 1, 9, 8), [(1, 1), (2, 1)])]
         [torch.Size([1, 1, 5, 4]), torch.Size([1, 1, 3, 4])]
     """
+    check_map("guide_pyramid", guide)
     pool = F.avg_pool2d if guide.ndim == 4 else F.avg_pool3d
     made = {(0,) * (guide.ndim - 2): guide}
 

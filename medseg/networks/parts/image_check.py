@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import torch
 from torch import Tensor, nn
+
+from medseg.layers.map_check import check_dtype
 
 __all__ = ["check_image", "explain_small_maps"]
 
@@ -63,30 +64,12 @@ def check_image(
         raise ValueError(
             f"{owner}: input has shape {list(x.shape)}, which is empty; expected at least one image of one voxel"
         )
-    _check_dtype(owner, x, network)
+    check_dtype(owner, x, network)
     if any(s % multiple for s in size):
         raise ValueError(
             f"{owner}: image of size {size}; expected multiples of {multiple} along every axis: pad it "
             f"(monai.transforms.DivisiblePad, k={multiple}) or crop it"
         )
-
-
-def _check_dtype(owner: str, x: Tensor, network: nn.Module | None) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{owner}: input is {x.dtype}; expected floating numbers: scale it (ScaleIntensityRange) or convert it "
-            "(CastToType), both in monai.transforms"
-        )
-    first = None if network is None else next(network.parameters(), None)
-    if first is None or not first.is_floating_point() or x.dtype == first.dtype:
-        return
-    # Autocast converts image and weights; it leaves float64 alone.
-    if torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, first.dtype):
-        return
-    raise TypeError(
-        f"{owner}: input is {x.dtype}, the weights are {first.dtype}; expected one dtype: convert the image "
-        f"(image.to({first.dtype})), or the network, or use torch.autocast"
-    )
 
 
 def explain_small_maps(method: Method[Network, Parameters, Result]) -> Method[Network, Parameters, Result]:

@@ -13,6 +13,7 @@ from monai.utils import TransformBackends
 from torch import Tensor
 from torch.nn import functional as F
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import check_in_order, whole_number
 from medseg.transforms.guidance.prompts import (
     OutsideRule,
@@ -30,6 +31,7 @@ from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors
 __all__ = ["ClickPatches", "ClickPatchesd"]
 
 
+@checked_arguments
 class ClickPatches(Transform):
     """Squares (3-D: cubes) around the foreground clicks, each averaged down to the same number of voxels.
 
@@ -38,6 +40,8 @@ class ClickPatches(Transform):
     :meth:`with_validity` distinguishes this from a dark image. Ellipses and boxes are used as clicks at their centres.
 
     The patches are the input of `medseg.layers.guidance.PatchModulator`.
+
+    A voxel that is not finite makes the voxels of the patches that average it not finite, and no others.
 
     Args:
         sides: sides of the squares in voxels.
@@ -115,6 +119,7 @@ class ClickPatches(Transform):
         return F.interpolate(image[None], size=(self.size,) * len(middle), mode="area")[0]
 
 
+@checked_arguments
 class ClickPatchesd(AddsBeside):
     """Dictionary form of :class:`ClickPatches`: the patches of ``key`` become ``key + postfix``.
 

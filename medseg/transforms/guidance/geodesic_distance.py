@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels, spacing_of
 from medseg.ops.geodesic_distance import COSTS, Cost, geodesic_distance
 from medseg.transforms._arrays import plain_tensor, tracked_tensor
@@ -39,11 +40,15 @@ def image_spacing(image: NdarrayOrTensor, unit: Unit, what: str = "image") -> tu
     return tuple(float(s) for s in spacing_of(affine_of(image))[:axes])
 
 
+@checked_arguments
 class GeodesicDistance(Transform):
     """Length of the shortest path from a voxel to the nearest seed; steps across intensity edges are long.
 
     A wrapper of :func:`medseg.ops.geodesic_distance`, which defines the two costs. The distances depend on the scale of
     the intensities, so normalise the image first. Without seeds the map is ``max_distance`` everywhere.
+
+    A voxel that is not finite is reached by no path: it gets ``max_distance``, paths go around it, and only voxels
+    farther from the seeds than it change.
 
     Args:
         weight: weight λ of the intensities, from 0 (only path length) to 1 (only intensities).
@@ -120,6 +125,7 @@ class GeodesicDistance(Transform):
         return result
 
 
+@checked_arguments
 class GeodesicDistanced(MapTransform):
     """Dictionary form of :class:`GeodesicDistance`: the map of ``key`` becomes the item ``key + postfix``.
 

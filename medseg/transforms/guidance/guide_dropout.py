@@ -11,15 +11,19 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import TransformBackends, ensure_tuple_rep
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._arrays import tracked_tensor
 
 __all__ = ["RandGuideDropout", "RandGuideDropoutd"]
 
 
+@checked_arguments
 class RandGuideDropout(Randomizable, Transform):
     """Replace all channels of a guide by its null value with a given probability.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Values that are not finite stay as they are in a guide that is kept.
 
     Args:
         prob: probability that all guides of a sample are dropped.
@@ -80,6 +84,7 @@ class RandGuideDropout(Randomizable, Transform):
         return result
 
 
+@checked_arguments
 class RandGuideDropoutd(Randomizable, MapTransform):
     """Dictionary form of :class:`RandGuideDropout`: the guides of a sample are dropped together.
 

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.ops.geodesic_distance import Cost
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import LEAST_FLOAT32, MOST_FLOAT32, check_in_order
@@ -36,6 +37,7 @@ GuideKind = Literal["gauss", "ellipse", "disc", "box", "edt", "geodesic", "exp_g
 _CLASSES = {"fg": 1, "bg": 0}
 
 
+@checked_arguments
 class GuideMap(Transform):
     """Draw prompts as one map per class; several prompts are combined by the maximum (distances: the minimum).
 
@@ -53,6 +55,9 @@ class GuideMap(Transform):
     ``value_range = (low, high)``. A class without prompts gives ``low`` everywhere (``high`` for ``edt`` and
     ``geodesic``: the largest distance). A prompt outside of the image is handled by the rule ``outside``. With "keep",
     its Gaussian, disc or box can extend into the image, and it is not a seed of distances.
+
+    Voxels that are not finite change nothing, except in the geodesic kinds: there paths go around them, see
+    :class:`GeodesicDistance`.
 
     Args:
         kind: see above.
@@ -184,6 +189,7 @@ class GuideMap(Transform):
         return np.minimum(distance / float(self.max_distance or 1.0), 1.0)
 
 
+@checked_arguments
 class GuideMapd(MapTransform):
     """Dictionary form of :class:`GuideMap`: the map on the grid of ``key`` becomes the item ``key + postfix``.
 

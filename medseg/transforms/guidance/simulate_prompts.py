@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import whole_number
@@ -35,6 +36,7 @@ _COUNTS = ("least", "most", "per_click")
 """Options that are numbers of voxels or clicks; the margin of a box is one as well."""
 
 
+@checked_arguments
 class SimulatePrompts(Randomizable, Transform):
     """Draw random prompts for the objects of a label map; :class:`GuideMap` makes maps of the resulting table.
 
@@ -51,6 +53,8 @@ class SimulatePrompts(Randomizable, Transform):
     table without rows, except for clicks on false positives of a prediction.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    A label that is not finite is refused.
 
     Args:
         kind: see above.
@@ -148,6 +152,7 @@ class SimulatePrompts(Randomizable, Transform):
         return values != 0 if self.target is None else np.isin(values, self.target)
 
 
+@checked_arguments
 class SimulatePromptsd(Randomizable, MapTransform):
     """Dictionary form of :class:`SimulatePrompts`: the prompts of a label become the item ``key + postfix``.
 

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, ensure_tuple_rep
 
+from medseg._arguments import checked_arguments
 from medseg.io.bounded.errors import DataError
 from medseg.io.volumes.finite import AIR_HU, ON_NONFINITE, NonFinite, check_fill_value
 from medseg.transforms._arrays import tracked_tensor
@@ -24,6 +25,7 @@ META_KEY = "nonfinite"
 """Where the meta data of a filled image say what was done."""
 
 
+@checked_arguments
 class CheckFinite(Transform):
     """Refuse an image with voxels that are NaN or infinite, or replace them by one value.
 
@@ -94,6 +96,7 @@ class CheckFinite(Transform):
         return filled
 
 
+@checked_arguments
 class CheckFinited(MapTransform):
     """Dictionary form of :class:`CheckFinite`.
 

@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
+from medseg._arguments import checked_arguments
 from medseg.io.bounded.errors import DataError
 from medseg.io.volumes.hounsfield import hu_verdict
 from medseg.transforms._arrays import numpy_array, tracked_tensor
@@ -22,12 +23,15 @@ _LOG = logging.getLogger(__name__)
 ON_DOUBT = ("warn", "refuse", "ignore")
 
 
+@checked_arguments
 class CheckHU(Transform):
     """Warn of an image that can hardly be a CT in Hounsfield units, or refuse it; the image itself is passed on.
 
     A network that was trained on CT gives a mask for every image, also for one that was scaled to 0..1, that is empty
     or whose intercept was not applied. `medseg.io.volumes.hounsfield` lists the rules. The check stands before the
     first transform that changes values.
+
+    Voxels that are not finite are passed on as they are and are no part of the doubt; :class:`CheckFinite` finds them.
 
     Args:
         on_doubt: "warn" logs one line for each file; "refuse" raises an error; "ignore" does not look.
@@ -83,6 +87,7 @@ class CheckHU(Transform):
             _LOG.warning("%s", line)
 
 
+@checked_arguments
 class CheckHUd(MapTransform):
     """Dictionary form of :class:`CheckHU`.
 

@@ -13,6 +13,7 @@ from monai.transforms import LoadImage, RandomizableTransform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._arrays import numpy_array, tracked_tensor, widened
 from medseg.transforms._checks import check_probability
 from medseg.transforms._output_type import OutputType, Rounding
@@ -24,6 +25,7 @@ REFERENCE_VALUES = 65536
 """Number of values that are kept per channel of a reference: quantiles are accurate to 1 / 65536."""
 
 
+@checked_arguments
 class RandHistogramMatch(RandomizableTransform):
     """Match the histogram of an image to that of a randomly chosen reference scan, channel by channel.
 
@@ -38,6 +40,8 @@ class RandHistogramMatch(RandomizableTransform):
     is chosen for the first time.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    An image that is not finite is refused when it is drawn to be changed.
 
     Args:
         references: files that MONAI's ``LoadImage`` reads, or channel-first arrays ``(C, *spatial)``; at least one.
@@ -128,6 +132,7 @@ class RandHistogramMatch(RandomizableTransform):
         return self._quantiles[index]
 
 
+@checked_arguments
 class RandHistogramMatchd(SharedDraw):
     """Dictionary form of :class:`RandHistogramMatch`: one reference is drawn for all keys.
 

@@ -11,6 +11,7 @@ from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform, ScaleIntensityRange, Transform
 from monai.utils import TransformBackends
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._arrays import tracked_tensor, widened
 from medseg.transforms._checks import check_probability
 from medseg.transforms._output_type import OutputType, Rounding
@@ -20,11 +21,15 @@ from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter,
 __all__ = ["HUWindow", "HUWindowd", "RandHUWindow", "RandHUWindowd"]
 
 
+@checked_arguments
 class HUWindow(Transform):
     """Map a window of the Hounsfield scale linearly to ``[out_min, out_max]`` and clip values outside of it.
 
     The window ``(centre, width)`` covers ``centre - width / 2`` to ``centre + width / 2``. It is computed by MONAI's
     ``ScaleIntensityRange``.
+
+    NaN stays NaN, in its voxel; an infinite voxel becomes the end of the output range with ``clip``, and stays infinite
+    without. An integer ``dtype`` refuses what is not finite.
 
     Args:
         window: a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
@@ -71,6 +76,7 @@ class HUWindow(Transform):
         return result
 
 
+@checked_arguments
 class HUWindowd(MapTransform):
     """Dictionary form of :class:`HUWindow`.
 
@@ -114,6 +120,7 @@ class HUWindowd(MapTransform):
         return result
 
 
+@checked_arguments
 class RandHUWindow(RandomizableTransform):
     """:class:`HUWindow` with a randomly shifted centre and scaled width.
 
@@ -121,6 +128,8 @@ class RandHUWindow(RandomizableTransform):
     :class:`HUWindow` with the nominal window for validation.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Voxels that are not finite: as in :class:`HUWindow`.
 
     Args:
         window: nominal window, a name from :data:`HU_WINDOWS` or ``(centre, width)`` in HU.
@@ -184,6 +193,7 @@ class RandHUWindow(RandomizableTransform):
         return HUWindow(jittered(self.window, self.drawn), *self.output)(img)
 
 
+@checked_arguments
 class RandHUWindowd(SharedDraw):
     """Dictionary form of :class:`RandHUWindow`: one window is drawn for all keys.
 

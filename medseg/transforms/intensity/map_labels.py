@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapLabelValue, MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import whole_number
@@ -19,11 +20,14 @@ from medseg.transforms._checks import whole_number
 __all__ = ["MapLabels", "MapLabelsd"]
 
 
+@checked_arguments
 class MapLabels(Transform):
     """Replace label values by a mapping that must contain every value that occurs.
 
     MONAI's ``MapLabelValue`` does the replacement, but it keeps values that it does not know. With a label map of
     another convention, a network would then be trained or evaluated on the wrong structure without a warning.
+
+    A label that is not finite is refused.
 
     Args:
         mapping: new value, 0 to 255, by old value, both whole numbers; keys may be strings, because keys are strings in
@@ -78,6 +82,7 @@ class MapLabels(Transform):
         return result
 
 
+@checked_arguments
 class MapLabelsd(MapTransform):
     """Dictionary form of :class:`MapLabels`.
 

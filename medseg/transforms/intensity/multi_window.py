@@ -11,6 +11,7 @@ import torch
 from monai.config import DtypeLike, KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform, Transform
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import check_in_order, check_probability
 from medseg.transforms._output_type import Rounding
 from medseg.transforms._shared_draw import SharedDraw
@@ -20,10 +21,13 @@ from medseg.transforms.intensity.windows import NO_JITTER, Window, WindowJitter,
 __all__ = ["MultiWindow", "MultiWindowd", "RandMultiWindow", "RandMultiWindowd"]
 
 
+@checked_arguments
 class MultiWindow(Transform):
     """Map several windows of the Hounsfield scale, each to ``[out_min, out_max]``, and stack them as channels.
 
     Each channel has a high contrast in its window; a single wide window would use most of its range for bone and air.
+
+    Voxels that are not finite: as in :class:`HUWindow`, in every channel.
 
     Args:
         windows: names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
@@ -69,6 +73,7 @@ class MultiWindow(Transform):
         return torch.cat([window(img) for window in self.maps], dim=0)
 
 
+@checked_arguments
 class MultiWindowd(MapTransform):
     """Dictionary form of :class:`MultiWindow`.
 
@@ -112,12 +117,15 @@ class MultiWindowd(MapTransform):
         return result
 
 
+@checked_arguments
 class RandMultiWindow(RandomizableTransform):
     """:class:`MultiWindow` with a random shift of the centre and scaling of the width for each window.
 
     With probability ``1 - prob`` the nominal windows are used.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Voxels that are not finite: as in :class:`HUWindow`, in every channel.
 
     Args:
         windows: nominal windows, names from :data:`HU_WINDOWS` or pairs ``(centre, width)`` in HU, at least one.
@@ -180,6 +188,7 @@ class RandMultiWindow(RandomizableTransform):
         return MultiWindow(windows, *self.output)(img)
 
 
+@checked_arguments
 class RandMultiWindowd(SharedDraw):
     """Dictionary form of :class:`RandMultiWindow`: the windows are drawn once for all keys.
 

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import corner_displacement_mm
 from medseg.io.volumes.nifti import write_nifti_like
 from medseg.io.volumes.nifti_header import read_nifti_header
@@ -31,12 +32,15 @@ def case_name(path: str | Path) -> str:
     return name
 
 
+@checked_arguments
 class SaveMask(Transform):
     """Save a label map as NIfTI with exactly the geometry of the NIfTI file that its image was loaded from.
 
     Shape, affine, sform and qform codes and units are copied bit for bit from that file. MONAI's ``SaveImage`` does not
     do this: it sets its own codes and, after the inverse of a resampling, writes a rounded affine. Files are written
     atomically: an incomplete file never appears.
+
+    A mask that is not finite is refused.
 
     Args:
         output_dir: folder for the files; it is created if it does not exist.
@@ -110,6 +114,7 @@ class SaveMask(Transform):
         return img
 
 
+@checked_arguments
 class SaveMaskd(MapTransform):
     """Dictionary form of `SaveMask`; the data are returned unchanged.
 

@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import Alignment, compare_grids
 from medseg.geometry.regrid import SAME_GRID_MM
 from medseg.transforms._arrays import numpy_array
@@ -38,6 +39,7 @@ _FIX = (
 )
 
 
+@checked_arguments
 class CheckAlignment(Transform):
     """Return the label if it is on the grid of the image; otherwise apply the policy, with a warning or an error.
 
@@ -46,6 +48,9 @@ class CheckAlignment(Transform):
     right. With ``prior_hu`` the intensities are used as well: the overlap (Dice) of the label with the voxels of
     plausible intensity is computed index by index and according to the headers. Both values are in the message, and a
     policy that they clearly contradict (by more than 0.05) is an error.
+
+    Voxels that are not finite are passed on as they are; where an image is resampled, they spread to the voxels that
+    are interpolated from them.
 
     Args:
         policy: see :data:`AlignmentPolicy`.
@@ -189,6 +194,7 @@ def _with_affine_of(image: MetaTensor, label: MetaTensor, array: NDArray[Any]) -
     return result
 
 
+@checked_arguments
 class CheckAlignmentd(MapTransform):
     """Dictionary form of :class:`CheckAlignment`: use it right after loading, before transforms
     that use the headers.

@@ -13,6 +13,7 @@ from monai.data import MetaTensor, get_track_meta
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, TransformBackends, ensure_tuple, ensure_tuple_rep
 
+from medseg._arguments import checked_arguments
 from medseg.ops import bspline_warp
 from medseg.ops.bspline_warp import MODES, PADDINGS
 from medseg.transforms._arrays import plain_tensor, tracked_tensor
@@ -180,6 +181,7 @@ def unmove_points(transform: InvertibleTransform, points: torch.Tensor) -> torch
     return points if elastic is None else move_points(points, elastic, affine, inverse=True)[0]
 
 
+@checked_arguments
 class ElasticDeform(InvertibleTransform):
     """Deform an image or a label map by a given field.
 
@@ -188,6 +190,9 @@ class ElasticDeform(InvertibleTransform):
     evaluated during sampling (:func:`medseg.ops.bspline_warp`) and never stored for all voxels. The inverse uses an
     approximate inverse field. It restores smooth images except for interpolation errors; values that were moved out of
     the image are lost. The error of the inverse field in mm is in ``meta["elastic_inverse_error_mm"]``.
+
+    A voxel that is not finite makes the voxels that are interpolated from it (at most two along each axis around its
+    new place) not finite, and no others.
 
     Args:
         field: the displacement field; a field that may fold (``field.contraction`` of 1 or more) is an error.
@@ -249,6 +254,7 @@ class ElasticDeform(InvertibleTransform):
         return unwarp_image(self, data)
 
 
+@checked_arguments
 class ElasticDeformd(MapTransform, InvertibleTransform):
     """Dictionary form of :class:`ElasticDeform`: images, labels and points are deformed together.
 

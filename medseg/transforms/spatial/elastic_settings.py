@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import whole_number
 from medseg.transforms.spatial.elastic_field import ElasticField
 
@@ -18,6 +19,7 @@ __all__ = ["ELASTIC_PRESETS", "ElasticSettings"]
 _MOST_POINTS = 1e7
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class ElasticSettings:
     """Grid and size of random displacements; those of the control points are independent and normally distributed.

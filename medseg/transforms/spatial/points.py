@@ -14,6 +14,7 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, TransformBackends
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import WorldFrame, apply_affine, world_affine
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._output_type import OutputType, Rounding
@@ -45,6 +46,7 @@ def affine_of(image: NdarrayOrTensor, what: str = "image", pending: bool = False
     )
 
 
+@checked_arguments
 class _MapPoints(InvertibleTransform):
     """Map points with a matrix computed from an affine; the inverse uses the matrix that was applied."""
 
@@ -115,6 +117,8 @@ class WorldToVoxel(_MapPoints):
     ``Spacing``, crops, flips and random affines, including pending lazy ones. Unlike in MONAI's
     ``ApplyTransformToPoints``, the frame of the points must be given, and an affine of the points is not used.
 
+    A point that is not finite gives a point that is not finite, and changes no other.
+
     Args:
         frame: frame of the points: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
         dtype: output type; None for float64, the type of the computation.
@@ -138,6 +142,8 @@ class WorldToVoxel(_MapPoints):
 
 class VoxelToWorld(_MapPoints):
     """Map fractional voxel indices of an image to world points in mm, the inverse of :class:`WorldToVoxel`.
+
+    A point that is not finite gives a point that is not finite, and changes no other.
 
     Args:
         frame: frame of the result: "RAS" (NIfTI, MONAI) or "LPS" (DICOM, ITK, LIDC, LUNA16).
@@ -185,6 +191,7 @@ class _MapPointsd(MapTransform, InvertibleTransform):
         return result
 
 
+@checked_arguments
 class WorldToVoxeld(_MapPointsd):
     """Dictionary form of :class:`WorldToVoxel`.
 
@@ -214,6 +221,7 @@ class WorldToVoxeld(_MapPointsd):
         super().__init__(keys, image_key, WorldToVoxel(frame, dtype, rounding), allow_missing_keys)
 
 
+@checked_arguments
 class VoxelToWorldd(_MapPointsd):
     """Dictionary form of :class:`VoxelToWorld`.
 

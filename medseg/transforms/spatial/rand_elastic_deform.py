@@ -11,6 +11,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import InvertibleTransform, MapTransform, Randomizable, RandomizableTransform
 from monai.utils import ensure_tuple
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import check_probability
 from medseg.transforms.spatial.elastic_deform import (
     ElasticDeform,
@@ -30,6 +31,7 @@ from medseg.transforms.spatial.elastic_settings import ELASTIC_PRESETS, ElasticS
 __all__ = ["RandElasticDeform", "RandElasticDeformd"]
 
 
+@checked_arguments
 class RandElasticDeform(RandomizableTransform, InvertibleTransform):
     """Deform an image with a random field (see :class:`ElasticDeform`).
 
@@ -38,6 +40,8 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
     ``field.largest_mm``; ``field.scale`` is the factor by which it was reduced to avoid folding.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    Voxels that are not finite: as in :class:`ElasticDeform`.
 
     Args:
         settings: a name from :data:`ELASTIC_PRESETS` ("unet", "unet3d", "vnet") or :class:`ElasticSettings`.
@@ -114,6 +118,7 @@ class RandElasticDeform(RandomizableTransform, InvertibleTransform):
         return unwarp_image(self, data)
 
 
+@checked_arguments
 class RandElasticDeformd(Randomizable, MapTransform, InvertibleTransform):
     """Dictionary form of :class:`RandElasticDeform`: all keys are deformed with the same
     field, which is drawn for the grid of the first key.

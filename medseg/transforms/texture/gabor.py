@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import check_in_order, whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask, spacing_in
 from medseg.transforms.texture._glcm_settings import Unit
@@ -26,6 +27,7 @@ _MOST_ORIENTATIONS, _MOST_REACH = 1000, 4096
 GaborOutput = Literal["magnitude", "real", "imag"]
 
 
+@checked_arguments
 class Gabor(Transform):
     """Responses to scikit-image's ``gabor_kernel`` with an isotropic Gaussian; a volume is filtered slice by slice.
 
@@ -34,6 +36,8 @@ class Gabor(Transform):
     are replaced by the nearest voxel of the mask in the slice, so that the border of the mask is not an edge; the maps
     are 0 there. Voxels that are not finite are treated as outside of the mask. Differentiable with respect to the
     image.
+
+    A voxel that is not finite changes the maps within the reach of the filters (three sigmas) around it only.
 
     Args:
         frequencies: cycles per unit, each at most half a cycle per voxel.
@@ -163,6 +167,7 @@ class Gabor(Transform):
         return [found[name] for name in self.outputs]
 
 
+@checked_arguments
 class Gabord(AddsBeside):
     """Dictionary form of :class:`Gabor`: the maps of ``key`` become ``key + postfix``.
 

@@ -13,6 +13,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.transforms._checks import whole_number
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
 from medseg.transforms.texture._slices import from_slices, to_slices
@@ -23,6 +24,7 @@ LBPMethod = Literal["default", "ror", "uniform", "nri_uniform", "var"]
 NO_CODE = -1.0
 
 
+@checked_arguments
 class LBP(Transform):
     """Codes of scikit-image's ``local_binary_pattern``; a volume is processed slice by slice.
 
@@ -34,6 +36,8 @@ class LBP(Transform):
     Codes do not depend on brightness or contrast. In homogeneous regions they depend on the last digit of the
     intensities, so use whole HU if possible; scikit-image warns about this. Not differentiable. Source: Ojala,
     Pietikäinen and Mäenpää, IEEE TPAMI 24, 2002.
+
+    A voxel that is not finite leaves those without a code whose circle reads it, and changes no other.
 
     Args:
         points: number of points on the circle, 1 to 24.
@@ -120,6 +124,7 @@ class LBP(Transform):
         return kept
 
 
+@checked_arguments
 class LBPd(AddsBeside):
     """Dictionary form of :class:`LBP`: the codes of ``key`` become ``key + postfix``.
 

@@ -8,6 +8,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.ops import local_glcm
 from medseg.ops._glcm_features import chosen_features, feature_bits
 from medseg.ops.local_glcm import FEATURES
@@ -18,6 +19,7 @@ from medseg.transforms.texture._glcm_settings import GlcmSettings, Unit
 __all__ = ["LocalGLCM", "LocalGLCMd"]
 
 
+@checked_arguments
 class LocalGLCM(Transform):
     """Maps of contrast, homogeneity, entropy and other texture features; see :func:`medseg.ops.local_glcm`.
 
@@ -25,6 +27,9 @@ class LocalGLCM(Transform):
     cluster_prominence and max_probability. Pairs of voxels are formed along all directions
     between neighbours (4 in 2-D, 13 in 3-D). A pair is counted if both voxels are in the window, the image and the
     mask. The maps are means over the directions and distances.
+
+    Pairs with a NaN are not counted and an infinite voxel is in the first or last level, so that a voxel that is not
+    finite changes the maps within its window only.
 
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
@@ -87,6 +92,7 @@ class LocalGLCM(Transform):
         return convert_to_dst_type(maps, tracked, dtype=maps.dtype)[0]
 
 
+@checked_arguments
 class LocalGLCMd(AddsBeside):
     """Dictionary form of :class:`LocalGLCM`: the maps of ``key`` become ``key + postfix``.
 

@@ -8,6 +8,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
+from medseg._arguments import checked_arguments
 from medseg.ops import local_histogram
 from medseg.transforms._checks import odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
@@ -16,11 +17,15 @@ from medseg.transforms.texture.region_histogram import Outside, check_bins
 __all__ = ["LocalHistogram", "LocalHistogramd"]
 
 
+@checked_arguments
 class LocalHistogram(Transform):
     """Fraction of the voxels of a window in every bin, as channels; see :func:`medseg.ops.local_histogram`.
 
     At the border of the image, the part of the window inside the image is used. The fractions of a window sum to 1;
     they are all 0 if no voxel is counted.
+
+    NaN is in no bin, and an infinite voxel is outside of the value range (see ``outside``): both change the maps within
+    their window only.
 
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
@@ -79,6 +84,7 @@ class LocalHistogram(Transform):
         return convert_to_dst_type(maps, tracked, dtype=maps.dtype)[0]
 
 
+@checked_arguments
 class LocalHistogramd(AddsBeside):
     """Dictionary form of :class:`LocalHistogram`: the maps of ``key`` become ``key + postfix``.
 

@@ -10,6 +10,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.ops._windows import check_window, window_sum
 from medseg.transforms._checks import check_in_order, odd_window
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_mask
@@ -19,11 +20,15 @@ __all__ = ["LocalStatistics", "LocalStatisticsd"]
 STATISTICS = ("mean", "std", "skewness", "kurtosis")
 
 
+@checked_arguments
 class LocalStatistics(Transform):
     """Mean, standard deviation, skewness and excess kurtosis of the voxels in a window (biased, divided by the count).
 
     At the border of the image, the part of the window inside the image is used. All statistics are 0 if no voxel is in
     the window, and the last three are 0 in a constant window. Differentiable with respect to the image.
+
+    Voxels that are not finite are left out, as if outside of the mask: the maps change within their window, elsewhere
+    by rounding only.
 
     Args:
         window: size of the window in voxels, odd, one number for all axes or one per axis.
@@ -97,6 +102,7 @@ def _statistics(moments: Tensor, present: Tensor, middle: Tensor) -> dict[str, T
     return found
 
 
+@checked_arguments
 class LocalStatisticsd(AddsBeside):
     """Dictionary form of :class:`LocalStatistics`: the maps of ``key`` become ``key + postfix``.
 

@@ -11,6 +11,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.ops._glcm_features import LINEAR, linear_features, matrix_features
 from medseg.ops.local_glcm import FEATURES
 from medseg.transforms.texture._beside import AddsBeside, as_image, as_vectors, check_alike
@@ -20,12 +21,16 @@ from medseg.transforms.texture._regions import Labels, check_labels, region_mask
 __all__ = ["RegionGLCM", "RegionGLCMd"]
 
 
+@checked_arguments
 class RegionGLCM(Transform):
     """A vector of texture features for every region, from the pairs with both voxels in the region.
 
     Voxels around the region have no influence, unlike in a matrix of its bounding box. Features, levels, distances and
     quantisation are those of :class:`LocalGLCM`. The vector of a region without a pair (a single voxel, or none) is all
     zero; :meth:`with_validity` distinguishes it from a texture without contrast.
+
+    Pairs with a NaN are not counted, and an infinite voxel is in the first or last level: a voxel that is not finite
+    changes the regions that hold it only.
 
     Args:
         levels: see :class:`LocalGLCM`.
@@ -128,6 +133,7 @@ class RegionGLCM(Transform):
         return torch.stack([*(found[name] for name in self.settings.features), (count > 0).double()])
 
 
+@checked_arguments
 class RegionGLCMd(AddsBeside):
     """Dictionary form of :class:`RegionGLCM`: the vectors of ``key`` become ``key + postfix``.
 

@@ -12,6 +12,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch import Tensor
 
+from medseg._arguments import checked_arguments
 from medseg.ops._histogram_bins import hard_bin, in_range, soft_bin
 from medseg.transforms._arrays import plain_tensor, tracked_tensor, widened
 from medseg.transforms._checks import whole_number
@@ -23,6 +24,7 @@ __all__ = ["RegionHistogram", "RegionHistogramd", "region_valid"]
 Outside = Literal["drop", "clip"]
 
 
+@checked_arguments
 class RegionHistogram(Transform):
     """Fraction of the voxels of a region in every bin of intensity, for one or several regions and every channel.
 
@@ -33,6 +35,9 @@ class RegionHistogram(Transform):
     With ``soft``, a voxel is divided linearly between the two bins with the nearest centres, so that the histogram is
     continuous and differentiable with respect to the image. Within half a bin of the ends of the range, a voxel belongs
     to the first or last bin alone.
+
+    A voxel that is not finite changes the regions that hold it only: NaN is in no bin, and an infinite voxel is outside
+    of the value range (see ``outside``).
 
     Args:
         bins: number of bins, at least 1 (``soft``: at least 2).
@@ -123,6 +128,7 @@ class RegionHistogram(Transform):
         return [(lower, 1 - share), (lower + 1, share)]
 
 
+@checked_arguments
 class RegionHistogramd(AddsBeside):
     """Dictionary form of :class:`RegionHistogram`: the histograms of ``key`` become ``key + postfix``.
 

@@ -13,6 +13,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels, spacing_of
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms.spatial.points import affine_of
@@ -29,12 +30,15 @@ _MOST_WEIGHT = 1e30
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 
 
+@checked_arguments
 class BorderWeightMap(Transform):
     """The weight map of U-Net: ``w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2))``.
 
     ``d1`` and ``d2`` are the distances of a voxel to the nearest and the second nearest object (0 inside an object).
     The second term is therefore large in narrow gaps and along touching borders; with fewer than two objects it is 0.
     ``w_c`` is the weight of the class of the voxel. Source: Ronneberger, Fischer and Brox, U-Net, 2015, equation 2.
+
+    A label that is not finite is refused.
 
     Args:
         w0: height of the border term.
@@ -143,6 +147,7 @@ class BorderWeightMap(Transform):
         return numbered
 
 
+@checked_arguments
 class BorderWeightMapd(SideOutput):
     """Dictionary form of :class:`BorderWeightMap`: the weights of ``key`` become the item ``key + postfix``.
 

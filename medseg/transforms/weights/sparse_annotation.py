@@ -12,6 +12,7 @@ from monai.transforms import Randomizable, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 from numpy.typing import NDArray
 
+from medseg._arguments import checked_arguments
 from medseg.geometry import check_whole_labels
 from medseg.transforms._arrays import numpy_array, tracked_tensor
 from medseg.transforms._checks import whole_number
@@ -27,6 +28,7 @@ __all__ = [
 Slices = Mapping[int, Sequence[int]]
 
 
+@checked_arguments
 class SparseAnnotationMask(Transform):
     """1 where a label map is annotated, 0 elsewhere: the loss weights for training from sparse annotation.
 
@@ -36,6 +38,8 @@ class SparseAnnotationMask(Transform):
     Give the value that marks unlabelled voxels, or the annotated slices, or both (a voxel must then be on such a slice
     *and* be labelled). The label itself is not changed. If its unlabelled value is not a valid class for a one-hot
     encoding, replace it with :class:`medseg.transforms.MapLabels`.
+
+    A label that is not finite is refused.
 
     Args:
         unlabelled: value of the unlabelled voxels, e.g. 255.
@@ -87,6 +91,7 @@ class SparseAnnotationMask(Transform):
         return _as_mask(mask, tensor)
 
 
+@checked_arguments
 class SparseAnnotationMaskd(SideOutput):
     """Dictionary form of :class:`SparseAnnotationMask`: the mask of ``key`` becomes the item ``key + postfix``.
 
@@ -121,6 +126,7 @@ class SparseAnnotationMaskd(SideOutput):
         return self.mask(label)
 
 
+@checked_arguments
 class RandSparseAnnotationMask(Randomizable, Transform):
     """Simulate that only a few random slices of a dense label map are annotated.
 
@@ -128,6 +134,8 @@ class RandSparseAnnotationMask(Randomizable, Transform):
     True and there are fewer slices with foreground than requested, all of these are taken.
 
     With worker processes, use ``monai.data.DataLoader``: with torch's own, all workers draw the same numbers.
+
+    A label that is not finite is refused.
 
     Args:
         count: number of slices per spatial axis, e.g. ``(1, 1, 3)``; one number means slices along the last axis
@@ -188,6 +196,7 @@ class RandSparseAnnotationMask(Randomizable, Transform):
         return _as_mask(_slice_mask(array.shape, self.slices), tensor)
 
 
+@checked_arguments
 class RandSparseAnnotationMaskd(Randomizable, SideOutput):
     """Dictionary form of :class:`RandSparseAnnotationMask`: the slices are drawn for the label
     of the first key and used for all keys.

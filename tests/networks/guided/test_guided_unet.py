@@ -27,6 +27,7 @@ def test_the_appearance_branch_predicts_the_3840_scales_of_its_source() -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_learns_with_its_guides(dims: int) -> None:
+    torch.manual_seed(dims)
     net = create("guided_unet", spatial_dims=dims, out_channels=2, after_affine=True, **SMALL)
     image = torch.randn(2, 1, *(16,) * dims)
     masks = torch.zeros(2, *(16,) * dims)

@@ -48,7 +48,7 @@ class TestGuideMap(TransformMenu):
             (lambda: GuideMap("disc", sigma=(1, 0)), r"sigma is \(1, 0\), expected positive numbers"),
             (lambda: GuideMap("gauss", 1, unit="cm"), "unit is 'cm', expected one of mm, voxel"),
             (lambda: GuideMap("gauss", 1, frame="ras"), "frame is 'ras', expected 'voxel', 'RAS'"),
-            (lambda: GuideMap("gauss", 1, channels="fg"), "channels is 'fg', expected a list of 'fg' and 'bg'"),
+            (lambda: GuideMap("gauss", 1, channels="fg"), "channels is 'fg'; expected a list of texts"),
             (lambda: GuideMap("gauss", 1, value_range=(0,)), r"value_range is \(0,\), expected two numbers"),
             (
                 lambda: GuideMap("gauss", (1, 2, 3))(IMAGE, PROMPTS),
