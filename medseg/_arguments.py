@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, TypeVar
 
 __all__ = ["checked_arguments", "finite_number"]
@@ -88,11 +88,11 @@ def finite_number(owner: str, name: str, value: float, least: float = -math.inf,
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of plain types; a class has words of its own for what has a name of its own."""
     texts = {
-        name: hint for name, hint in function.__annotations__.items() if isinstance(hint, str) and name != "return"
+        name: hint
+        for name, hint in function.__annotations__.items()
+        if isinstance(hint, str) and name != "return" and set(re.findall(r"\w+", hint)) <= set(_PLAIN)
     }
-    return {
-        name: eval(text, {}, _PLAIN) for name, text in texts.items() if set(re.findall(r"\w+", text)) <= set(_PLAIN)
-    }
+    return typing.get_type_hints(SimpleNamespace(__annotations__=texts), _PLAIN)
 
 
 def _checked(owner: str, name: str, value: Any, hint: Any) -> Any:

@@ -137,7 +137,7 @@ def _activations(config: Mapping[str, Any]) -> int:
     import torch
     from monai.bundle import ConfigParser
 
-    from medseg.inference.live_bytes import LiveBytes
+    from medseg.inference._live_bytes import LiveBytes
 
     channels = definition.get("in_channels", 1)
     try:

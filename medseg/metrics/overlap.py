@@ -25,7 +25,8 @@ def dice_score(prediction: ArrayLike, reference: ArrayLike) -> float:
         A value in [0, 1]; 1 if both masks are empty, as in the LiTS evaluation.
 
     Raises:
-        ValueError: if the shapes differ, or a value is not a whole number: probabilities must be thresholded first.
+        ValueError: if the shapes differ, values are not real numbers, or a value is not a whole number: probabilities
+            must be thresholded first.
 
     >>> dice_score([[0, 1, 1]], [[1, 1, 1]])
     0.8
@@ -40,6 +41,8 @@ def dice_score(prediction: ArrayLike, reference: ArrayLike) -> float:
 def _foreground(labels: Any, what: str) -> NDArray[np.bool_]:
     """Where a label map is above 0; also of a tensor on another device or of a type that NumPy does not have."""
     values = labels if hasattr(labels, "detach") else np.asarray(labels)
+    if str(values.dtype).removeprefix("torch.").startswith(("complex", "object", "<U", "|S")):
+        raise ValueError(f"{what} has type {values.dtype}, expected real numbers")
     check_whole_labels(values, what)
     above = values > 0
     return np.asarray(above.cpu() if hasattr(above, "cpu") else above)

@@ -25,6 +25,7 @@ from medseg.transforms import (
     GeodesicDistance,
     GuideMap,
     HUWindow,
+    LargestComponent,
     LocalGLCM,
     LocalHistogram,
     LocalStatistics,
@@ -55,7 +56,7 @@ BAD = [np.nan, np.inf, -np.inf]
 
 # Transforms of images, and how far from a voxel its effect may reach, in voxels.
 MAPS: dict[str, tuple[Callable[[Any], Any], int]] = {
-    "CheckAlignment": (lambda x: CheckAlignment()(as_metatensor(x), as_metatensor(x)), 0),
+    "CheckAlignment": (lambda x: CheckAlignment()(as_metatensor(x[..., None]), as_metatensor(x[..., None]))[..., 0], 0),
     "CheckFinite": (lambda x: CheckFinite("fill")(x), 0),
     "CheckHU": (lambda x: CheckHU("ignore")(x), 0),
     "ElasticDeform": (lambda x: ElasticDeform(FIELD)(x), 4),
@@ -63,6 +64,7 @@ MAPS: dict[str, tuple[Callable[[Any], Any], int]] = {
     "GuideMap": (lambda x: GuideMap("gauss", 3.0)(x, CLICKS), 0),
     "HUWindow": (lambda x: HUWindow("liver")(x), 0),
     "HUWindow, not clipped": (lambda x: HUWindow("liver", clip=False)(x), 0),
+    "LargestComponent": (lambda x: LargestComponent()(x > 150), 0),
     "LBP": (lambda x: LBP(8, 1.5)(x), 2),
     "LocalGLCM": (lambda x: LocalGLCM(5, 8)(x), 2),
     "LocalHistogram": (lambda x: LocalHistogram(5, 8)(x), 2),
@@ -76,6 +78,8 @@ MAPS: dict[str, tuple[Callable[[Any], Any], int]] = {
 }
 # Transforms whose effect is checked by a test of its own below.
 OTHERWISE = {"ClickPatches", "GeodesicDistance", "RegionGLCM", "RegionHistogram", "VoxelToWorld", "WorldToVoxel"}
+# In their own test files; CheckHeader takes files, and no voxels.
+OTHERWISE |= {"CheckHeader", "MaskOnSourceGrid", "SeparableSpacing"}
 # Transforms that refuse it.
 REFUSE = {
     "BorderWeightMap",

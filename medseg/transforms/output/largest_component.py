@@ -25,8 +25,8 @@ class LargestComponent(Transform):
 
     For a mask of 0 and 1 the result is the one of MONAI's transform with ``applied_labels=1, is_onehot=False``,
     channel by channel: neighbours touch by face, edge or corner. Of equal components the first is kept (MONAI does not
-    say which one it keeps). Only the box around the mask is labelled, which saves time and memory where the target is
-    small.
+    say which one it keeps). NaN is not above 0. Only the box around the mask is labelled, which saves time and memory
+    where the target is small.
 
     Example:
         >>> mask = torch.tensor([[[1, 0, 1, 1], [1, 0, 1, 1]]], dtype=torch.uint8)

@@ -22,7 +22,8 @@ class MaskOnSourceGrid(Transform):
 
     The mask is the one of interpolating the scores on the grid of the image and discretising them there. With
     `SeparableSpacing` in the preprocessing this happens slab by slab, so that neither scores nor coordinates exist as
-    a whole on the image's grid. With other resampling transforms it is MONAI's way: the whole volume of scores first.
+    a whole on the image's grid. With other resampling transforms it is MONAI's way: the whole volume of scores first. A
+    score that is NaN is below every threshold, there and beside it.
 
     Args:
         transform: the preprocessing in dictionary form that was applied to the image, to be inverted.

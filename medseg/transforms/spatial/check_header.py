@@ -30,7 +30,7 @@ class CheckHeader(Transform):
     units than millimetres, and gives it some affine; a mask on that grid may lie on the wrong side of the patient. This
     check stands before ``LoadImage`` and refuses what ``medseg segment`` refuses, in the same words: such headers,
     images that are not 3-D or have a single slice, types that are not one real number per voxel, and sizes that the
-    file cannot hold.
+    file cannot hold. `CheckFinite` looks for voxels that are not finite.
 
     Args:
         on_doubt: what is done with statements that contradict each other (sform and qform or pixdim): "warn" logs one

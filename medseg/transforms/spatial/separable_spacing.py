@@ -35,6 +35,8 @@ class SeparableSpacing(InvertibleTransform):
     float64 coordinates instead. An affine with shear (an influence of more than 0.001 voxel of one axis on another)
     is passed on to MONAI's own transform.
 
+    A voxel that is not finite (NaN, infinite) reaches the new voxels that lie less than one old voxel from it.
+
     ``inverse`` resamples a result back onto the grid of the source, in float32. `MaskOnSourceGrid` uses it to make the
     mask of a whole CT without a float volume of its size.
 

@@ -26,6 +26,7 @@ class TestLargestComponent(TransformMenu):
         dictionary=lambda: LargestComponentd("image"),
         data={"image": MASK},
         expected=LARGEST,
+        errors=((lambda: LargestComponent()(np.array([["a"]])), "mask is an array of <U1, expected"),),
     )
 
 
