@@ -195,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=None, help="write header and rows to this file")
     parser.add_argument("--data", type=Path, default=None, help="folder in which the phantoms are kept")
     parser.add_argument("--liver-weights", type=Path, default=None, help="trained weights of the liver bundle")
+    parser.add_argument("--slices", type=int, nargs="+", default=FULL, help="slices of the phantoms (300 700)")
     parser.add_argument("--skip", nargs="*", default=[], help="rows that are left out, by name")
     options = parser.parse_args(argv)
     if options.data is not None:
@@ -202,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     head = harness.header(options.threads, "whole processes", monai=_version("monai"))
     rows: list[Mapping[str, Any]] = []
     for name in CASES:
-        for slices in QUICK if options.quick else FULL:
+        for slices in QUICK if options.quick else options.slices:
             with tempfile.TemporaryDirectory() as folder:
                 rows += rows_of(name, slices, options, Path(folder))
     return harness.finish(options, head, [dict(row) for row in rows], NOTES)
