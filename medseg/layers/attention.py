@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from medseg._arguments import checked_arguments
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 
 __all__ = ["ChannelAttention", "PositionAttention", "bounded_attention"]
@@ -110,13 +110,14 @@ class PositionAttention(nn.Module):
         self.query, self.key = conv(channels, channels // reduction, 1), conv(channels, channels // reduction, 1)
         self.value, self.gamma = conv(channels, channels, 1), nn.Parameter(torch.zeros(1))
 
+    @keep_metadata
     def forward(self, x: Tensor) -> Tensor:
         """``[B, channels, *S]`` to a map of the same shape.
 
         Raises:
             ValueError: for another number of channels.
         """
-        x = _checked("PositionAttention", x, self.channels, self)
+        _check("PositionAttention", x, self.channels, self)
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
         seen = bounded_attention(query, key, value).transpose(1, 2).reshape(x.shape)
         return x + self.gamma * seen
@@ -149,13 +150,14 @@ class ChannelAttention(nn.Module):
             raise ValueError(f"ChannelAttention: energy is {energy!r}; expected one of {', '.join(ENERGIES)}")
         self.channels, self.energy, self.gamma = channels, energy, nn.Parameter(torch.zeros(1))
 
+    @keep_metadata
     def forward(self, x: Tensor) -> Tensor:
         """``[B, channels, *S]`` to a map of the same shape.
 
         Raises:
             ValueError: for another number of channels.
         """
-        x = _checked("ChannelAttention", x, self.channels, None)
+        _check("ChannelAttention", x, self.channels, None)
         flat = x.flatten(2)
         energy = flat @ flat.transpose(1, 2)
         if self.energy == "max_minus":
@@ -163,8 +165,7 @@ class ChannelAttention(nn.Module):
         return x + self.gamma * (torch.softmax(energy, -1) @ flat).reshape(x.shape)
 
 
-def _checked(owner: str, x: Tensor, channels: int | None, weights: nn.Module | None) -> Tensor:
+def _check(owner: str, x: Tensor, channels: int | None, weights: nn.Module | None) -> None:
     if x.ndim < 3 or (channels is not None and x.shape[1] != channels):
         raise ValueError(f"{owner}: input has shape {list(x.shape)}; expected [B, {channels or 'C'}, *S]")
     check_map(owner, x, weights, samples=True)
-    return x.as_tensor() if isinstance(x, MetaTensor) else x

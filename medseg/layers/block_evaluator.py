@@ -11,6 +11,7 @@ from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
 from medseg._arguments import checked_arguments
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, named_act, named_norm
 from medseg.ops.quadtree_plan import expand_grid, inside_mask, pool_blocks, quadtree_select
@@ -148,6 +149,7 @@ class LearnedEvaluator(nn.Module):
         )
         self.threshold = nn.Parameter(torch.zeros(settings.rounds)) if select == "threshold" else None
 
+    @keep_metadata
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> EvaluatedPlan:
         """Selects the blocks of a map.
 

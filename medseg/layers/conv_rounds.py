@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from medseg._arguments import checked_arguments
 from medseg.layers.active_norm import ActiveNorm
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, split_named
 
@@ -139,6 +140,7 @@ class DenseConvRounds(ConvRounds):
         torch.Size([1, 8, 16, 16])
     """
 
+    @keep_metadata
     def forward(self, x: Tensor) -> Tensor:
         """Applies the root kernel and the rounds.
 

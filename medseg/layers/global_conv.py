@@ -6,6 +6,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from medseg._arguments import checked_arguments
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 
 __all__ = ["GlobalConv"]
@@ -56,6 +57,7 @@ class GlobalConv(nn.Module):
             branches.append(nn.Sequential(*lines))
         self.branches = nn.ModuleList(branches)
 
+    @keep_metadata
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_channels, *S]`` to ``[B, out_channels, *S]``."""
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg._arguments import checked_arguments, finite_number
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 
 __all__ = ["PatchDescriptor", "SharedPatchEvaluator", "SlotPatchEvaluator", "patch_l1"]
@@ -110,6 +111,7 @@ class SharedPatchEvaluator(nn.Module):
         self.query = nn.Parameter(torch.zeros(rank))
         self.start = nn.Parameter(torch.ones(()))
 
+    @keep_metadata
     def forward(self, x: Tensor, patch: int) -> Tensor:
         """Scores of the patches of ``x [B, C, *S]``: ``[B, N]`` in the dtype of the parameters."""
         description = self.describe(x, patch)
@@ -167,6 +169,7 @@ class SlotPatchEvaluator(nn.Module):
         table[:rank].normal_(std=query_std) if query_std > 0 else None
         self.table = nn.Parameter(table)
 
+    @keep_metadata
     def forward(self, x: Tensor, patch: int) -> tuple[Tensor, Tensor]:
         """Keys ``[B, N, r]`` and queries ``[M, r]`` for ``x [B, C, *S]``, in the dtype of the parameters."""
         description = self.describe(x, patch)

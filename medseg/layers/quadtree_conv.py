@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from monai.data import MetaTensor
 from torch import Tensor
 
 from medseg._arguments import checked_arguments, finite_number
 from medseg.layers.block_evaluator import EvaluatedPlan, LearnedEvaluator
 from medseg.layers.conv_rounds import ConvRounds
 from medseg.layers.keep_gradients import keep_gradients
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.named import Named, split_named
 from medseg.ops.quadtree_conv import quadtree_conv
 from medseg.partition import BlockPlan, PlanSettings, Quadtree, active_voxels, block_layout, make_plan
@@ -135,11 +135,12 @@ class QuadtreeConv(ConvRounds):
         elif options:
             raise ValueError(f"QuadtreeConv: evaluator {self.scored_by!r} has no option {', '.join(options)}")
 
+    @keep_metadata
     def forward(self, x: Tensor, plan: AnyPlan | None = None, guide: Tensor | None = None) -> Tensor:
         """Applies the root kernel and the rounds.
 
         Args:
-            x: ``[B, in_channels, *S]``, contiguous or channels-last.
+            x: ``[B, in_channels, *S]``, contiguous or channels-last. A MetaTensor gives a MetaTensor.
             plan: partition of the image that x was computed from, see `medseg.partition`, or the result of a
                 `LearnedEvaluator`; its tiles must consist of whole voxels of x. None: the layer makes its own.
             guide: ``[B, any, *S]``, from which the layer makes its own partition. None: x.
@@ -151,9 +152,6 @@ class QuadtreeConv(ConvRounds):
             ValueError: for shapes that do not match, or a plan for another batch, scale or number of rounds.
         """
         self.check_input(x)
-        if isinstance(x, MetaTensor):
-            out = self.forward(x.as_tensor(), plan, guide)
-            return MetaTensor(out, meta=x.meta, applied_operations=x.applied_operations)
         y = x if self.root_conv is None else self.root_conv(x)
         if plan is not None and guide is not None:
             raise ValueError("QuadtreeConv: plan and guide are both given; a guide is only used to make a plan")
@@ -164,6 +162,7 @@ class QuadtreeConv(ConvRounds):
                 rows = block_layout(x.shape[2:], self.settings).rows(x.shape[0])
         return self._run(y, self._checked(plan, x), plan if isinstance(plan, EvaluatedPlan) else None, rows)
 
+    @keep_metadata
     def own_plan(self, x: Tensor, guide: Tensor | None = None) -> BlockPlan | EvaluatedPlan:
         """The partition that the layer makes from its input or from a guide; an `EvaluatedPlan` if it is learned."""
         self.check_input(x)
@@ -181,7 +180,7 @@ class QuadtreeConv(ConvRounds):
     def _plan_of(self, y: Tensor, x: Tensor, guide: Tensor | None) -> BlockPlan | EvaluatedPlan:
         if self.evaluator is None:
             source = x if guide is None else guide
-            return make_plan(source.as_tensor() if isinstance(source, MetaTensor) else source.detach(), self.settings)
+            return make_plan(source.detach(), self.settings)
         if guide is not None:
             raise ValueError("QuadtreeConv: a learned evaluator reads the layer's own features; call it without guide")
         return self.evaluator(y)

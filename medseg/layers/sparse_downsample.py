@@ -6,7 +6,6 @@ import warnings
 from typing import Any, NamedTuple
 
 import torch
-from monai.data import MetaTensor
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from medseg._arguments import checked_arguments
 from medseg.layers.default_patch import default_patch
 from medseg.layers.keep_gradients import in_process_group, keep_gradients
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_map
 from medseg.layers.named import Named, split_named
 from medseg.layers.patch_evaluator import SharedPatchEvaluator, SlotPatchEvaluator, patch_l1
@@ -175,6 +175,7 @@ class SparseDownsample(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._warm = bool(self.warmup)  # a Python value, so that no call has to wait for the device
 
+    @keep_metadata
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, PatchIndex]:
         """Selects patches.
 
@@ -189,22 +190,19 @@ class SparseDownsample(nn.Module):
         Raises:
             ValueError: for channels or sizes that do not match.
         """
-        plain = x.as_tensor() if isinstance(x, MetaTensor) else x
-        check_map("SparseDownsample", plain)
-        patch = self._patch_of(plain)
-        padded = self._padded(plain, patch)
+        check_map("SparseDownsample", x)
+        patch = self._patch_of(x)
+        padded = self._padded(x, patch)
         out, index, scores = self._select(padded, patch)
         if self.mix is not None and self.max_pool is not None:
             weight = self.mix.to(out.dtype)
             out = weight * out + (1 - weight) * self.max_pool(padded)
         if self.keep_norms is not None:
             self.patch_norms = patch_l1(padded, patch, self.keep_norms)
-        place = PatchIndex(index, patch, tuple(plain.shape[2:]))
+        place = PatchIndex(index, patch, tuple(x.shape[2:]))
         if self.record:
             best = None if scores is None else scores.detach()
             self.selection = Selection(place, best, patch_l1(padded.detach(), patch))
-        if isinstance(x, MetaTensor):
-            out = MetaTensor(out).copy_meta_from(x)
         return (out, place) if self.return_index else out
 
     def _select(self, x: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor | None]:

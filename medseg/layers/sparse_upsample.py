@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg._arguments import checked_arguments
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.sparse_downsample import PatchIndex
 from medseg.ops import patch_scatter
 from medseg.ops.patch_gather import from_patches, to_patches
@@ -50,6 +50,7 @@ class SparseUpsample(nn.Module):
             raise ValueError(f"SparseUpsample: fill is {fill!r}; expected one of {', '.join(map(repr, FILLS))}")
         self.spatial_dims, self.fill = spatial_dims, fill
 
+    @keep_metadata
     def forward(self, x: Tensor, place: PatchIndex) -> Tensor:
         """Puts the patches back.
 
@@ -71,15 +72,14 @@ class SparseUpsample(nn.Module):
                 f"SparseUpsample: input has shape {list(x.shape)}; expected [{place.index.shape[0]}, C, "
                 f"{', '.join(map(str, expected))}], as its SparseDownsample made from size {list(size)}"
             )
-        plain = x.as_tensor() if isinstance(x, MetaTensor) else x
-        count = _visits(place.index, grid).to(plain.dtype)
-        out = patch_scatter(plain, place.index, patch, grid)
+        count = _visits(place.index, grid).to(x.dtype)
+        out = patch_scatter(x, place.index, patch, grid)
         out = out / _spread(count.clamp(min=1), patch)
         if self.fill == "neighbours":
-            out = _fill_from_neighbours(out, (count > 0).to(plain.dtype), patch)
+            out = _fill_from_neighbours(out, (count > 0).to(x.dtype), patch)
         for axis, s in enumerate(size, start=2):
             out = out.narrow(axis, 0, s)
-        return MetaTensor(out).copy_meta_from(x) if isinstance(x, MetaTensor) else out
+        return out
 
 
 def _visits(index: Tensor, grid: list[int]) -> Tensor:

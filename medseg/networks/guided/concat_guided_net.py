@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from medseg.layers.guidance import DensityModulator, Guidance
 from medseg.layers.guidance.guidance import as_guidance
 from medseg.layers.guidance.spatial_guide import spatial_map
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.named import Named, split_named
 from medseg.networks.parts.image_check import check_image
 
@@ -67,6 +67,7 @@ class ConcatGuidedNet(nn.Module):
                 )
             self.density = DensityModulator([appearance_channels], head, **options)
 
+    @keep_metadata
     def forward(self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any) -> Any:
         """Runs the backbone on the concatenated channels; the arguments are those of `GuidedNet.forward`.
 
@@ -76,7 +77,6 @@ class ConcatGuidedNet(nn.Module):
         axes = x.ndim - 2 if isinstance(x, Tensor) else 2
         check_image("ConcatGuidedNet", x, max(2, axes), None, network=self.backbone)
         known = as_guidance("ConcatGuidedNet", guidance)
-        x = x.as_tensor() if isinstance(x, MetaTensor) else x
         parts = [x]
         if self.guide_channels:
             shape = (x.shape[0], self.guide_channels, *x.shape[2:])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medseg.layers.guidance import DensityModulator, Guidance, Modulation, PatchModulator, SpatialGuide
 from medseg.layers.guidance.guidance import as_guidance
 from medseg.layers.guidance.modulation import Scale
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.named import Named, split_named
 from medseg.networks.guided.sites import (
     Sites,
@@ -110,6 +111,7 @@ class GuidedNet(nn.Module):
         self.backbone, self._taps = backbone, Taps()
         hook_taps(backbone, self.sites, self._taps)
 
+    @keep_metadata
     def forward(self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any) -> Any:
         """Runs the backbone with guidance.
 
@@ -127,6 +129,7 @@ class GuidedNet(nn.Module):
         """
         return self._run(self.backbone, x, guidance, arguments)
 
+    @keep_metadata
     def encode(
         self, x: Tensor, guidance: Guidance | Mapping[str, Tensor] | None = None, **arguments: Any
     ) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medseg.layers import DenseConvRounds, QuadtreeConv
 from medseg.layers.conv_rounds import ConvRounds, Named
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import run
 from medseg.networks.parts.shared_plan import SharedPlan
 from medseg.networks.registry import register
@@ -128,7 +128,7 @@ class AdaptiveUNet(nn.Module):
         """The plan for an image ``[B, any, *S]`` with the size of the input of the network."""
         return self.shared.make(guide)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: BlockPlan | Quadtree | None = None, guide: Tensor | None = None) -> Tensor:
         """Segments.
 

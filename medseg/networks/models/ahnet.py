@@ -13,7 +13,7 @@ from medseg.layers.start_weights import start_weights
 from medseg.networks.models.ahnet_transfer import transfer_encoder
 from medseg.networks.models.mcgcn import MCGCN
 from medseg.networks.parts.ahnet_blocks import DenseLayer, PyramidPooling, norm_act_conv
-from medseg.networks.parts.image_check import explain_small_maps
+from medseg.networks.parts.image_check import takes_images
 from medseg.networks.parts.plug_in import PLAIN
 from medseg.networks.parts.resnet import ResNet, extent
 from medseg.networks.parts.undo_halvings import undo_halvings
@@ -105,7 +105,7 @@ class AHNet(nn.Module):
         for module in (self.project, self.dense, self.pyramid, self.head):
             start_weights(module)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The maps of the encoder, from 1/2 of the resolution downwards.
 
@@ -115,7 +115,7 @@ class AHNet(nn.Module):
         """
         return self.encoder.encode(x, plan)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 

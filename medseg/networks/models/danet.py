@@ -14,7 +14,7 @@ from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.image_check import explain_small_maps
+from medseg.networks.parts.image_check import takes_images
 from medseg.networks.parts.plug_in import PLAIN
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
@@ -164,7 +164,7 @@ class DANet(nn.Module):
         if backbone_weights is not None:
             self.loaded = load_resnet(self.encoder, backbone_weights)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The maps of the encoder, from 1/2 of the resolution downwards.
 
@@ -174,7 +174,7 @@ class DANet(nn.Module):
         """
         return self.encoder.encode(x, plan)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor | list[Tensor]:
         """Segments.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import PlannedSequential, run
 from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.registry import register
@@ -121,7 +121,7 @@ class PNet(nn.Module):
             drop(), point(len(CONVS) * narrow, width, 1), get_act_layer(act), drop(), point(width, out_channels, 1)
         )
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The results ``[B, channels, *S]`` of the five blocks, all at the resolution of the image."""
         check_image(type(self).__name__, x, self.spatial_dims, self.in_channels, network=self)
@@ -131,7 +131,7 @@ class PNet(nn.Module):
             maps.append(x)
         return maps
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.plug_in import PlugIn
 from medseg.networks.registry import register
 
@@ -75,7 +75,7 @@ class LIDCNet(nn.Module):
             self.downs.append(plug.down(level, width))
         self.head = nn.Sequential(dropout_layer(dropout), nn.Linear(widths[-1], out_channels))
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Classifies.
 
@@ -94,7 +94,7 @@ class LIDCNet(nn.Module):
         flat = x.flatten(2)
         return self.head(flat.mean(2) if self.reduce == "mean" else flat.amax(2))
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The map of every stage before its halving, from full resolution downwards, and after the last halving."""
         return list(self._stages(x, plan))

@@ -11,7 +11,7 @@ from medseg.layers.named import Dropout, Named, dropout_layer, split_named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.image_check import explain_small_maps
+from medseg.networks.parts.image_check import takes_images
 from medseg.networks.parts.mobilenet_body import MobileNet
 from medseg.networks.parts.undo_halvings import undo_halvings
 from medseg.networks.registry import create, list_networks, register
@@ -87,7 +87,7 @@ class LRASPP(nn.Module):
         for module in (self.deep, self.gate, self.low_classifier, self.high_classifier):
             start_weights(module)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
@@ -106,7 +106,7 @@ class LRASPP(nn.Module):
         y = self.low_classifier(low) + self.high_classifier(self.dropout(y))
         return undo_halvings(y, places[:LOW], x.shape[2:], fill)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The last map of every level of the encoder, from 1/2 of the resolution downwards."""
         return self.encoder.encode(x, plan)

@@ -14,7 +14,7 @@ from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation, conv_norm_act
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import run
 from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.parts.resnet import ResNet
@@ -126,7 +126,7 @@ class MCGCN(nn.Module):
                 start_weights(module)
         self.loaded: LoadedWeights | None = None if pretrained is None else load_resnet(self.encoder, pretrained)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The maps of the encoder, from 1/2 of the resolution downwards.
 
@@ -136,7 +136,7 @@ class MCGCN(nn.Module):
         """
         return self.encoder.encode(self._projected(x), plan)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments; for slice triplets, the middle slice.
 

@@ -13,7 +13,7 @@ from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.networks.models.lraspp import mobilenet_encoder
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import PlannedSequential, run
 from medseg.networks.registry import register
 
@@ -88,7 +88,7 @@ class MobileNetUNet(nn.Module):
             self.blocks.append(PlannedSequential(*layers))
         self.head = Conv["conv", spatial_dims](channels[0], out_channels, 1)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
@@ -118,7 +118,7 @@ class MobileNetUNet(nn.Module):
         mode = "bilinear" if self.spatial_dims == 2 else "trilinear"
         return F.interpolate(y, size=size, mode=mode, align_corners=False)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The last map of every level of the encoder, from 1/2 of the resolution downwards."""
         return self.encoder.encode(x, plan)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from medseg.layers import PatchIndex
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import run
 from medseg.networks.parts.plug_in import PLAIN, PlugIn
 from medseg.networks.registry import register
@@ -133,13 +133,13 @@ class VNet(nn.Module):
         self.dropout = dropout_layer(dropout)
         self.head = Conv["conv", spatial_dims](2 * channels[0], out_channels, 1)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The results of the stages of the contracting path, from high to low resolution."""
         self._check(x)
         return self._contract(x, self.plug.plan(x, plan))[0]
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 

@@ -6,7 +6,7 @@ from monai.networks.nets import VNet as _VNet
 from torch import Tensor
 
 from medseg.layers.named import Named
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.registry import register
 
 __all__ = ["MonaiVNet"]
@@ -64,7 +64,7 @@ class MonaiVNet(_VNet):
         )
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor) -> list[Tensor]:
         """The results of the stages of the contracting path, from high to low resolution."""
         check_image("vnet_monai", x, self.spatial_dims, self.in_channels, 16, network=self)
@@ -73,7 +73,7 @@ class MonaiVNet(_VNet):
             maps.append(stage(maps[-1]))
         return maps
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor) -> Tensor:
         """Segments.
 

@@ -8,9 +8,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from medseg.layers.keep_metadata import keep_metadata
 from medseg.layers.map_check import check_dtype
 
-__all__ = ["check_image", "explain_small_maps"]
+__all__ = ["check_image", "takes_images"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -72,8 +73,10 @@ def check_image(
         )
 
 
-def explain_small_maps(method: Method[Network, Parameters, Result]) -> Method[Network, Parameters, Result]:
-    """Decorates ``forward(self, x, ...)``: where an image is too small for a normalisation, the error says so.
+def takes_images(method: Method[Network, Parameters, Result]) -> Method[Network, Parameters, Result]:
+    """Decorates ``forward(self, x, ...)`` of a network: it takes MetaTensors, and says where an image is too small.
+
+    MetaTensors, also batches of them, are taken and given back as by `medseg.layers.keep_metadata.keep_metadata`.
 
     Normalisations by statistics of the input need two values: batch normalisation in training mode fails if the batch
     is one image of which one voxel is left at the lowest level; instance normalisation fails for every such image.
@@ -93,6 +96,7 @@ def explain_small_maps(method: Method[Network, Parameters, Result]) -> Method[Ne
         ValueError: UNet3D2016: 1 image of size [2, 2] leaves one value per channel in its smallest map, too few for ...
     """
 
+    @keep_metadata
     @functools.wraps(method)
     def explained(self: Network, x: Tensor, *arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
         try:

@@ -13,7 +13,7 @@ from medseg.layers.named import Named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import conv_norm_act
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.mobilenet_blocks import BlockRow, DepthwiseConv, MobileBlock
 from medseg.networks.parts.plug_in import PlugIn
 
@@ -98,7 +98,7 @@ class MobileNet(nn.Module):
         self.head = head
         start_weights(self)
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Classifies.
 
@@ -118,7 +118,7 @@ class MobileNet(nn.Module):
             )
         return self.head(self.encode(x, plan)[-1].flatten(2).mean(2))
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The last map of every level, 1/2 of the resolution first, ``channels`` wide."""
         return [maps[-1] for maps in self.run_levels(x, plan)[0]]

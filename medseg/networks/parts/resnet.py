@@ -14,7 +14,7 @@ from medseg.layers.named import Named, split_named
 from medseg.layers.quadtree_conv import AnyPlan
 from medseg.layers.start_weights import start_weights
 from medseg.networks.parts.conv_norm_act import activation
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import PlannedSequential, run
 from medseg.networks.parts.plug_in import PLAIN, QUADTREE, PlugIn
 
@@ -183,7 +183,7 @@ class ResNet(nn.Module):
         )
         start_weights(self)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """Results of the stem and the stages, from 1/2 of the resolution downwards, with ``channels`` channels.
 

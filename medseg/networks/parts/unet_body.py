@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medseg.layers import PatchIndex
 from medseg.layers.named import Dropout, Named, dropout_layer
 from medseg.layers.quadtree_conv import AnyPlan
-from medseg.networks.parts.image_check import check_image, explain_small_maps
+from medseg.networks.parts.image_check import check_image, takes_images
 from medseg.networks.parts.planned import PlannedSequential, run
 from medseg.networks.parts.plug_in import PLAIN, PlugIn
 
@@ -106,7 +106,7 @@ class UNetBody(nn.Module):
             self.decoder.append(self._two(i, widths.encoder[i][1] + up, pair, None))
         self.head = Conv["conv", spatial_dims](above[0], out_channels, 1)
 
-    @explain_small_maps
+    @takes_images
     def encode(self, x: Tensor, plan: AnyPlan | None = None) -> list[Tensor]:
         """The maps of all levels of the contracting path, from high to low resolution.
 
@@ -117,7 +117,7 @@ class UNetBody(nn.Module):
         self.output_size(self._checked(x))
         return self._contract(x, self.plug.plan(x, plan))[0]
 
-    @explain_small_maps
+    @takes_images
     def forward(self, x: Tensor, plan: AnyPlan | None = None) -> Tensor:
         """Segments.
 
