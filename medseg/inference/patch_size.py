@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,26 +48,40 @@ def size_multiple(network: nn.Module) -> tuple[int, ...] | None:
     return tuple(math.prod(side[axis] for side in sides) for axis in range(dims))
 
 
-def _measured_multiple(network: nn.Module) -> tuple[int, ...] | None:
-    conv = next((part for part in network.modules() if isinstance(part, _CONVOLUTIONS)), None)
-    if conv is None:
-        return None
-    channels, axes = getattr(network, "in_channels", conv.in_channels), len(conv.kernel_size)
-    empty = {id(t): _without_memory(t) for t in (*network.parameters(), *network.buffers())}
-    try:
-        # The memo hands out the empty tensors instead of copies: the copy needs no memory.
-        probe = copy.deepcopy(network, empty).eval()
-    except (RuntimeError, TypeError):
-        return None
+class _Probe:
+    """A copy of a network without memory, which says whether and how it takes sizes."""
 
-    def runs(sides: Sequence[int]) -> bool:
+    def __init__(self, network: nn.Module) -> None:
+        # Of a network around another one, the first convolution need not be the one that takes the image.
+        conv = next((part for part in network.modules() if isinstance(part, _CONVOLUTIONS)), None)
+        self.channels = getattr(network, "in_channels", None if conv is None else conv.in_channels)
+        self.axes = getattr(network, "spatial_dims", None if conv is None else len(conv.kernel_size))
+        self.copy: nn.Module | None = None
+        empty = {id(t): _without_memory(t) for t in (*network.parameters(), *network.buffers())}
+        if isinstance(self.channels, int) and isinstance(self.axes, int):
+            # The memo hands out the empty tensors instead of copies: the copy needs no memory.
+            with contextlib.suppress(RuntimeError, TypeError):
+                self.copy = copy.deepcopy(network, empty).eval()
+
+    def result(self, sides: Sequence[int]) -> Any:
+        """What the network returns for a patch of this size; None if it does not take it."""
+        if self.copy is None or len(sides) != self.axes:
+            return None
         try:
             with torch.no_grad():
-                probe(torch.empty(1, channels, *sides, device="meta"))
+                return self.copy(torch.empty(1, self.channels, *sides, device="meta"))
         except Exception:  # networks refuse sizes by errors of every kind; one that always fails stays unknown
-            return False
-        return True
+            return None
 
+    def runs(self, sides: Sequence[int]) -> bool:
+        return self.result(sides) is not None
+
+
+def _measured_multiple(network: nn.Module) -> tuple[int, ...] | None:
+    probe = _Probe(network)
+    if probe.copy is None:
+        return None
+    axes, runs = probe.axes, probe.runs
     common = next((step for step in _PROBED if runs([step * _PROBED[step]] * axes)), None)
     if common is None:
         return None
@@ -93,7 +109,8 @@ def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
             refused.
 
     Raises:
-        DataError: one line with the size found, the multiple that the network needs, and sizes near by that fit.
+        DataError: one line with the size found, the multiple that the network needs, and sizes near by that fit; or
+            with the size of the network's result, if it is another one than that of the patch.
 
     >>> from monai.networks.nets import UNet
     >>> unet = UNet(3, 1, 2, channels=(4, 8, 8, 16, 16), strides=(2, 2, 2, 2))
@@ -104,9 +121,10 @@ def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
     medseg.io.bounded.errors.DataError: roi_size is [200, 200, 160]; expected multiples of [16, 16, 16] ...
     """
     multiple = size_multiple(network)
-    if multiple is None:
-        return
     size = list(roi_size) if isinstance(roi_size, Sequence) else [roi_size]
+    if multiple is None:
+        _check_result_size(size, network)
+        return
     if len(size) != len(multiple) or not all(isinstance(side, int) and side > 0 for side in size):
         raise DataError(f"roi_size is {size}; expected {len(multiple)} whole numbers above 0, one for each axis")
     if any(side % step for side, step in zip(size, multiple, strict=True)):
@@ -122,4 +140,16 @@ def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
         raise DataError(
             f"roi_size is {size}: a single voxel is left at the network's lowest level, where instance normalisation "
             f"needs more; use at least {larger}"
+        )
+    _check_result_size(size, network)
+
+
+def _check_result_size(size: list[int], network: nn.Module) -> None:
+    """Refuse a patch whose result has another size, such as that of convolutions without padding."""
+    result = _Probe(network).result(size) if all(isinstance(side, int) and side > 0 for side in size) else None
+    found = list(result.shape[2:]) if isinstance(result, torch.Tensor) else size
+    if len(found) == len(size) and found != size:
+        raise DataError(
+            f"roi_size is {size}, and the network's result has the size {found}; expected one size, as labels and "
+            "windows have: pad its convolutions (networks of medseg: padding='same')"
         )

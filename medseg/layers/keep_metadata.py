@@ -44,7 +44,7 @@ def keep_metadata(method: Method[Module, Parameters, Result]) -> Method[Module, 
         if not any(isinstance(value, MetaTensor) for value in (x, *arguments, *options.values())):
             return method(self, x, *arguments, **options)
         others = [_plain(value) for value in arguments]
-        result = method(self, _plain(x), *others, **{key: _plain(value) for key, value in options.items()})  # type: ignore[arg-type]
+        result = method(self, _plain(x), *others, **{key: _plain(value) for key, value in options.items()})
         return _like(x, result) if isinstance(x, MetaTensor) else result
 
     return plain

@@ -29,6 +29,7 @@ from medseg.networks.parts.planned import PlannedSequential
 from medseg.networks.parts.plug_in import PlugIn
 from medseg.networks.parts.resnet import ResNet
 from medseg.networks.parts.resnet_weights import LoadedWeights, load_resnet
+from medseg.networks.parts.slice_by_slice import SliceBySlice
 from medseg.networks.parts.slice_triplets import slice_triplets
 from medseg.networks.registry import create, list_networks, register
 
@@ -57,6 +58,7 @@ __all__ = [
     "PlugIn",
     "RNet",
     "ResNet",
+    "SliceBySlice",
     "UNet3D2016",
     "UNet2015",
     "VNet",

@@ -12,7 +12,8 @@ from monai.networks.nets import UNet
 from torch import nn
 
 from medseg.inference.patch_size import check_roi_size, size_multiple
-from medseg.networks import list_networks
+from medseg.io.bounded.errors import DataError
+from medseg.networks import SliceBySlice, list_networks
 from tests.networks._cases import image, small
 
 
@@ -130,3 +131,21 @@ def test_nothing_is_refused_for_a_network_about_which_nothing_is_known() -> None
     network = nn.Linear(3, 2)
     assert size_multiple(network) is None
     check_roi_size([7, 7, 7], network)
+
+
+def test_a_network_around_another_one_has_the_multiple_of_that_one() -> None:
+    guided = ("patches", {"signals": 2, "convs": (4,), "width": 4})  # its first convolution takes no image
+    assert size_multiple(small("guided_unet", appearance=guided)) == (4, 4)
+    assert size_multiple(SliceBySlice(small("vnet"))) == (4, 4, 1)
+    assert size_multiple(SliceBySlice(small("vnet", in_channels=3), neighbours=1, axis=0)) == (1, 4, 4)
+
+
+def test_a_result_of_another_size_than_the_patch_is_refused_with_both() -> None:
+    with pytest.raises(DataError) as caught:
+        check_roi_size([100, 100], small("unet2015", padding="valid"))
+    assert str(caught.value) == (
+        "roi_size is [100, 100], and the network's result has the size [60, 60]; expected one size, as labels and "
+        "windows have: pad its convolutions (networks of medseg: padding='same')"
+    )
+    check_roi_size([100, 100], small("unet2015"))
+    check_roi_size([16, 16, 5], SliceBySlice(small("vnet")))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import medseg.networks
-from medseg.networks import ConcatGuidedNet, GuidedNet, list_networks
+from medseg.networks import ConcatGuidedNet, GuidedNet, SliceBySlice, list_networks
 from tests._hostile import refused, result_or_refusal, scattered, transposed
 from tests.networks import _cases
 
@@ -17,6 +17,7 @@ from tests.networks import _cases
 AROUND = {
     "ConcatGuidedNet": lambda: ConcatGuidedNet(_cases.small("unet2015", in_channels=2), guide_channels=1),
     "GuidedNet": lambda: GuidedNet(_cases.small("unet2015"), appearance=("fc", {"bins": 10}), image=(1, 32, 32)),
+    "SliceBySlice": lambda: SliceBySlice(_cases.small("unet2015")),
 }
 # A common base of three networks, and parts without a forward pass on an image of their own.
 PARTS = {"MobileNet", "PlannedSequential", "ResNet"}
@@ -33,6 +34,8 @@ def small(name: str) -> nn.Module:
 
 
 def image(name: str) -> Tensor:
+    if name == "SliceBySlice":
+        return torch.stack([_cases.image("unet2015")] * 3, -1)
     return _cases.image("unet2015" if name in AROUND else name)
 
 
@@ -46,8 +49,8 @@ def test_every_public_network_is_here() -> None:
 @torch.no_grad()
 def test_the_layout_in_memory_does_not_matter(name: str) -> None:
     net, x = small(name).double().eval(), image(name).double()  # kernels for another layout round differently
-    expected = net(x)
-    for same in (scattered(x), transposed(x), x.to(memory_format=torch.channels_last)):
+    expected, layout = net(x), torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    for same in (scattered(x), transposed(x), x.to(memory_format=layout)):
         torch.testing.assert_close(net(same), expected, rtol=1e-8, atol=1e-9)
 
 

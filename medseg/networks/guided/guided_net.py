@@ -63,6 +63,8 @@ class GuidedNet(nn.Module):
         sites: the maps that are guided, in the order of the run; ``print(net.sites)`` shows them as a table.
         density: the appearance branch, or None. (This name is part of the keys of state dicts.)
         spatial: the branch for guide maps, or None.
+        in_channels: channels of the image.
+        spatial_dims: 2 or 3.
 
     Raises:
         ValueError: for settings that do not exist or do not match the backbone.
@@ -97,6 +99,7 @@ class GuidedNet(nn.Module):
         super().__init__()
         shape = image_shape(backbone, image)
         self._image_shape = shape
+        self.in_channels, self.spatial_dims = shape[0], len(shape) - 1
         self.sites: Sites = at_levels(find_sites(backbone, shape), levels)
         channels = [site.channels for site in self.sites]
         self.density = None if appearance is None else _appearance_branch(len(shape) - 1, channels, appearance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["slice_triplets"]
+__all__ = ["slice_stacks", "slice_triplets"]
 
 
 def slice_triplets(volume: Tensor) -> Tensor:
@@ -28,5 +28,22 @@ def slice_triplets(volume: Tensor) -> Tensor:
     """
     if volume.ndim != 5:
         raise ValueError(f"slice_triplets: volume has shape {list(volume.shape)}; expected [B, C, H, W, D]")
-    triplets = F.pad(volume, (1, 1)).unfold(-1, 3, 1)  # [B, C, H, W, D, 3]
-    return triplets.permute(0, 4, 1, 5, 2, 3).flatten(2, 3).flatten(0, 1)
+    return slice_stacks(volume, 1)
+
+
+def slice_stacks(volume: Tensor, neighbours: int) -> Tensor:
+    """The slices of a volume, each with its neighbours on both sides as further channels.
+
+    Args:
+        volume: ``[B, C, H, W, D]``, slices along the last axis.
+        neighbours: n, their number on each side.
+
+    Returns:
+        ``[B * D, (2 n + 1) C, H, W]``, in the order of `slice_triplets`.
+
+    Example:
+        >>> slice_stacks(torch.arange(3.0).reshape(1, 1, 1, 1, 3), 1).flatten(1).tolist()
+        [[0.0, 0.0, 1.0], [0.0, 1.0, 2.0], [1.0, 2.0, 0.0]]
+    """
+    stacks = F.pad(volume, (neighbours, neighbours)).unfold(-1, 2 * neighbours + 1, 1)  # [B, C, H, W, D, 2 n + 1]
+    return stacks.permute(0, 4, 1, 5, 2, 3).flatten(2, 3).flatten(0, 1)
