@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATTER = ROOT / ".ci" / "format_json.py"
-FILES = sorted(path for folder in ("bundles", "tests/data") for path in (ROOT / folder).rglob("*.json"))
+FILES = sorted(path for folder in ("bundles", "examples", "tests/data") for path in (ROOT / folder).rglob("*.json"))
 LONG = ("x" * 70, "y" * 70)
 UNTIDY = '{"b":[1,2],\n\n"a":{"long":["' + '","'.join(LONG) + '"]}}'
 TIDY = f"""{{

@@ -28,6 +28,7 @@ _READ_PRED_ALONE = (
     "medseg.transforms.LargestComponentd",
     "medseg.transforms.MaskOnSourceGridd",
 )
+_PREPARES_IMAGES_ALONE = {"_target_": "monai.engines.PrepareBatchDefault"}
 _RUNS = (["$@evaluator.run()"], ["$refuse_check_only(@check_only)", "$@evaluator.run()"])
 _PARTS = {
     "device": "@device",
@@ -56,7 +57,9 @@ def is_plain(parser: ConfigParser) -> bool:
         and isinstance(engine, Mapping)
         and engine.get("_target_") in _ENGINE
         and all(engine.get(key) == value for key, value in _PARTS.items())
-        and set(engine) <= {"_target_", "val_handlers", "amp", *_PARTS}
+        and set(engine) <= {"_target_", "val_handlers", "amp", "prepare_batch", *_PARTS}
+        and engine.get("prepare_batch", "@prepare_batch") == "@prepare_batch"
+        and config.get("prepare_batch", _PREPARES_IMAGES_ALONE) == _PREPARES_IMAGES_ALONE
         and isinstance(data, Mapping)
         and data.get("transform") == "@preprocessing"
         and first.get("_target_") in _LOADER

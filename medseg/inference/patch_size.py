@@ -73,6 +73,21 @@ class _Probe:
         except Exception:  # networks refuse sizes by errors of every kind; one that always fails stays unknown
             return None
 
+    def leaves_one_value(self, sides: Sequence[int], batch: int) -> bool:
+        """Whether a normalisation refuses a batch of such patches in training."""
+        if self.copy is None or len(sides) != self.axes:
+            return False
+        try:
+            with torch.no_grad():
+                self.copy.train()(torch.empty(batch, self.channels, *sides, device="meta"))
+        except ValueError as error:
+            return str(error).startswith("Expected more than 1 ") or "too few for normalisation" in str(error)
+        except Exception:  # as in `result`
+            return False
+        finally:
+            self.copy.eval()
+        return False
+
     def runs(self, sides: Sequence[int]) -> bool:
         return self.result(sides) is not None
 
@@ -100,17 +115,20 @@ def _without_memory(tensor: torch.Tensor) -> torch.Tensor:
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
-def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
+def check_roi_size(roi_size: Sequence[int], network: nn.Module, batch: int | None = None) -> None:
     """Refuse patches that the network cannot take, before anything is read or trained.
 
     Args:
         roi_size: voxels of a patch along each axis.
         network: what it is for; see :func:`size_multiple`. For a network about which nothing is known, nothing is
             refused.
+        batch: for training, patches in a batch: normalisations need more than one value for each channel there. None:
+            the network is not trained.
 
     Raises:
         DataError: one line with the size found, the multiple that the network needs, and sizes near by that fit; or
-            with the size of the network's result, if it is another one than that of the patch.
+            with the size of the network's result, if it is another one than that of the patch; or with a larger size if
+            too few values are left for a normalisation.
 
     >>> from monai.networks.nets import UNet
     >>> unet = UNet(3, 1, 2, channels=(4, 8, 8, 16, 16), strides=(2, 2, 2, 2))
@@ -124,6 +142,7 @@ def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
     size = list(roi_size) if isinstance(roi_size, Sequence) else [roi_size]
     if multiple is None:
         _check_result_size(size, network)
+        _check_normalisations(size, network, batch)
         return
     if len(size) != len(multiple) or not all(isinstance(side, int) and side > 0 for side in size):
         raise DataError(f"roi_size is {size}; expected {len(multiple)} whole numbers above 0, one for each axis")
@@ -142,6 +161,7 @@ def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
             f"needs more; use at least {larger}"
         )
     _check_result_size(size, network)
+    _check_normalisations(size, network, batch)
 
 
 def _check_result_size(size: list[int], network: nn.Module) -> None:
@@ -153,3 +173,20 @@ def _check_result_size(size: list[int], network: nn.Module) -> None:
             f"roi_size is {size}, and the network's result has the size {found}; expected one size, as labels and "
             "windows have: pad its convolutions (networks of medseg: padding='same')"
         )
+
+
+def _check_normalisations(size: list[int], network: nn.Module, batch: int | None) -> None:
+    """Refuse patches of which one value for each channel is left where training normalises."""
+    if batch is None or not all(isinstance(side, int) and side > 0 for side in size):
+        return
+    probe = _Probe(network)
+    if not probe.leaves_one_value(size, batch):
+        return
+    larger = ([side * 2**k for side in size[:axes]] + size[axes:] for k in (1, 2) for axes in range(1, len(size) + 1))
+    fits = next((sides for sides in larger if not probe.leaves_one_value(sides, batch)), None)
+    raise DataError(
+        f"roi_size is {size} and a training batch has {batch} patch{'es' if batch > 1 else ''}: one value for each "
+        "channel is left at the network's lowest level, too few for its normalisation; use "
+        + ("" if fits is None else f"at least {fits}, or ")
+        + "more patches in a batch (batch_size, patches_per_image)"
+    )

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from medseg.training.evaluator_parameters import evaluator_parameter_groups, sparse_layers
     from medseg.training.finite_loss import FiniteLossGuard, case_names
     from medseg.training.frozen import Frozen, freeze
+    from medseg.training.guided_inferer import GuidedInferer
     from medseg.training.history import HistoryHandler, plot_history
     from medseg.training.last_weights import LastWeightsSaver
     from medseg.training.mean_dice import MeanDiceNonempty
     from medseg.training.nnunet_guide import KeepChannels, drop_guides, guide_channels, trainer_folder
     from medseg.training.optimisers import OPTIMISERS, OptimiserEntry, make_optimiser
+    from medseg.training.prepare_guided_batch import PrepareGuidedBatch
     from medseg.training.selection_monitor import SelectionMonitor
     from medseg.training.warmup import SparseWarmup
     from medseg.training.weights_files import last_beside, set_aside
@@ -30,11 +32,13 @@ __all__ = [
     "EpochValidation",
     "FiniteLossGuard",
     "Frozen",
+    "GuidedInferer",
     "HistoryHandler",
     "KeepChannels",
     "LastWeightsSaver",
     "MeanDiceNonempty",
     "OptimiserEntry",
+    "PrepareGuidedBatch",
     "SelectionMonitor",
     "SparseWarmup",
     "case_names",
@@ -58,11 +62,13 @@ __getattr__, __dir__ = lazy_exports(
         "evaluator_parameters": ("evaluator_parameter_groups", "sparse_layers"),
         "finite_loss": ("FiniteLossGuard", "case_names"),
         "frozen": ("Frozen", "freeze"),
+        "guided_inferer": ("GuidedInferer",),
         "history": ("HistoryHandler", "plot_history"),
         "last_weights": ("LastWeightsSaver",),
         "mean_dice": ("MeanDiceNonempty",),
         "nnunet_guide": ("KeepChannels", "drop_guides", "guide_channels", "trainer_folder"),
         "optimisers": ("OPTIMISERS", "OptimiserEntry", "make_optimiser"),
+        "prepare_guided_batch": ("PrepareGuidedBatch",),
         "selection_monitor": ("SelectionMonitor",),
         "warmup": ("SparseWarmup",),
         "weights_files": ("last_beside", "set_aside"),

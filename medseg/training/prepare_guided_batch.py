@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +17,14 @@ __all__ = ["PrepareGuidedBatch"]
 class PrepareGuidedBatch(PrepareBatchExtraInput):
     """``prepare_batch`` of MONAI's trainers and evaluators for networks that take ``guidance``.
 
-    In a bundle, with its full dotted name as ``_target_``: ``"keys": {"spatial": "guide"}``.
+    In a bundle, as ``prepare_batch``: ``{"_target_": "medseg.training.PrepareGuidedBatch", "keys": {"spatial":
+    "guide"}}``. Where an image is segmented in windows, `GuidedInferer` must stand around the inferer.
 
     Args:
         keys: for fields of `medseg.layers.guidance.Guidance` the items of the batch that hold them, such as
-            ``{"appearance": "histograms", "spatial": "guide", "guided": "guided"}``.
+            ``{"appearance": "histograms", "spatial": "guide", "guided": "guided"}``. For ``guided`` it can be a list of
+            items: then a sample has guidance if all of them are true, such as the ``guided_key`` of
+            `medseg.transforms.guidance.RandGuideDropoutd` and the flag of `medseg.transforms.guidance.ClickPatchesd`.
 
     Raises:
         ValueError: for a field that `Guidance` does not have, or without any.
@@ -34,12 +37,17 @@ class PrepareGuidedBatch(PrepareBatchExtraInput):
         torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str | Sequence[str]]) -> None:
         unknown = sorted(set(keys) - set(Guidance._fields))
         if unknown or not keys:
             found = f"{unknown[0]!r} among its fields" if unknown else "no field"
             raise ValueError(f"PrepareGuidedBatch: keys has {found}; expected some of {', '.join(Guidance._fields)}")
-        super().__init__(dict(keys))
+        several = {name: items for name, items in keys.items() if not isinstance(items, str)}
+        if set(several) - {"guided"} or not all(several.values()):
+            name, items = next(iter(several.items()))
+            raise ValueError(f"PrepareGuidedBatch: keys has {items!r} for {name!r}; expected the name of one item")
+        super().__init__({name: items for name, items in keys.items() if name not in several})
+        self.flags: tuple[str, ...] = tuple(several.get("guided", ()))
 
     def __call__(
         self,
@@ -60,11 +68,14 @@ class PrepareGuidedBatch(PrepareBatchExtraInput):
             ValueError: if the batch lacks an item.
         """
         assert isinstance(self.extra_keys, dict)
-        missing = [key for key in self.extra_keys.values() if key not in batchdata]
+        missing = [key for key in (*self.extra_keys.values(), *self.flags) if key not in batchdata]
         if missing:
             raise ValueError(
                 f"PrepareGuidedBatch: the batch has no item {missing[0]!r}; it has {', '.join(map(str, batchdata))}: "
                 "make it by a transform, or leave it out of keys"
             )
         image, label, arguments, found = super().__call__(batchdata, device, non_blocking, **kwargs)
+        if self.flags:
+            flags = [batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs) for key in self.flags]
+            found["guided"] = torch.stack([flag.bool() for flag in flags]).all(0)
         return image, label, arguments, {"guidance": Guidance(**found)}

@@ -34,10 +34,10 @@ def read_config(name: str, config: str) -> dict[str, Any]:
     return json.loads((BUNDLES / name / "configs" / config).read_text())
 
 
-def ball_scan(foreground: bool = True, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def ball_scan(foreground: bool = True, seed: int = 0, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
     """HU and label of a bright ball (label 1) with a core (label 2), off the middle of grey noise."""
-    image = np.random.default_rng(seed).normal(-700, 30, (SIDE,) * 3)
-    label = np.zeros((SIDE,) * 3, np.uint8)
+    image = np.random.default_rng(seed).normal(-700, 30, (side,) * 3)
+    label = np.zeros((side,) * 3, np.uint8)
     if foreground:
         i, j, k = np.indices(label.shape)
         distance = np.sqrt((i - 16.0) ** 2 + (j - 20.0) ** 2 + (k - 22.0) ** 2)
@@ -149,3 +149,24 @@ def infer(trained: TrainedBundle) -> Callable[..., Any]:
         return work
 
     return run
+
+
+def data_of_phantoms(folder: Path, side: int, spacing_mm: float) -> Path:
+    """Two synthetic balls in noise as ``images``, ``labels`` and ``dataset.json``; the second is validated, too."""
+    cases = []
+    for number in range(2):
+        image, label = ball_scan(seed=number, side=side)
+        case = {}
+        for key, array in (("image", image), ("label", label)):
+            case[key] = f"{key}s/ball_{number}.nii.gz"
+            (folder / f"{key}s").mkdir(exist_ok=True)
+            write_nifti(folder / case[key], array, make_affine((spacing_mm,) * 3, (-20.0, 31.5, 7.0), "LPS"))
+        cases.append(case)
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases[1:]}))
+    return folder
+
+
+def history(root: Path) -> list[dict[str, Any]]:
+    """The epochs of a run, as it recorded them."""
+    epochs: list[dict[str, Any]] = json.loads((root / "eval" / "history.json").read_text())
+    return epochs

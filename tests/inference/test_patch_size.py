@@ -149,3 +149,18 @@ def test_a_result_of_another_size_than_the_patch_is_refused_with_both() -> None:
     )
     check_roi_size([100, 100], small("unet2015"))
     check_roi_size([16, 16, 5], SliceBySlice(small("vnet")))
+
+
+def test_a_training_batch_with_one_value_for_each_channel_is_refused_with_a_size_that_does() -> None:
+    net = small("unet3d2016")
+    check_roi_size([4, 4], net)
+    check_roi_size([4, 4], net, batch=2)
+    with pytest.raises(
+        DataError, match=r"roi_size is \[4, 4\] .* has 1 patch: .* use at least \[8, 4\], or more patches"
+    ):
+        check_roi_size([4, 4], net, batch=1)
+    check_roi_size([8, 4], net, batch=1)
+    assert net(torch.zeros(1, 1, 8, 4)).shape == (1, 3, 8, 4)
+    pooled = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(2), nn.Upsample((8, 8)))
+    with pytest.raises(DataError, match=r"use more patches in a batch"):
+        check_roi_size([8, 8], pooled, batch=1)

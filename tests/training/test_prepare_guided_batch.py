@@ -98,3 +98,17 @@ def test_says_what_does_not_fit() -> None:
         PrepareGuidedBatch({})
     with pytest.raises(ValueError, match="the batch has no item 'guide'; it has image"):
         PrepareGuidedBatch({"spatial": "guide"})({"image": torch.zeros(1, 1, 4, 4)})
+
+
+def test_several_flags_are_joined_and_other_fields_take_one_item() -> None:
+    batch = {"image": torch.zeros(4, 1, 4, 4), "guide": torch.zeros(4, 1, 4, 4)}
+    batch |= {"kept": torch.tensor([1, 1, 0, 0]), "clicked": torch.tensor([True, False, True, False])}
+    prepare = PrepareGuidedBatch({"spatial": "guide", "guided": ["kept", "clicked"]})
+    guidance = prepare(batch, "cpu")[3]["guidance"]
+    assert guidance.guided.dtype == torch.bool and guidance.guided.tolist() == [True, False, False, False]
+    del batch["kept"]
+    with pytest.raises(ValueError, match="the batch has no item 'kept'"):
+        prepare(batch)
+    for wrong in ({"spatial": ["guide"]}, {"spatial": "guide", "guided": []}):
+        with pytest.raises(ValueError, match=r"expected the name of one item"):
+            PrepareGuidedBatch(wrong)

@@ -12,7 +12,7 @@ import tests.transforms
 from tests.transforms._menu import InvertibleMenu, RandomMenu, TransformMenu
 
 # Their own files test them: some take the path of a file where the menu gives an array, others change the grid.
-OF_PATHS = {medseg.transforms.CheckHeader, medseg.transforms.CheckHeaderd}
+OF_PATHS = {getattr(medseg.transforms, name + d) for name in ("CheckHeader", "LoadPrompts") for d in ("", "d")}
 OF_GRIDS = {
     getattr(medseg.transforms, name + d) for name in ("SeparableSpacing", "MaskOnSourceGrid") for d in ("", "d")
 }

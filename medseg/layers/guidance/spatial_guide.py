@@ -121,7 +121,10 @@ def spatial_map(owner: str, guidance: Guidance, shape: tuple[int, ...], like: Te
     if guide is None:
         return like.new_full(shape, null)
     if tuple(guide.shape) != tuple(shape):
-        raise ValueError(f"{owner}: spatial has shape {list(guide.shape)}; expected {list(shape)}")
+        raise ValueError(
+            f"{owner}: spatial has shape {list(guide.shape)}; expected {list(shape)} (for windows of "
+            "an image, medseg.training.GuidedInferer cuts the guide map along)"
+        )
     guide = guide.to(like)
     return guide if keep is None else torch.where(keep.reshape(-1, *(1,) * (guide.ndim - 1)), guide, null)
 
