@@ -11,7 +11,9 @@ import torch
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset, Sampler
 
-__all__ = ["EpochBatches", "SampleKey", "SeededDataset", "derived_seed"]
+__all__ = ["EpochBatches", "SampleKey", "SeededDataset", "derived_seed", "step_seed"]
+
+_STEP = 1  # keeps the seeds of steps apart from those of samples
 
 
 class SampleKey(NamedTuple):
@@ -33,6 +35,20 @@ def derived_seed(*numbers: int) -> int:
     (True, False)
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed for what a training step draws itself, such as dropout.
+
+    Args:
+        seed: of the run.
+        step: number of the step over all epochs, from 1.
+        rank: number of the process.
+
+    >>> step_seed(0, 1) == step_seed(0, 1), step_seed(0, 1) == step_seed(0, 2)
+    (True, False)
+    """
+    return derived_seed(seed, _STEP, step, rank)
 
 
 class EpochBatches(Sampler[list[SampleKey]]):

@@ -6,11 +6,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from medseg.training.distributed.ranks import rank
-from medseg.training.sampling import EpochBatches, derived_seed
+from medseg.training.sampling import EpochBatches, step_seed
 
 __all__ = ["SeededSteps"]
-
-_STEP = 1  # keeps the seeds of steps apart from those of samples
 
 
 class SeededSteps:
@@ -46,4 +44,4 @@ class SeededSteps:
 
     def __call__(self, engine: Engine) -> None:
         """Seed torch for the step."""
-        torch.manual_seed(derived_seed(self.seed, _STEP, engine.state.iteration, rank()))
+        torch.manual_seed(step_seed(self.seed, engine.state.iteration, rank()))

