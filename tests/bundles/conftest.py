@@ -159,7 +159,7 @@ def data_of_phantoms(folder: Path, side: int, spacing_mm: float) -> Path:
         case = {}
         for key, array in (("image", image), ("label", label)):
             case[key] = f"{key}s/ball_{number}.nii.gz"
-            (folder / f"{key}s").mkdir(exist_ok=True)
+            (folder / f"{key}s").mkdir(parents=True, exist_ok=True)
             write_nifti(folder / case[key], array, make_affine((spacing_mm,) * 3, (-20.0, 31.5, 7.0), "LPS"))
         cases.append(case)
     (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases[1:]}))
