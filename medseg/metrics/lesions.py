@@ -35,7 +35,7 @@ class DetectionCounts(NamedTuple):
     false_positive: int
     false_negative: int
 
-    def __add__(self, other: object) -> DetectionCounts:  # type: ignore[override]
+    def __add__(self, other: object) -> DetectionCounts:
         if not isinstance(other, DetectionCounts):
             return NotImplemented
         return DetectionCounts(*(a + b for a, b in zip(self, other, strict=True)))

@@ -132,13 +132,23 @@ def foreground_pair(prediction: Any, reference: Any) -> tuple[NDArray[np.bool_],
     return first, second
 
 
-def _foreground(labels: Any, what: str) -> NDArray[np.bool_]:
-    """Where a label map is above 0; also of a tensor on another device or of a type that NumPy does not have."""
+def labels_of(labels: Any, what: str) -> Any:
+    """Labels as a tensor, if they are one, or else as an array; refused unless they are whole real numbers."""
     values = labels if hasattr(labels, "detach") else np.asarray(labels)
-    if values.dtype == np.bool_:  # nothing to check, and no copy of a whole CT
-        return np.asarray(values)
+    if values.dtype == np.bool_:  # nothing to check
+        return values
     if str(values.dtype).removeprefix("torch.").startswith(("complex", "object", "<U", "|S")):
         raise ValueError(f"{what} has type {values.dtype}, expected real numbers")
     check_whole_labels(values, what)
-    above = values > 0
-    return np.asarray(above.cpu() if hasattr(above, "cpu") else above)
+    return values
+
+
+def mask_of(comparison: Any) -> NDArray[np.bool_]:
+    """The outcome of a comparison as an array, also of a tensor on another device."""
+    return np.asarray(comparison.cpu() if hasattr(comparison, "cpu") else comparison)
+
+
+def _foreground(labels: Any, what: str) -> NDArray[np.bool_]:
+    """Where a label map is above 0; also of a tensor on another device or of a type that NumPy does not have."""
+    values = labels_of(labels, what)
+    return mask_of(values if values.dtype == np.bool_ else values > 0)
