@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from medseg.metrics.bootstrap import Interval, PairedDifference, bootstrap_interval, bootstrap_mean, paired_difference
+from medseg.metrics.calibration import ReliabilityBin, brier_score, expected_calibration_error, reliability_table
+from medseg.metrics.classification import (
+    AucDifference,
+    AucInterval,
+    BinaryScores,
+    auc_difference,
+    auc_interval,
+    binary_scores,
+)
 from medseg.metrics.lesions import DetectionCounts, LesionMatch, LesionMatching, match_lesions
 from medseg.metrics.lits import LITS_PENALTY, LitsCase, LitsObject, lits_case, lits_summary
 from medseg.metrics.overlap import OverlapScores, dice_score, overlap_scores
@@ -9,18 +19,33 @@ from medseg.metrics.surfaces import SurfaceDistances, surface_dice, surface_dist
 
 __all__ = [
     "LITS_PENALTY",
+    "AucDifference",
+    "AucInterval",
+    "BinaryScores",
     "DetectionCounts",
+    "Interval",
     "LesionMatch",
     "LesionMatching",
     "LitsCase",
     "LitsObject",
     "OverlapScores",
+    "PairedDifference",
+    "ReliabilityBin",
     "SurfaceDistances",
+    "auc_difference",
+    "auc_interval",
+    "binary_scores",
+    "bootstrap_interval",
+    "bootstrap_mean",
+    "brier_score",
     "dice_score",
+    "expected_calibration_error",
     "lits_case",
     "lits_summary",
     "match_lesions",
     "overlap_scores",
+    "paired_difference",
+    "reliability_table",
     "surface_dice",
     "surface_distances",
 ]
