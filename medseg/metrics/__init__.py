@@ -12,17 +12,23 @@ from medseg.metrics.classification import (
     auc_interval,
     binary_scores,
 )
+from medseg.metrics.froc import LUNA16_RATES, Froc, FrocFinding, FrocMark, froc
 from medseg.metrics.lesions import DetectionCounts, LesionMatch, LesionMatching, match_lesions
 from medseg.metrics.lits import LITS_PENALTY, LitsCase, LitsObject, lits_case, lits_summary
 from medseg.metrics.overlap import OverlapScores, dice_score, overlap_scores
+from medseg.metrics.readers import ReaderCase, half_consensus, reader_case, reader_table
 from medseg.metrics.surfaces import SurfaceDistances, surface_dice, surface_distances
 
 __all__ = [
     "LITS_PENALTY",
+    "LUNA16_RATES",
     "AucDifference",
     "AucInterval",
     "BinaryScores",
     "DetectionCounts",
+    "Froc",
+    "FrocFinding",
+    "FrocMark",
     "Interval",
     "LesionMatch",
     "LesionMatching",
@@ -30,6 +36,7 @@ __all__ = [
     "LitsObject",
     "OverlapScores",
     "PairedDifference",
+    "ReaderCase",
     "ReliabilityBin",
     "SurfaceDistances",
     "auc_difference",
@@ -40,11 +47,15 @@ __all__ = [
     "brier_score",
     "dice_score",
     "expected_calibration_error",
+    "froc",
+    "half_consensus",
     "lits_case",
     "lits_summary",
     "match_lesions",
     "overlap_scores",
     "paired_difference",
+    "reader_case",
+    "reader_table",
     "reliability_table",
     "surface_dice",
     "surface_distances",
