@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from monai.data import MetaTensor
 from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
@@ -163,6 +164,7 @@ class LearnedEvaluator(nn.Module):
                 f"LearnedEvaluator: x has shape {list(x.shape)}; expected [B, {self.in_channels}, *S] "
                 f"with {self.spatial_dims} spatial axes"
             )
+        x = x.as_tensor() if isinstance(x, MetaTensor) else x
         check_map("LearnedEvaluator", x, self)
         layout = block_layout(x.shape[2:], self.settings)
         scores = pool_blocks(self.cell_scores(x, layout), layout.grids, "max")

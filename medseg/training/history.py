@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medseg.io.bounded.atomic import atomic_path, write_json
+from medseg.io.bounded.errors import DataError
 
 __all__ = ["HistoryHandler", "Record", "plot_history"]
 
@@ -33,6 +34,10 @@ class HistoryHandler:
         output_dir: folder for the two files.
         evaluator: the validation engine whose key metric is recorded, or None.
         every: number of epochs between two lines in the log.
+        tensorboard: also write curves of loss, score and learning rate for TensorBoard, into ``tensorboard`` there.
+
+    Raises:
+        DataError: if TensorBoard is not installed but asked for.
 
     >>> from ignite.engine import Engine
     >>> trainer = Engine(lambda engine, batch: {"loss": batch})
@@ -45,8 +50,11 @@ class HistoryHandler:
 
     writes = True
 
-    def __init__(self, output_dir: str | Path, evaluator: Engine | None = None, every: int = 1) -> None:
+    def __init__(
+        self, output_dir: str | Path, evaluator: Engine | None = None, every: int = 1, tensorboard: bool = False
+    ) -> None:
         self.output_dir = Path(output_dir)
+        self.curves = _curves(self.output_dir / "tensorboard") if tensorboard else None
         self.evaluator = evaluator
         self.every = every
         self.records: list[Record] = []
@@ -101,12 +109,24 @@ class HistoryHandler:
             record["score"] = self._finite(self._score, "validation score", epoch)
         self.records.append(record)
         self._losses, self._score = [], None
+        self._draw(record, engine)
         write_json(self.output_dir / "history.json", self.records)
         if epoch % self.every == 0 or epoch == engine.state.max_epochs:
             plot_history(self.records, self.output_dir / "loss_curve.png")
             score = f", validation score {_number(record['score']):.4f}" if "score" in record else ""
             text = f"mean loss {_number(loss):.4f}{score} ({record['seconds']:.0f} s{self._left(engine)})"
             _LOG.info("epoch %d/%d: %s", epoch, engine.state.max_epochs, text)
+
+    def _draw(self, record: Record, engine: Engine) -> None:
+        """The record's values as points of TensorBoard's curves."""
+        if self.curves is None:
+            return
+        groups = getattr(getattr(engine, "optimizer", None), "param_groups", [])
+        values = {**{k: record.get(k) for k in ("loss", "score")}, **({"lr": groups[0]["lr"]} if groups else {})}
+        for name, value in values.items():
+            if value is not None:
+                self.curves.add_scalar(name, value, int(record["epoch"] or 0))
+        self.curves.flush()
 
     def _left(self, engine: Engine) -> str:
         """The time that the rest will take at the speed since the start."""
@@ -135,6 +155,14 @@ class HistoryHandler:
                 value,
             )
         return None
+
+
+def _curves(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise DataError("tensorboard is not installed; pip install tensorboard, or leave out --tensorboard") from None
+    return SummaryWriter(str(folder))
 
 
 def _number(value: float | None) -> float:

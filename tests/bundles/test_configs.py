@@ -14,7 +14,7 @@ from monai.bundle.config_item import ComponentLocator
 from tests.bundles.conftest import BUNDLES, NAMES, read_config
 
 CONFIGS = ["train.json", "inference.json", "evaluate.json", "multi_gpu_train.json", "multi_gpu_evaluate.json"]
-MAX_EXPRESSIONS = 32
+MAX_EXPRESSIONS = 36
 SHARED_KEYS = ["dataset_dir", "pixdim", "window", "roi_size", "network_def", "weights", "bundle_root", "device"]
 
 

@@ -130,3 +130,14 @@ def test_the_curve_leaves_a_gap_where_there_is_no_number(tmp_path: Path) -> None
 def test_nothing_but_the_two_files_is_left(tmp_path: Path) -> None:
     run(tmp_path / "made" / "here", [[1.0], [2.0]])
     assert sorted(path.name for path in (tmp_path / "made" / "here").iterdir()) == ["history.json", "loss_curve.png"]
+
+
+def test_curves_for_tensorboard_hold_the_values_of_the_records(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trainer = Engine(lambda engine, batch: {"loss": batch})
+    history = HistoryHandler(tmp_path, tensorboard=True)
+    history.attach(trainer)
+    trainer.run([0.5, 0.3], max_epochs=3)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, round(event.value, 6)) for event in events.Scalars("loss")] == [(1, 0.4), (2, 0.4), (3, 0.4)]
