@@ -12,6 +12,7 @@ from medseg.metrics.classification import (
     auc_interval,
     binary_scores,
 )
+from medseg.metrics.evaluation.case import CaseScores, ClassScores, LesionScores, evaluate_case
 from medseg.metrics.froc import LUNA16_RATES, Froc, FrocFinding, FrocMark, froc
 from medseg.metrics.lesions import DetectionCounts, LesionMatch, LesionMatching, match_lesions
 from medseg.metrics.lits import LITS_PENALTY, LitsCase, LitsObject, lits_case, lits_summary
@@ -25,6 +26,8 @@ __all__ = [
     "AucDifference",
     "AucInterval",
     "BinaryScores",
+    "CaseScores",
+    "ClassScores",
     "DetectionCounts",
     "Froc",
     "FrocFinding",
@@ -32,6 +35,7 @@ __all__ = [
     "Interval",
     "LesionMatch",
     "LesionMatching",
+    "LesionScores",
     "LitsCase",
     "LitsObject",
     "OverlapScores",
@@ -46,6 +50,7 @@ __all__ = [
     "bootstrap_mean",
     "brier_score",
     "dice_score",
+    "evaluate_case",
     "expected_calibration_error",
     "froc",
     "half_consensus",

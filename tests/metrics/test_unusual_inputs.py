@@ -11,7 +11,15 @@ import pytest
 import torch
 
 import medseg.metrics
-from medseg.metrics import dice_score, lits_case, match_lesions, overlap_scores, surface_dice, surface_distances
+from medseg.metrics import (
+    dice_score,
+    evaluate_case,
+    lits_case,
+    match_lesions,
+    overlap_scores,
+    surface_dice,
+    surface_distances,
+)
 from tests._hostile import UNUSUAL, refused, result_or_refusal
 from tests.transforms._menu import LAYOUTS, TYPES, values
 
@@ -22,6 +30,7 @@ SCORES: dict[str, Callable[..., float]] = {
     "surface_dice": lambda a, b: surface_dice(a, b, STEPS, 1.0),
     "surface_distances": lambda a, b: 1 / (1 + surface_distances(a, b, STEPS).assd_mm),
     "match_lesions": lambda a, b: 1 / (1 + sum(match_lesions(a, b).counts(0.5)[1:])),
+    "evaluate_case": lambda a, b: evaluate_case(a, b, STEPS, tolerance_mm=1.0).classes[0].surface_dice,
     "lits_case": lambda a, b: lits_case(a, b, STEPS).tumour.dice,
 }
 """Every score of two masks, as a number that is 1 for equal masks."""

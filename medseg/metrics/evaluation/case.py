@@ -127,8 +127,7 @@ def evaluate_case(
         raise ValueError(f"prediction has {p.ndim} axes, expected 3")
     classes = {"foreground": ()} if classes is None else classes
     with_lesions = set(classes) if lesion_classes is None else set(lesion_classes)
-    if unknown := sorted(with_lesions - set(classes)):
-        raise ValueError(f"lesion class {unknown[0]!r} is no class, expected one of {', '.join(classes)}")
+    check_lesion_classes(with_lesions, classes)
     scores, lesions = [], []
     for name, values in classes.items():
         masks = mask_of_class(p, values), mask_of_class(r, values)
@@ -138,6 +137,12 @@ def evaluate_case(
             lesions += _lesions(name, matching, float(np.prod(spacing_mm)))
     lits = lits_case(prediction, reference, spacing_mm, workers) if scheme == "lits" else None
     return CaseScores(tuple(scores), tuple(lesions), lits)
+
+
+def check_lesion_classes(lesion_classes: Collection[str], classes: Classes) -> None:
+    """Raises ValueError if a class of lesions is no class."""
+    if unknown := sorted(set(lesion_classes) - set(classes)):
+        raise ValueError(f"lesions names {unknown[0]!r}, which is no class; expected some of {', '.join(classes)}")
 
 
 def _class_scores(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from medseg.io.bounded.errors import DataError, shorten
 from medseg.io.privacy.names import is_plain_name
+from medseg.io.privacy.pseudonym import Pseudonymiser
 from medseg.io.volumes.image import IMAGE_SUFFIXES
 
 __all__ = ["CasePair", "label_files", "pair_files", "shown_names"]
@@ -20,7 +21,8 @@ class CasePair(NamedTuple):
 
     Attributes:
         key: the name that both files have, without its ending. It may name a patient.
-        name: what reports call the case: the key if it is plain, else ``case_0007`` by its place in the order of names.
+        name: what reports call the case: the key if it is plain, else ``case_0007`` by its place in the order of
+            the references' names.
         prediction: the file to be scored.
         reference: the file that it is scored against.
     """
@@ -63,21 +65,24 @@ def label_files(folder: str | Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def pair_files(predictions: str | Path, references: str | Path, only_common: bool = False) -> list[CasePair]:
+def pair_files(
+    predictions: str | Path, references: str | Path, only_common: bool = False, key: Pseudonymiser | None = None
+) -> list[CasePair]:
     """Pairs of files with the same name, sorted; endings may differ (``case.nii`` and ``case.mha``).
 
     Args:
         predictions: folder to be scored, see `label_files`.
         references: folder with the truth.
         only_common: leave out files without a partner; by default they are refused.
+        key: gives cases whose names could name a patient pseudonyms in place of numbers.
 
     Raises:
         DataError: for files without a partner, with their names, or if no file has one.
     """
     first, second = label_files(predictions), label_files(references)
-    common = [key for key in first if key in second]
-    lost = [second[key] for key in second if key not in first]
-    extra = [first[key] for key in first if key not in second]
+    common = [case for case in first if case in second]
+    lost = [path for case, path in second.items() if case not in first]
+    extra = [path for case, path in first.items() if case not in second]
     if not common:
         raise DataError(
             f"{predictions}: no file has the name of a file in {references} ({next(iter(first.values()))} and "
@@ -87,20 +92,25 @@ def pair_files(predictions: str | Path, references: str | Path, only_common: boo
         parts = [f"{len(lost)} without a prediction: {shorten(lost, 4)}"] if lost else []
         parts += [f"{len(extra)} without a reference: {shorten(extra, 4)}"] if extra else []
         raise DataError(f"files lack a partner ({'; '.join(parts)}); complete them, or add --only-common")
-    names = shown_names(common)
-    return [CasePair(key, name, first[key], second[key]) for key, name in zip(common, names, strict=True)]
+    # By the place among all references, so that a case has one name whichever result it is paired with.
+    names = dict(zip(second, shown_names(list(second), key), strict=True))
+    return [CasePair(case, names[case], first[case], second[case]) for case in common]
 
 
-def shown_names(keys: Sequence[str]) -> list[str]:
-    """What reports call cases: their name if it is plain, else ``case_0007`` by their place.
+def shown_names(keys: Sequence[str], key: Pseudonymiser | None = None) -> list[str]:
+    """What reports call cases: their name if it is plain, else ``case_0007`` by their place, or a pseudonym.
+
+    Args:
+        keys: names of the cases, sorted.
+        key: source of the pseudonyms.
 
     >>> shown_names(["volume-1", "SMITH_JOHN"])
     ['volume-1', 'case_0002']
     """
-    names = [key if is_plain_name(key) else f"case_{number:04d}" for number, key in enumerate(keys, 1)]
-    if len(set(names)) < len(names):  # a file that is itself called so
-        names = [f"case_{number:04d}" for number in range(1, len(keys) + 1)]
-    return names
+    numbered = [f"case_{number:04d}" for number in range(1, len(keys) + 1)]
+    hidden = numbered if key is None else [key.patient(name) for name in keys]
+    names = [name if is_plain_name(name) else other for name, other in zip(keys, hidden, strict=True)]
+    return names if len(set(names)) == len(names) else hidden  # a file can itself be called case_0002
 
 
 def _stem(name: str) -> str:

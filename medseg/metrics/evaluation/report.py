@@ -138,7 +138,9 @@ def _comparison(comparison: Mapping[str, Any], picture: Path | None) -> str:
     )
     if picture is not None:
         data = base64.b64encode(picture.read_bytes()).decode("ascii")
-        text += f'<p><img alt="Dice of every case in both results, and mean differences" src="data:image/png;base64,{data}"></p>'
+        text += (
+            f'<p><img alt="Dice of every case in both, and mean differences" src="data:image/png;base64,{data}"></p>'
+        )
     return text + _table(("score", "mean difference", "95 % interval", "p"), rows)
 
 
@@ -155,7 +157,8 @@ def _strip(values: Iterable[float]) -> str:
     )
     return (
         '<svg viewBox="0 0 600 50" width="600" role="img" aria-label="Dice of every case">'
-        f'<line x1="20" x2="580" y1="30" y2="30" stroke="#888"/>{marks}{ticks}</svg><p class="note">Dice of every case</p>'
+        f'<line x1="20" x2="580" y1="30" y2="30" stroke="#888"/>{marks}{ticks}</svg>'
+        '<p class="note">Dice of every case</p>'
     )
 
 

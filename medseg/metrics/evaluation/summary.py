@@ -24,11 +24,11 @@ RULES = {
     "distances": "0 if both masks are empty; left out of the mean if one is (see items)",
     "surface_dice": "1 if both masks are empty, 0 if one is",
     "rvd": "0 if both masks are empty; left out of the mean if the reference is (rvd_lits: if the prediction is)",
-    "lesions": "26 neighbours, matched one to one; found_any: any overlap, found_half: IoU above 0.5; counts are pooled "
-    "over the cases; precision, recall and F1 are null where they are a share of nothing",
+    "lesions": "26 neighbours, matched one to one; found_any: any overlap, found_half: IoU above 0.5; counts are "
+    "pooled over the cases; precision, recall and F1 are null where they are a share of nothing",
     "interval": "95 %, percentile bootstrap that draws patients",
-    "lits": "rules of the challenge: 6 neighbours, merged lesions, distances of detected tumours alone, 9001 where there "
-    "is none",
+    "lits": "rules of the challenge: 6 neighbours, merged lesions, distances of detected tumours alone, 9001 where "
+    "there is none",
 }
 """How empty masks and other special cases are scored; part of every summary."""
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from medseg.io.bounded.atomic import write_text
-from medseg.metrics.evaluation.case import ClassScores
+from medseg.metrics.evaluation.case import ClassScores, LesionScores
 from medseg.metrics.evaluation.folders import Evaluation
 
-__all__ = ["SCORES", "case_rows", "csv_text", "lesion_rows", "lits_rows", "score_of", "write_csv"]
+__all__ = ["LESION_COLUMNS", "SCORES", "case_rows", "csv_text", "lesion_rows", "lits_rows", "score_of", "write_csv"]
 
 SCORES = {
     "dice": "Dice",
@@ -35,6 +35,13 @@ _OVERLAP = ("dice", "jaccard", "voe", "rvd", "rvd_lits")
 def score_of(scores: ClassScores, name: str) -> float:
     """One of ``SCORES`` of a class of a case."""
     return float(getattr(scores.overlap if name in _OVERLAP else scores, name))
+
+
+LESION_COLUMNS = (
+    *("case", "lesion", "class", *LesionScores._fields[1:-1]),
+    *("centre_i", "centre_j", "centre_k"),
+)
+"""The columns of the table of lesions."""
 
 
 def case_rows(found: Evaluation) -> list[dict[str, Any]]:
