@@ -22,6 +22,9 @@ class ReliabilityBin(NamedTuple):
         items: number of them.
         mean_probability: of these items; NaN if there is none.
         observed_share: share of positives among them; NaN if there is none.
+
+    >>> ReliabilityBin(0.0, 0.1, 12, 0.05, 0.0).items
+    12
     """
 
     low: float

@@ -65,6 +65,10 @@ class LesionMatch(NamedTuple):
         predicted_voxels: of all these together.
         reference_voxels: of all these together.
         common_voxels: of both.
+
+    >>> mask = np.array([1, 1, 0, 1], bool)
+    >>> match_lesions(mask, mask, "one-to-one").matches[0].common_voxels
+    2
     """
 
     predicted: tuple[int, ...]
@@ -89,6 +93,10 @@ class LesionMatching(NamedTuple):
         predicted_labels: number of the component of every voxel of the prediction, within ``box``.
         reference_labels: the same of the reference.
         box: where both lie in the masks.
+
+    >>> mask = np.array([1, 1, 0, 1], bool)
+    >>> match_lesions(mask, mask, "one-to-one").lost
+    ()
     """
 
     matches: tuple[LesionMatch, ...]

@@ -51,6 +51,10 @@ class LitsObject(NamedTuple):
         assd: average symmetric surface distance, mm.
         rmsd: root mean squared symmetric surface distance, mm.
         msd: maximum symmetric surface distance, mm.
+
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> lits_case(mask, mask, spacing_mm=(1, 1, 1)).liver_object.dice
+    1.0
     """
 
     dice: float
@@ -78,6 +82,10 @@ class LitsCase(NamedTuple):
         burden_reference: share of tumour voxels in the liver.
         burden_prediction: the same, or 9001 where the prediction has no voxel of label 1.
         liver_predicted: whether the prediction has a voxel of label 1.
+
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> lits_case(mask, mask, spacing_mm=(1, 1, 1)).liver.dice
+    1.0
     """
 
     tumour: OverlapScores

@@ -40,6 +40,10 @@ class ReaderCase(NamedTuple):
         prediction_others: prediction against the consensus of all readers but one; of at least two.
         reader_others: the reader that was left out against the same consensus; of at least two.
         readers: number of readers.
+
+    >>> one, two = np.array([1, 1, 1, 0]), np.array([0, 1, 1, 1])
+    >>> reader_case(one, [one, two]).readers
+    2
     """
 
     prediction_consensus: float

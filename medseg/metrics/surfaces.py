@@ -32,6 +32,10 @@ class SurfaceDistances(NamedTuple):
         to_reference_mm: of the prediction's surface voxels.
         to_prediction_mm: of the reference's surface voxels.
         empty: which of the masks is empty.
+
+    >>> mask = np.ones((3, 3), bool)
+    >>> surface_distances(mask, mask, spacing_mm=(1.0, 1.0)).msd_mm
+    0.0
     """
 
     to_reference_mm: NDArray[np.float64]

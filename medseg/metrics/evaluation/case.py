@@ -33,6 +33,10 @@ class ClassScores(NamedTuple):
         reference_ml: volume of the reference.
         any_overlap: lesions that were found by any overlap, one to one; None for a class without lesions.
         half_overlap: the same by an IoU above 0.5.
+
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).classes[0].overlap.dice
+    1.0
     """
 
     name: str
@@ -60,6 +64,10 @@ class LesionScores(NamedTuple):
         reference_ml: volume of the reference lesion; 0 without one.
         diameter_mm: of the sphere with the volume of the reference lesion, or of the invented one.
         centre_voxel: centre of mass in the reference's array, or of the invented lesion.
+
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).lesions[0].iou
+    1.0
     """
 
     name: str
@@ -79,6 +87,10 @@ class CaseScores(NamedTuple):
         classes: of every class.
         lesions: every lesion of the classes that have lesions.
         lits: the scores of LiTS; None unless asked for.
+
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).lits is None
+    True
     """
 
     classes: tuple[ClassScores, ...]
