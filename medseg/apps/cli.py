@@ -24,7 +24,7 @@ from medseg.io.privacy.terminal import add_show_names_option, print_error, priva
 __all__ = ["build_parser", "main"]
 
 _EPILOG = """exit codes: 0 success, 1 run-time failure, 2 usage or configuration, 3 data failed an integrity check,
-5 out of memory or disk, 75 stopped from outside (run the same command again), 130 Ctrl-C"""
+4 some cases failed, 5 out of memory or disk, 75 stopped from outside (run the same command again), 130 Ctrl-C"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,7 +118,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_rescale_option(segment)
     add_assumption_options(segment)
     segment.set_defaults(run=_segment)
-    for command in (doctor, demo, segment):
+    evaluate = commands.add_parser(
+        "evaluate", parents=[common], help="score label maps against references", epilog=_EPILOG,
+        description="Score a folder of label maps against a folder of references with the same file names, and write "
+        "tables, a summary and a report.",
+    )  # fmt: skip
+    _add_evaluate_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+    for command in (doctor, demo, segment, evaluate):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
 
@@ -127,6 +134,67 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, help="cpu, cuda or cuda:N (default: cuda if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in DIR")
     parser.add_argument("--quiet", action="store_true", help="show errors only")
+
+
+def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pred", required=True, metavar="DIR",
+        help="label files to be scored; or CASE/seg.nii.gz in folders, as `medseg segment` writes them",
+    )  # fmt: skip
+    parser.add_argument("--truth", required=True, metavar="DIR", help="reference label files")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="result folder, new or empty")
+    parser.add_argument(
+        "--scheme", choices=("plain", "lits"), default="plain",
+        help="lits: also the scores of the LiTS challenge as its scripts compute them (1 liver, 2 tumour)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", nargs="+", default=[], metavar="NAME=V[,V]",
+        help="classes and their values, such as liver=1,2 tumour=2; or one dataset.json (default: one class of all "
+        "values above 0; with --scheme lits liver=1,2 tumour=2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lesions", nargs="*", metavar="NAME",
+        help="classes whose connected parts are counted as lesions (default: all; with --scheme lits tumour)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=_tolerance, default=1.0, metavar="MM",
+        help="of the surface Dice; none leaves it out and saves seconds at the start (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--baseline", metavar="DIR", help="other predictions for the same references, to compare with")
+    parser.add_argument(
+        "--patients", metavar="FILE",
+        help="CSV with the columns case and patient: intervals draw patients (default: every case is a patient)",
+    )  # fmt: skip
+    parser.add_argument("--only-common", action="store_true", help="leave out files without a partner")
+    parser.add_argument(
+        "--pseudonym-key", metavar="FILE",
+        help="key made by data_prep.key: cases whose file names could name a patient get pseudonyms in the results "
+        "(default: numbers in the order of the references' names)",
+    )  # fmt: skip
+    parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the search for distances (default: all)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in OUT")
+    parser.add_argument("--quiet", action="store_true", help="show errors only")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_show_names_option(parser)
+
+
+def _tolerance(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance; expected mm, at least 0, or none")
+    return value
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from medseg.apps import evaluate
+
+    return evaluate.main(args)
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -174,7 +242,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hidden_names(args: argparse.Namespace) -> HiddenNames | None:
     """The names of the case, which are hidden on the terminal; None if there is no case or they are to be shown."""
-    if getattr(args, "input", None) is None or shows_names(args):
+    if shows_names(args):
+        return None
+    if getattr(args, "pred", None) is not None:
+        given = {"PRED": args.pred, "TRUTH": args.truth, "BASELINE": args.baseline, "PATIENTS": args.patients}
+        inputs = {word: path for word, path in given.items() if path is not None}
+        return HiddenNames(inputs, outputs=[args.output])
+    if getattr(args, "input", None) is None:
         return None
     model = [Path(path) for path in (args.bundle, args.weights) if path is not None]
     unpacked = [Path(path.name) for path in model if path.is_file()]  # as an unpacked archive is called

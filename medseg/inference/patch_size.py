@@ -54,11 +54,12 @@ class _Probe:
     def __init__(self, network: nn.Module) -> None:
         # Of a network around another one, the first convolution need not be the one that takes the image.
         conv = next((part for part in network.modules() if isinstance(part, _CONVOLUTIONS)), None)
-        self.channels = getattr(network, "in_channels", None if conv is None else conv.in_channels)
-        self.axes = getattr(network, "spatial_dims", None if conv is None else len(conv.kernel_size))
+        channels = getattr(network, "in_channels", None if conv is None else conv.in_channels)
+        axes = getattr(network, "spatial_dims", None if conv is None else len(conv.kernel_size))
+        self.channels, self.axes = (number if isinstance(number, int) else 0 for number in (channels, axes))
         self.copy: nn.Module | None = None
         empty = {id(t): _without_memory(t) for t in (*network.parameters(), *network.buffers())}
-        if isinstance(self.channels, int) and isinstance(self.axes, int):
+        if self.channels and self.axes:
             # The memo hands out the empty tensors instead of copies: the copy needs no memory.
             with contextlib.suppress(RuntimeError, TypeError):
                 self.copy = copy.deepcopy(network, empty).eval()

@@ -68,7 +68,7 @@ class GuidedInferer(Inferer):
         known = as_guidance("GuidedInferer", guidance)
         if not known.tensors():
             return self.inferer(inputs, network, *args, **kwargs)
-        channels, (batch, *size) = inputs.shape[1], (len(inputs), *inputs.shape[2:])
+        batch, channels, size = len(inputs), inputs.shape[1], list(inputs.shape[2:])
         if known.spatial is not None and (len(known.spatial), *known.spatial.shape[2:]) != (batch, *size):
             raise ValueError(
                 f"GuidedInferer: the guide map has shape {list(known.spatial.shape)}; expected [{batch}, guide "
@@ -96,5 +96,7 @@ def _joined(inputs: Tensor, guide: Tensor | None) -> Tensor:
 
 def _samples(windows: Tensor) -> Tensor:
     """Which sample each window is from: its last channel, at the middle, where a window is never padded."""
-    middle = windows[(slice(None), -1, *((side - 1) // 2 for side in windows.shape[2:]))]
+    middle = windows[:, -1]
+    for side in windows.shape[2:]:
+        middle = middle[:, (side - 1) // 2]
     return middle.as_tensor().long() if isinstance(middle, MetaTensor) else middle.long()

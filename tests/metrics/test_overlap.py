@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.metrics import compute_dice
 
-from medseg.metrics import dice_score
+from medseg.metrics import dice_score, overlap_scores
 
 
 def test_half_overlapping_blocks_score_one_half() -> None:
@@ -77,3 +77,23 @@ def test_counts_beyond_the_range_of_float16_are_exact() -> None:
     assert dice_score(mask, mask) == 1.0
     mask[0, :32] = 0
     assert dice_score(mask, torch.ones_like(mask)) == pytest.approx(2 / 3, abs=1e-12)
+
+
+def test_a_prediction_that_is_a_fifth_too_large_has_both_volume_differences() -> None:
+    prediction, reference = np.ones(12, bool), np.ones(12, bool)
+    reference[:2] = False
+    scores = overlap_scores(prediction, reference)
+    assert scores.rvd == pytest.approx(0.2)
+    assert scores.rvd_lits == pytest.approx(-1 / 6)
+    assert (scores.prediction_voxels, scores.reference_voxels, scores.common_voxels) == (12, 10, 10)
+    assert (scores.jaccard, scores.voe) == pytest.approx((10 / 12, 2 / 12))
+
+
+def test_empty_masks_are_named_and_have_stated_scores() -> None:
+    full, none = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+    both, lost, extra = overlap_scores(none, none), overlap_scores(none, full), overlap_scores(full, none)
+    assert both == (1.0, 1.0, 0.0, 0.0, 0.0, 0, 0, 0, "both")
+    assert (lost.dice, lost.voe, lost.rvd, lost.empty) == (0.0, 1.0, -1.0, "prediction")
+    assert np.isnan(lost.rvd_lits)
+    assert (extra.dice, extra.voe, extra.rvd_lits, extra.empty) == (0.0, 1.0, -1.0, "reference")
+    assert np.isnan(extra.rvd)

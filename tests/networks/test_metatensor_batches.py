@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
 from medseg.layers.guidance import Guidance
+from medseg.networks import list_networks
 from tests._collated import assert_as_plain, collated
+from tests.networks import _cases
 from tests.networks.test_hostile_images import NAMES, every_network, image, small
+
+PLUGS: dict[str, dict[str, Any]] = {
+    "sparse halvings": {"down": "sparse"},
+    "quadtree convolutions": {"conv": ("quadtree", {"rounds": 1, "root": 1})},
+    "a learned partition": {"conv": ("quadtree", {"rounds": 1, "root": 1, "evaluator": "learned"})},
+}
 
 
 @every_network
@@ -22,6 +32,17 @@ def test_an_image_alone_gives_one_tensor(name: str, training: bool) -> None:
 def test_a_collated_batch_gives_the_result_and_the_gradient_of_the_plain_one(name: str) -> None:
     (found,) = assert_as_plain(lambda x: small(name).train()(x), image(name))
     assert isinstance(found, MetaTensor) and found.meta["filename_or_obj"] == ["case_0.nii.gz", "case_1.nii.gz"]
+
+
+@pytest.mark.parametrize("plug", PLUGS)
+@pytest.mark.parametrize("name", list_networks())
+def test_networks_with_adaptive_layers_do_so_too(name: str, plug: str) -> None:
+    try:
+        net = _cases.small(name, **PLUGS[plug]).eval()
+        net(image(name))
+    except (TypeError, ValueError) as error:
+        pytest.skip(f"{name} does not take {plug}, or not for its small image: {error}")
+    assert_as_plain(net, image(name))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(small(name), "encode")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ DICOM_FILES = {"dicom_seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
 _ALL_FILES = (*RESULT_FILES, *DICOM_FILES.values())
 
 
-def check_target(target: str | Path, overwrite: bool) -> None:
+def check_target(target: str | Path, overwrite: bool, files: Sequence[str] = _ALL_FILES) -> None:
     """Refuse a result folder in which something would be destroyed.
 
     Args:
         target: the result folder asked for.
         overwrite: whether an earlier result may be replaced.
+        files: names of the files that a result of the command consists of.
 
     Raises:
         ConfigurationError: if ``target`` is a file, holds an earlier result without ``overwrite``, or holds anything
@@ -41,7 +42,7 @@ def check_target(target: str | Path, overwrite: bool) -> None:
     if not target.is_dir():
         raise ConfigurationError(f"{target}: is a file, expected a folder for the results")
     present = sorted(entry.name for entry in target.iterdir())
-    foreign = [name for name in present if name not in _ALL_FILES]
+    foreign = [name for name in present if name not in files]
     if foreign:
         raise ConfigurationError(
             f"{target}: holds {foreign[0]!r}, which is not a result of this command; choose an empty or new folder"
@@ -57,7 +58,7 @@ def previous_of(target: str | Path) -> Path:
 
 
 @contextmanager
-def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(target: str | Path, overwrite: bool = False, files: Sequence[str] = _ALL_FILES) -> Iterator[Path]:
     """Give a temporary folder next to ``target`` and rename it to ``target`` when the block ends without an error.
 
     With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an
@@ -66,6 +67,7 @@ def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
     Args:
         target: the result folder.
         overwrite: whether an earlier result may be replaced.
+        files: as for ``check_target``.
 
     Yields:
         The folder to write into.
@@ -74,13 +76,13 @@ def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
         ConfigurationError: as ``check_target``.
     """
     target = Path(target).absolute()
-    check_target(target, overwrite)
+    check_target(target, overwrite, files)
     target.parent.mkdir(parents=True, exist_ok=True)
     with naming(target):
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     previous = previous_of(target)
     try:
-        _set_aside(target, previous)
+        _set_aside(target, previous, files)
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
         with naming(target):
@@ -88,25 +90,25 @@ def staged_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     if overwrite and previous.is_dir():
-        _remove_result(previous)
+        _remove_result(previous, files)
 
 
-def _set_aside(target: Path, previous: Path) -> None:
+def _set_aside(target: Path, previous: Path, files: Sequence[str]) -> None:
     if not target.is_dir():
         return
     if not any(target.iterdir()):
         target.rmdir()
         return
     if previous.exists():
-        check_target(previous, overwrite=True)
-        _remove_result(previous)
+        check_target(previous, overwrite=True, files=files)
+        _remove_result(previous, files)
     with naming(target):
         os.rename(target, previous)
 
 
-def _remove_result(folder: Path) -> None:
+def _remove_result(folder: Path, files: Sequence[str]) -> None:
     """Remove the result files of a folder, then the folder. If it holds another file, that file and the folder stay."""
-    for name in _ALL_FILES:
+    for name in files:
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -62,4 +62,4 @@ class ConfigDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """The loader of the validation data, or an empty list."""
-        return [] if self.val_loader is None or not len(self.val_loader.dataset) else self.val_loader  # type: ignore[arg-type]
+        return [] if self.val_loader is None or not len(self.val_loader.dataset) else self.val_loader

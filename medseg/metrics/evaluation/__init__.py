@@ -1,0 +1,1 @@
+"""Evaluation of folders: pairs of files, scores of every case, tables, comparison of two results, report."""
