@@ -33,6 +33,7 @@ class GuidedInferer(Inferer):
 
     Example:
         >>> from monai.inferers import SlidingWindowInferer
+        >>> from medseg.layers.guidance import Guidance
         >>> from medseg.networks import create
         >>> net = create("guided_unet", in_channels=1, out_channels=2, channels=(4, 6, 8), appearance=None).eval()
         >>> inferer = GuidedInferer(SlidingWindowInferer(roi_size=(16, 16)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from medseg._arguments import checked_arguments
@@ -99,7 +98,7 @@ class SliceBySlice(nn.Module):
     def _stacked(self, result: Any, batch: int) -> Any:
         if isinstance(result, list | tuple):
             return [self._stacked(one, batch) for one in result]
-        return torch.stack(result.unflatten(0, (batch, -1)).unbind(1), dim=-1).movedim(-1, 2 + self.axis)
+        return result.unflatten(0, (batch, -1)).movedim(1, 2 + self.axis)
 
 
 def _channels(network: nn.Module) -> int:

@@ -46,6 +46,7 @@ class LoadPrompts(Transform):
 
     Example:
         >>> import json, pathlib
+        >>> from monai.data import MetaTensor
         >>> _ = pathlib.Path("prompts.json").write_text(json.dumps({"scan.nii.gz": [[1, 20.5, -31, 110]]}))
         >>> image = MetaTensor(torch.zeros(1, 8, 8, 8), meta={"filename_or_obj": "data/scan.nii.gz"})
         >>> LoadPrompts("prompts.json")(image).tolist()
@@ -118,6 +119,7 @@ class LoadPromptsd(MapTransform):
 
     Example:
         >>> import json, pathlib
+        >>> from monai.data import MetaTensor
         >>> _ = pathlib.Path("prompts.json").write_text(json.dumps({"scan.nii.gz": []}))
         >>> image = MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": "scan.nii.gz"})
         >>> LoadPromptsd("image", "prompts.json")({"image": image})["image_prompts"].shape
