@@ -22,6 +22,9 @@ class ReliabilityBin(NamedTuple):
         items: number of them.
         mean_probability: of these items; NaN if there is none.
         observed_share: share of positives among them; NaN if there is none.
+
+    >>> reliability_table([0.2, 0.3], [0, 1], bins=1)[0].observed_share
+    0.5
     """
 
     low: float

@@ -22,6 +22,9 @@ class AucInterval(NamedTuple):
         variance: of the area, after DeLong; NaN with fewer than two positives or negatives.
         positives: number of them.
         negatives: number of them.
+
+    >>> auc_interval([0.2, 0.1, 0.9, 0.8], [0, 0, 1, 1]).auc
+    1.0
     """
 
     auc: float
@@ -40,6 +43,9 @@ class AucDifference(NamedTuple):
         low: lower end of its interval.
         high: upper end.
         p_value: two-sided, of the hypothesis that both areas are equal; NaN where the variance is 0 or unknown.
+
+    >>> auc_difference([0.2, 0.1, 0.9], [0.1, 0.2, 0.7], [0, 0, 1]).difference
+    0.0
     """
 
     difference: float
@@ -57,6 +63,9 @@ class BinaryScores(NamedTuple):
         sensitivity: share of the positives that are called positive.
         specificity: share of the negatives that are called negative.
         precision: share of the items called positive that are.
+
+    >>> binary_scores([0.9, 0.2], [1, 0]).balanced_accuracy
+    1.0
     """
 
     accuracy: float

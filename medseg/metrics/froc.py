@@ -80,6 +80,10 @@ class Froc(NamedTuple):
         false_positives: marks that hit nothing.
         ignored: marks that hit an excluded finding, or a nodule that a higher score found.
         scans: number of scans.
+
+    >>> found = froc([FrocMark("a", (1, 0, 0), 0.9)], [FrocFinding("a", (0, 0, 0), 8.0)], scans=["a"])
+    >>> found.cpm.value, found.false_positives
+    (1.0, 0)
     """
 
     fp_per_scan: NDArray[np.float64]

@@ -65,6 +65,9 @@ class LesionMatch(NamedTuple):
         predicted_voxels: of all these together.
         reference_voxels: of all these together.
         common_voxels: of both.
+
+    >>> LesionMatch((1,), (1, 2), predicted_voxels=7, reference_voxels=6, common_voxels=6).iou
+    0.8571428571428571
     """
 
     predicted: tuple[int, ...]
@@ -89,6 +92,10 @@ class LesionMatching(NamedTuple):
         predicted_labels: number of the component of every voxel of the prediction, within ``box``.
         reference_labels: the same of the reference.
         box: where both lie in the masks.
+
+    >>> found = match_lesions([[1, 1, 0, 0]], [[1, 1, 0, 1]])
+    >>> found.lost, found.counts().recall
+    (((2,),), 0.5)
     """
 
     matches: tuple[LesionMatch, ...]

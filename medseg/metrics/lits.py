@@ -51,6 +51,10 @@ class LitsObject(NamedTuple):
         assd: average symmetric surface distance, mm.
         rmsd: root mean squared symmetric surface distance, mm.
         msd: maximum symmetric surface distance, mm.
+
+    >>> labels = np.ones((4, 4, 4), np.uint8)
+    >>> lits_case(labels, labels, (1, 1, 1)).liver_object.assd
+    0.0
     """
 
     dice: float
@@ -78,6 +82,11 @@ class LitsCase(NamedTuple):
         burden_reference: share of tumour voxels in the liver.
         burden_prediction: the same, or 9001 where the prediction has no voxel of label 1.
         liver_predicted: whether the prediction has a voxel of label 1.
+
+    >>> labels = np.ones((4, 4, 4), np.uint8)
+    >>> case = lits_case(labels, labels, (1, 1, 1))
+    >>> case.tumour.empty, case.burden_error
+    ('both', 0.0)
     """
 
     tumour: OverlapScores

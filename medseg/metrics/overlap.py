@@ -30,6 +30,9 @@ class OverlapScores(NamedTuple):
         reference_voxels: |R|.
         common_voxels: |P and R|.
         empty: which of the masks is empty.
+
+    >>> overlap_scores([0, 1, 1], [1, 1, 1]).reference_voxels
+    3
     """
 
     dice: float

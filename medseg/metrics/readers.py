@@ -40,6 +40,9 @@ class ReaderCase(NamedTuple):
         prediction_others: prediction against the consensus of all readers but one; of at least two.
         reader_others: the reader that was left out against the same consensus; of at least two.
         readers: number of readers.
+
+    >>> reader_case(np.array([1, 1]), [np.array([1, 1])]).prediction_consensus
+    1.0
     """
 
     prediction_consensus: float

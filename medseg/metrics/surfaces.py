@@ -32,6 +32,10 @@ class SurfaceDistances(NamedTuple):
         to_reference_mm: of the prediction's surface voxels.
         to_prediction_mm: of the reference's surface voxels.
         empty: which of the masks is empty.
+
+    >>> one, two = np.eye(3, dtype=bool)[:2, None]  # one voxel each, side by side
+    >>> surface_distances(one, two, spacing_mm=(1.0, 0.7)).assd_mm
+    0.7
     """
 
     to_reference_mm: NDArray[np.float64]

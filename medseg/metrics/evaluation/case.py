@@ -33,6 +33,10 @@ class ClassScores(NamedTuple):
         reference_ml: volume of the reference.
         any_overlap: lesions that were found by any overlap, one to one; None for a class without lesions.
         half_overlap: the same by an IoU above 0.5.
+
+    >>> labels = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(labels, labels, (1.0, 1.0, 2.0)).classes[0].reference_ml
+    0.128
     """
 
     name: str
@@ -60,6 +64,10 @@ class LesionScores(NamedTuple):
         reference_ml: volume of the reference lesion; 0 without one.
         diameter_mm: of the sphere with the volume of the reference lesion, or of the invented one.
         centre_voxel: centre of mass in the reference's array, or of the invented lesion.
+
+    >>> labels = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(labels, labels, (1.0, 1.0, 2.0)).lesions[0].centre_voxel
+    (1.5, 1.5, 1.5)
     """
 
     name: str
@@ -79,6 +87,10 @@ class CaseScores(NamedTuple):
         classes: of every class.
         lesions: every lesion of the classes that have lesions.
         lits: the scores of LiTS; None unless asked for.
+
+    >>> labels = np.ones((4, 4, 4), np.uint8)
+    >>> [scores.name for scores in evaluate_case(labels, labels, (1, 1, 1)).classes]
+    ['foreground']
     """
 
     classes: tuple[ClassScores, ...]
