@@ -18,6 +18,7 @@ from data_prep._options.command_line import (
     output_path,
     run_command,
 )
+from data_prep._options.item_choice import SOME_REFUSED_TEXT, print_refused
 from data_prep._options.messages import print_warnings
 from medseg.io.bounded.atomic import json_text
 from medseg.io.ct.statement_options import add_assumption_options, assumptions_of
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Merge several label files of one scan, such as one file for every tumour, into one label map. The "
         "files must lie on one grid. A JSON record beside the output lists sources, conflicts and islands (connected "
         "parts).",
-        epilog=EXIT_CODES,
+        epilog=EXIT_CODES + SOME_REFUSED_TEXT,
     )
     parser.add_argument("--in", dest="folder", required=True, type=Path, metavar="DIR", help="folder with label files")
     parser.add_argument(
@@ -70,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--image", type=Path, metavar="FILE", help="image whose grid the files must lie on")
     parser.add_argument(
-        "--cases", action="store_true", help="every folder in DIR is a case: write O/CASE.nii.gz for each"
+        "--cases",
+        action="store_true",
+        help="every folder in DIR is a case: write O/CASE.nii.gz for each; one that cannot be merged is refused alone",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print the record instead of the summary")
@@ -97,26 +100,39 @@ def _one_case(args: argparse.Namespace) -> None:
     print(json_text(record) if args.json else _summary(args.out, record))
 
 
-def _many_cases(args: argparse.Namespace) -> None:
+def _many_cases(args: argparse.Namespace) -> int:
     from data_prep._labels.merge import merge_case, write_case
     from medseg.io.bounded.atomic import write_json
+    from medseg.io.bounded.errors import DataError
 
     for value, option in ((args.instances, "--instances"), (args.image, "--image")):
         if value is not None:
             raise UsageError(f"{option} belongs to one case; leave it out with --cases")
     rules = parse_rules(args.map)
-    cases = case_folders(args.folder)
-    jobs = [(case, layer_files(case.path, rules)) for case in cases]
-    names, summary = input_names(args), {}
+    names, assume = input_names(args), assumptions_of(args)
+    cases: dict[str, Any] = {}
+    refused: list[dict[str, str]] = []
     with new_folder(args.out, args.overwrite, _MARKER) as folder:
-        for case, files in jobs:
-            merged, affine, record = merge_case(files, None, args.on_conflict, names, assumptions_of(args))
+        for case in case_folders(args.folder):
+            try:
+                merged, affine, record = merge_case(
+                    layer_files(case.path, rules), None, args.on_conflict, names, assume
+                )
+            except DataError as error:
+                refused.append({"name": case.name, "reason": " ".join(str(error).split())})
+                continue
             write_case(folder / f"{case.name}.nii.gz", None, merged, affine, record)
-            summary[case.name] = {key: record[key] for key in ("voxels", "conflicts", "warnings")}
-            summary[case.name]["islands"] = len(record["islands"]) + record["islands_not_listed"]
-        write_json(folder / _MARKER, {"on_conflict": args.on_conflict, "cases": summary})
-    print_warnings([f"{n}: {line}" for n, entry in summary.items() for line in entry["warnings"]], args.out / _MARKER)
-    print(json_text(summary) if args.json else f"{args.out}: {len(summary)} label maps")
+            cases[case.name] = {key: record[key] for key in ("voxels", "conflicts", "warnings")}
+            cases[case.name]["islands"] = len(record["islands"]) + record["islands_not_listed"]
+        if not cases:
+            more = f" (and {len(refused) - 1} more cases)" if len(refused) > 1 else ""
+            raise DataError(f"{refused[0]['reason']}{more}")
+        summary = {"on_conflict": args.on_conflict, "cases": cases, "refused": names.hide_in(refused)}
+        write_json(folder / _MARKER, summary)
+    print_warnings([f"{n}: {line}" for n, entry in cases.items() for line in entry["warnings"]], args.out / _MARKER)
+    code = print_refused(refused, args.out / _MARKER)
+    print(json_text(summary) if args.json else f"{args.out}: {len(cases)} label maps")
+    return code
 
 
 def _summary(out: Path, record: dict[str, Any]) -> str:

@@ -153,6 +153,19 @@ def test_many_cases_are_accepted_by_evaluation_and_training(tmp_path: Path) -> N
     assert sorted(loaded.unique().tolist()) == [0, 1, 2]
 
 
+def test_a_case_that_cannot_be_merged_is_refused_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("patient_1", "patient_2"):
+        write_case(tmp_path / "in" / name)
+    (tmp_path / "in" / "patient_2" / "liver.nii.gz").write_bytes(b"broken")
+    out = tmp_path / "labels"
+    assert run(tmp_path / "in", out, "--cases", "--on-conflict", "last") == 4
+    assert "refused: patient_2: " in capsys.readouterr().err
+    assert [path.name for path in out.glob("*.nii.gz")] == ["patient_1.nii.gz"]
+    assert [row["name"] for row in json.loads((out / "labels.json").read_text())["refused"]] == ["patient_2"]
+    assert run(tmp_path / "in", tmp_path / "none", "--cases") == 3
+    assert not (tmp_path / "none").exists()
+
+
 def test_no_private_name_gets_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / f"{MARK}_in"
     folder = write_case(root / f"{MARK}_SMITH")
