@@ -20,8 +20,8 @@ class Interval(NamedTuple):
         high: upper end.
         items: that have a value.
 
-    >>> bootstrap_mean([0.5, 0.5]).high
-    0.5
+    >>> Interval(0.8, 0.7, 0.9, 20).high
+    0.9
     """
 
     value: float
@@ -43,8 +43,8 @@ class PairedDifference(NamedTuple):
         better: cases in which the first is larger.
         worse: cases in which it is smaller.
 
-    >>> paired_difference([0.9, 0.8], [0.9, 0.9]).worse
-    1
+    >>> paired_difference([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).worse
+    0
     """
 
     difference: float

@@ -23,8 +23,8 @@ class ReliabilityBin(NamedTuple):
         mean_probability: of these items; NaN if there is none.
         observed_share: share of positives among them; NaN if there is none.
 
-    >>> reliability_table([0.2, 0.3], [0, 1], bins=1)[0].observed_share
-    0.5
+    >>> ReliabilityBin(0.0, 0.1, 12, 0.05, 0.0).items
+    12
     """
 
     low: float

@@ -23,8 +23,8 @@ class AucInterval(NamedTuple):
         positives: number of them.
         negatives: number of them.
 
-    >>> auc_interval([0.2, 0.1, 0.9, 0.8], [0, 0, 1, 1]).auc
-    1.0
+    >>> AucInterval(0.9, 0.85, 0.94, 0.0005, 40, 60).positives
+    40
     """
 
     auc: float
@@ -44,8 +44,8 @@ class AucDifference(NamedTuple):
         high: upper end.
         p_value: two-sided, of the hypothesis that both areas are equal; NaN where the variance is 0 or unknown.
 
-    >>> auc_difference([0.2, 0.1, 0.9], [0.1, 0.2, 0.7], [0, 0, 1]).difference
-    0.0
+    >>> AucDifference(0.02, -0.01, 0.05, 0.2).p_value
+    0.2
     """
 
     difference: float
@@ -64,8 +64,8 @@ class BinaryScores(NamedTuple):
         specificity: share of the negatives that are called negative.
         precision: share of the items called positive that are.
 
-    >>> binary_scores([0.9, 0.2], [1, 0]).balanced_accuracy
-    1.0
+    >>> BinaryScores(0.9, 0.9, 0.8, 1.0, 1.0).sensitivity
+    0.8
     """
 
     accuracy: float

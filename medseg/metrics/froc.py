@@ -82,8 +82,8 @@ class Froc(NamedTuple):
         scans: number of scans.
 
     >>> found = froc([FrocMark("a", (1, 0, 0), 0.9)], [FrocFinding("a", (0, 0, 0), 8.0)], scans=["a"])
-    >>> found.cpm.value, found.false_positives
-    (1.0, 0)
+    >>> found.found, found.false_positives
+    (1, 0)
     """
 
     fp_per_scan: NDArray[np.float64]

@@ -67,8 +67,9 @@ class LesionMatch(NamedTuple):
         reference_voxels: of all these together.
         common_voxels: of both.
 
-    >>> LesionMatch((1,), (1, 2), predicted_voxels=7, reference_voxels=6, common_voxels=6).iou
-    0.8571428571428571
+    >>> mask = np.array([1, 1, 0, 1], bool)
+    >>> match_lesions(mask, mask, "one-to-one").matches[0].common_voxels
+    2
     """
 
     predicted: tuple[int, ...]
@@ -94,9 +95,9 @@ class LesionMatching(NamedTuple):
         reference_labels: the same of the reference.
         box: where both lie in the masks.
 
-    >>> found = match_lesions([[1, 1, 0, 0]], [[1, 1, 0, 1]])
-    >>> found.lost, found.counts().recall
-    (((2,),), 0.5)
+    >>> mask = np.array([1, 1, 0, 1], bool)
+    >>> match_lesions(mask, mask, "one-to-one").lost
+    ()
     """
 
     matches: tuple[LesionMatch, ...]

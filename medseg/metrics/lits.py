@@ -52,9 +52,9 @@ class LitsObject(NamedTuple):
         rmsd: root mean squared symmetric surface distance, mm.
         msd: maximum symmetric surface distance, mm.
 
-    >>> labels = np.ones((4, 4, 4), np.uint8)
-    >>> lits_case(labels, labels, (1, 1, 1)).liver_object.assd
-    0.0
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> lits_case(mask, mask, spacing_mm=(1, 1, 1)).liver_object.dice
+    1.0
     """
 
     dice: float
@@ -83,10 +83,9 @@ class LitsCase(NamedTuple):
         burden_prediction: the same, or 9001 where the prediction has no voxel of label 1.
         liver_predicted: whether the prediction has a voxel of label 1.
 
-    >>> labels = np.ones((4, 4, 4), np.uint8)
-    >>> case = lits_case(labels, labels, (1, 1, 1))
-    >>> case.tumour.empty, case.burden_error
-    ('both', 0.0)
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> lits_case(mask, mask, spacing_mm=(1, 1, 1)).liver.dice
+    1.0
     """
 
     tumour: OverlapScores

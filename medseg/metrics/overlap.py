@@ -31,8 +31,8 @@ class OverlapScores(NamedTuple):
         common_voxels: |P and R|.
         empty: which of the masks is empty.
 
-    >>> overlap_scores([0, 1, 1], [1, 1, 1]).reference_voxels
-    3
+    >>> overlap_scores([1, 1, 0], [0, 1, 1]).dice
+    0.5
     """
 
     dice: float

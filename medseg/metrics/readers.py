@@ -41,8 +41,9 @@ class ReaderCase(NamedTuple):
         reader_others: the reader that was left out against the same consensus; of at least two.
         readers: number of readers.
 
-    >>> reader_case(np.array([1, 1]), [np.array([1, 1])]).prediction_consensus
-    1.0
+    >>> one, two = np.array([1, 1, 1, 0]), np.array([0, 1, 1, 1])
+    >>> reader_case(one, [one, two]).readers
+    2
     """
 
     prediction_consensus: float

@@ -33,9 +33,9 @@ class SurfaceDistances(NamedTuple):
         to_prediction_mm: of the reference's surface voxels.
         empty: which of the masks is empty.
 
-    >>> one, two = np.eye(3, dtype=bool)[:2, None]  # one voxel each, side by side
-    >>> surface_distances(one, two, spacing_mm=(1.0, 0.7)).assd_mm
-    0.7
+    >>> mask = np.ones((3, 3), bool)
+    >>> surface_distances(mask, mask, spacing_mm=(1.0, 1.0)).msd_mm
+    0.0
     """
 
     to_reference_mm: NDArray[np.float64]

@@ -35,9 +35,9 @@ class ClassScores(NamedTuple):
         any_overlap: lesions that were found by any overlap, one to one; None for a class without lesions.
         half_overlap: the same by an IoU above 0.5.
 
-    >>> labels = np.ones((4, 4, 4), np.uint8)
-    >>> evaluate_case(labels, labels, (1.0, 1.0, 2.0)).classes[0].reference_ml
-    0.128
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).classes[0].overlap.dice
+    1.0
     """
 
     name: str
@@ -66,9 +66,9 @@ class LesionScores(NamedTuple):
         diameter_mm: of the sphere with the volume of the reference lesion, or of the invented one.
         centre_voxel: centre of mass in the reference's array, or of the invented lesion.
 
-    >>> labels = np.ones((4, 4, 4), np.uint8)
-    >>> evaluate_case(labels, labels, (1.0, 1.0, 2.0)).lesions[0].centre_voxel
-    (1.5, 1.5, 1.5)
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).lesions[0].iou
+    1.0
     """
 
     name: str
@@ -89,9 +89,9 @@ class CaseScores(NamedTuple):
         lesions: every lesion of the classes that have lesions.
         lits: the scores of LiTS; None unless asked for.
 
-    >>> labels = np.ones((4, 4, 4), np.uint8)
-    >>> [scores.name for scores in evaluate_case(labels, labels, (1, 1, 1)).classes]
-    ['foreground']
+    >>> mask = np.ones((4, 4, 4), np.uint8)
+    >>> evaluate_case(mask, mask, (1.0, 1.0, 1.0)).lits is None
+    True
     """
 
     classes: tuple[ClassScores, ...]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from medseg.io.bounded.errors import DataError
 from medseg.io.bounded.weights import load_weights
 from medseg.training.resume.run_file import read_run
 from tests.training.resume._small_run import STEPS, SmallRun
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in another number of threads are rounded otherwise, and other processes do not know what this one uses."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +192,8 @@ def test_files_of_other_programs_are_set_aside_and_damaged_ones_are_refused(tmp_
 
 SCRIPT = """
 import sys, time
+import torch
+torch.set_num_threads(1)
 from pathlib import Path
 from ignite.engine import Events
 from tests.training.resume._small_run import SmallRun
