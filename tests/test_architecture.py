@@ -209,7 +209,9 @@ def test_geometry_is_pure_numpy() -> None:
         ["-m", "medseg", "--help"],
         ["-m", "medseg", "segment", "--help"],
         ["-m", "medseg", "doctor", "--help"],
+        ["-m", "medseg", "evaluate", "--help"],
         ["-m", "data_prep.convert", "--help"],
+        ["-m", "data_prep.labels", "--help"],
     ],
     ids=" ".join,
 )

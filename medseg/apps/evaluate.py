@@ -80,6 +80,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise ConfigurationError(f"--{error}") from None
     if args.resamples < 1:
         raise ConfigurationError(f"--resamples is {args.resamples}, expected at least 1")
+    if args.threads is not None and args.threads < 1:
+        raise ConfigurationError(f"--threads is {args.threads}, expected at least 1")
     threads = args.threads or len(os.sched_getaffinity(0))
     return Settings(classes, tuple(lesions), args.tolerance, args.scheme, threads)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medseg.datasets.fingerprint import CaseFingerprint, case_fingerprint, dataset_fingerprint
     from medseg.datasets.fingerprint_figure import draw_fingerprint
     from medseg.datasets.fold_file import FoldCase, audit_folds, fold_table, read_folds, write_folds
+    from medseg.datasets.label_merge import Island, LabelLayer, MergedLabel, merge_labels, parse_value_map
     from medseg.datasets.luna16 import (
         Candidate,
         Finding,
@@ -34,8 +35,11 @@ __all__ = [
     "CaseFingerprint",
     "Finding",
     "FoldCase",
+    "Island",
+    "LabelLayer",
     "Match",
     "MedMNISTPart",
+    "MergedLabel",
     "SparseLabel",
     "array_axes",
     "audit_folds",
@@ -49,6 +53,8 @@ __all__ = [
     "lidc",
     "lits",
     "match_findings",
+    "merge_labels",
+    "parse_value_map",
     "phantom",
     "read_candidates",
     "read_data_list",
@@ -66,6 +72,7 @@ __getattr__, __dir__ = lazy_exports(
         "fingerprint": ("CaseFingerprint", "case_fingerprint", "dataset_fingerprint"),
         "fingerprint_figure": ("draw_fingerprint",),
         "fold_file": ("FoldCase", "audit_folds", "fold_table", "read_folds", "write_folds"),
+        "label_merge": ("Island", "LabelLayer", "MergedLabel", "merge_labels", "parse_value_map"),
         "luna16": (
             "Candidate",
             "Finding",

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medseg.geometry.label_values import component_sizes
 from medseg.metrics.boxes import union_box
 from medseg.metrics.overlap import foreground_pair
 
@@ -177,7 +178,7 @@ def _components(mask: NDArray[np.bool_], connectivity: int) -> NDArray[np.int32]
 
 def _sizes(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """Voxels of every component."""
-    return np.bincount(labels.ravel(), minlength=1)[1:]
+    return component_sizes(labels, int(labels.max(initial=0)))
 
 
 def _common_voxels(predicted: NDArray[np.int32], reference: NDArray[np.int32]) -> NDArray[np.int64]:

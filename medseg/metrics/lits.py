@@ -20,13 +20,13 @@ The scores without these rules are those of `medseg.metrics.evaluate_case`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.metrics.lesions import DetectionCounts, match_lesions
+from medseg.metrics.lesions import DetectionCounts, LesionMatching, match_lesions
 from medseg.metrics.overlap import OverlapScores, labels_of, mask_of, overlap_scores
 from medseg.metrics.surfaces import surface_distances
 
@@ -131,16 +131,7 @@ def lits_case(prediction: ArrayLike, reference: ArrayLike, spacing_mm: Sequence[
     tumour = overlap_scores(*tumours)
     predicted = bool(mask_of(p == 1).any())
     matching = match_lesions(*tumours, rule="lits")
-    found = [match for match in matching.matches if match.iou > _THRESHOLDS[-1]]
-    objects = [
-        _object(
-            np.isin(matching.predicted_labels, match.predicted),
-            np.isin(matching.reference_labels, match.reference),
-            spacing_mm,
-            workers,
-        )
-        for match in found
-    ]
+    objects = [_object(*masks, spacing_mm, workers) for masks in _detected(matching)]
     return LitsCase(
         tumour=tumour,
         liver=liver if predicted else liver._replace(dice=0.0, jaccard=0.0, voe=1.0, common_voxels=0),
@@ -200,6 +191,26 @@ def _means(
     )
     result[f"{what}_dice_global"] = 2 * sum(o.common_voxels for o in overlaps) / size if size else float("nan")
     return result
+
+
+def _detected(matching: LesionMatching) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Both masks of every detected tumour, in the box around both: a scan can hold dozens."""
+    from scipy import ndimage
+
+    if not matching.matches:
+        return
+    maps = matching.predicted_labels, matching.reference_labels
+    boxes = [ndimage.find_objects(labels) for labels in maps]
+    for match in matching.matches:
+        if match.iou <= _THRESHOLDS[-1]:
+            continue
+        numbers = match.predicted, match.reference
+        mine = [found[n - 1] for found, group in zip(boxes, numbers, strict=True) for n in group]
+        box = tuple(
+            slice(min(part.start for part in parts), max(part.stop for part in parts))
+            for parts in zip(*mine, strict=True)
+        )
+        yield np.isin(maps[0][box], numbers[0]), np.isin(maps[1][box], numbers[1])
 
 
 def _object(

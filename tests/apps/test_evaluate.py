@@ -92,6 +92,7 @@ def test_a_failed_case_is_listed_and_the_code_is_4(tmp_path: Path, capsys: pytes
         (["--lesions", "tumor"], 2, "lesions names 'tumor', which is no class"),
         (["--tolerance", "-1"], 2, "expected mm, at least 0, or none"),
         (["--resamples", "0"], 2, "--resamples is 0"),
+        (["--threads", "-1"], 2, "--threads is -1"),
         (["--pred", "/nowhere/at/all"], 3, "no such folder"),
         (["--patients", "/nowhere/patients.csv"], 1, "no such file"),
     ],

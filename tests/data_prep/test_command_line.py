@@ -16,7 +16,7 @@ from data_prep._options.command_line import OneLineParser, UsageError, input_nam
 
 COMMANDS = sorted(path.stem for path in Path("data_prep").glob("*.py") if path.stem != "__init__")
 
-WRITTEN = {"--out", "--out-data", "--preprocessed", "--index", "--link", "output"}
+WRITTEN = {"--out", "--out-data", "--preprocessed", "--index", "--instances", "--link", "output"}
 """Names of arguments that are written; every other path is read."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medseg.geometry.label_values import component_sizes
 from medseg.metrics.boxes import union_box
 from medseg.metrics.evaluation.classes import Classes, Scheme, mask_of_class
 from medseg.metrics.lesions import DetectionCounts, LesionMatching, match_lesions
@@ -190,12 +191,13 @@ def _class_scores(
 
 def _lesions(name: str, matching: LesionMatching, voxel_mm3: float) -> list[LesionScores]:
     start = [part.start for part in matching.box]
-    sizes = [np.bincount(labels.ravel()) for labels in (matching.predicted_labels, matching.reference_labels)]
-    centres = [_centres(labels, start) for labels in (matching.predicted_labels, matching.reference_labels)]
+    maps = matching.predicted_labels, matching.reference_labels
+    sizes = [component_sizes(labels, int(labels.max(initial=0))) for labels in maps]
+    centres = [_centres(labels, start) for labels in maps]
 
     def lesion(kind: str, predicted: int, reference: int, iou: float, dice: float) -> LesionScores:
         numbers = (predicted, reference)
-        volumes = [float(count[n] * voxel_mm3) if n else 0.0 for count, n in zip(sizes, numbers, strict=True)]
+        volumes = [float(count[n - 1] * voxel_mm3) if n else 0.0 for count, n in zip(sizes, numbers, strict=True)]
         which, number = (1, reference) if reference else (0, predicted)
         diameter = float(np.cbrt(6 * volumes[which] / np.pi))
         ml = [volume / 1000 for volume in volumes]

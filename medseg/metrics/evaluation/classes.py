@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.geometry.label_values import label_counts
 from medseg.io.bounded.errors import DataError
 from medseg.metrics.overlap import mask_of
 
@@ -79,12 +80,7 @@ def unnamed_values(labels: NDArray[Any], classes: Classes) -> list[int]:
     if any(not values for values in classes.values()):
         return []
     known = {value for values in classes.values() for value in values}
-    present = np.nonzero(np.bincount(labels.ravel()))[0] if _is_small(labels) else np.unique(labels)
-    return [int(value) for value in present if value > 0 and int(value) not in known]
-
-
-def _is_small(labels: NDArray[Any]) -> bool:
-    return labels.dtype.kind == "u" and labels.dtype.itemsize == 1
+    return [int(value) for value in label_counts(labels) if value > 0 and int(value) not in known]
 
 
 def _from_file(path: Path) -> Classes:

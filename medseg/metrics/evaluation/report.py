@@ -20,11 +20,14 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; color: #1b1b1b;
   background: #fff; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #888; }
 .warn { background: #fff4e0; border-left: 4px solid #d98200; padding: .5rem .8rem; }
 .note { color: #555; font-size: .9rem; } img, svg { max-width: 100%; height: auto; }
+@media (max-width: 40rem) { th, td { padding: .2rem .35rem; font-size: .85rem; }
+  th:first-child, td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
   h2 { break-after: avoid; } tr { break-inside: avoid; } @page { size: A4; margin: 15mm; } }
 """
@@ -129,7 +132,7 @@ def _lesion_part(lesions: Mapping[str, Any]) -> str:
 def _comparison(comparison: Mapping[str, Any], picture: Path | None) -> str:
     rows = [
         (f"{name}: {SCORES.get(key, key.replace('_', ' '))}", _signed(entry["difference"]),
-         f"{_signed(entry['low'])} to {_signed(entry['high'])}", _number(entry.get("p_value", float("nan"))))
+         f"{_signed(entry['low'])} to {_signed(entry['high'])}", _p_value(entry.get("p_value", float("nan"))))
         for name, scores in comparison["classes"].items() for key, entry in scores.items()
     ]  # fmt: skip
     text = (
@@ -174,6 +177,10 @@ def _number(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _number(value)
 
 
 def _signed(value: float) -> str:

@@ -1,0 +1,1 @@
+"""Helpers of ``data_prep.labels``."""
