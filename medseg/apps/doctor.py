@@ -32,6 +32,7 @@ REQUIRED = (
 )
 EXTRAS = {
     "bundle": ("fire>=0.5", "pytorch-ignite>=0.5.1", "pyyaml>=6", "jsonschema>=4.20", "tensorboard>=2.15"),
+    "fast": ("isal>=1.6",),
     "dicom": ("pylibjpeg>=2.0", "pylibjpeg-libjpeg>=2.1", "pylibjpeg-openjpeg>=2.3", "pylibjpeg-rle>=2.0"),
     "lidc": ("pylidc>=0.2.3",),
     "itk": ("itk>=5.4", "SimpleITK>=2.5.7"),

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_whole_labels", "component_sizes", "label_counts"]
+__all__ = ["check_whole_labels", "component_sizes", "foreground_box", "label_counts"]
 
+_FEW = 8
 _CAUSE = (
     "were the labels interpolated? Resample them with mode 'nearest', also in lazy transforms, or round them if they "
     "are inexact only by rounding errors"
@@ -59,7 +60,8 @@ def _is_floating(labels: Any) -> bool:
 def label_counts(labels: NDArray[Any]) -> dict[float, int]:
     """How many voxels hold each value, in increasing order of the values.
 
-    It goes plane by plane: ``np.unique`` would sort a copy of the volume, ``np.bincount`` would make one in 64 bits.
+    It goes plane by plane, in the order of the memory: ``np.unique`` would sort a copy of the volume, and
+    ``np.bincount`` would make one in 64 bits.
 
     Args:
         labels: a label map of any real type.
@@ -68,17 +70,53 @@ def label_counts(labels: NDArray[Any]) -> dict[float, int]:
         >>> label_counts(np.array([[0, 2], [2, 1]], np.uint8))
         {0: 1, 1: 1, 2: 2}
     """
-    planes = labels if labels.ndim > 1 else labels[None]
+    planes = labels.T if labels.flags.f_contiguous else labels
+    planes = planes if planes.ndim > 1 else planes[None]
     if labels.dtype == np.uint8:
-        totals = np.zeros(256, np.int64)
-        for plane in planes:
-            totals += np.bincount(plane.ravel(), minlength=256)
+        totals = sum((_counts_of_bytes(plane) for plane in planes), np.zeros(256, np.int64))
         return {int(value): int(totals[value]) for value in np.flatnonzero(totals)}
     found: dict[float, int] = {}
     for plane in planes:
         for value, count in zip(*np.unique(plane, return_counts=True), strict=True):
             found[value.item()] = found.get(value.item(), 0) + int(count)
     return dict(sorted(found.items()))
+
+
+def _counts_of_bytes(plane: NDArray[np.uint8]) -> NDArray[np.int64]:
+    highest = int(plane.max(initial=0))
+    if highest > _FEW:
+        return np.bincount(plane.ravel(), minlength=256)
+    # Comparisons of bytes are vectorised; bincount takes as long as 30 of them.
+    counts = np.zeros(256, np.int64)
+    for value in range(1, highest + 1):
+        counts[value] = np.count_nonzero(plane == value)
+    counts[0] = plane.size - counts.sum()
+    return counts
+
+
+def foreground_box(labels: NDArray[Any]) -> tuple[slice, ...] | None:
+    """The smallest box that holds all voxels other than 0; None if there is none.
+
+    Args:
+        labels: a mask or label map without negative values, of any real type and number of axes.
+
+    Example:
+        >>> foreground_box(np.array([[0, 0, 0], [0, 2, 1]], np.uint8))
+        (slice(1, 2, None), slice(1, 3, None))
+    """
+    # The largest value of a plane is found several times as fast as whether any value is true.
+    rest = labels.view(np.uint8) if labels.dtype == np.bool_ else labels
+    # The slowest axis in memory first: whole planes are read in order, and the other axes read what is left.
+    order = sorted(range(rest.ndim), key=lambda axis: -abs(rest.strides[axis]))
+    result = [slice(0, 0)] * rest.ndim
+    for axis in order:
+        others = tuple(other for other in range(rest.ndim) if other != axis)
+        used = np.flatnonzero(rest.max(axis=others, initial=0))
+        if not len(used):
+            return None
+        result[axis] = slice(int(used[0]), int(used[-1]) + 1)
+        rest = rest[(slice(None),) * axis + (result[axis],)]
+    return tuple(result)
 
 
 def component_sizes(components: NDArray[Any], count: int) -> NDArray[np.int64]:

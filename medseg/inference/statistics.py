@@ -13,6 +13,7 @@ from medseg.geometry import (
     apply_affine,
     component_sizes,
     flip_lps_ras,
+    foreground_box,
     label_counts,
     orientation_codes,
     spacing_of,
@@ -58,7 +59,7 @@ def class_statistics(
         raise ValueError(f"mask has shape {mask.shape}, image has shape {image.shape}; expected one grid")
     _refuse_unnamed(mask, labels)
     voxel_ml = voxel_volume_ml(affine_ras)
-    boxes = ndimage.find_objects(mask, max_label=max(labels, default=0))
+    boxes = _boxes(mask, max(labels, default=0))
     classes = []
     for label in sorted(set(labels) - {0}):
         entry: dict[str, Any] = {"label": label, "name": labels[label]}
@@ -69,6 +70,20 @@ def class_statistics(
             entry.update(_measure(mask[box] == label, image[box], box, mask.shape, affine_ras, voxel_ml))
         classes.append(entry)
     return {"voxel_volume_ml": voxel_ml, "connectivity": 26, "classes": classes}
+
+
+def _boxes(mask: NDArray[Any], highest: int) -> list[tuple[slice, ...] | None]:
+    """The box of every label from 1 to ``highest``; searched where there is any, which is a small part of most CTs."""
+    whole = foreground_box(mask)
+    if whole is None:
+        return [None] * highest
+    found = ndimage.find_objects(mask[whole], max_label=highest)
+    return [
+        None
+        if box is None
+        else tuple(slice(w.start + b.start, w.start + b.stop) for w, b in zip(whole, box, strict=True))
+        for box in found
+    ]
 
 
 def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
