@@ -5,12 +5,14 @@ It works on NumPy arrays and on tensors of any device, without importing torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_whole_labels", "component_sizes", "foreground_box", "label_counts"]
+__all__ = ["check_whole_labels", "component_sizes", "component_sizes_of_points", "foreground_box", "label_counts"]
 
 _FEW = 8
 _CAUSE = (
@@ -137,3 +139,39 @@ def component_sizes(components: NDArray[Any], count: int) -> NDArray[np.int64]:
     for plane in components if components.ndim > 1 else components[None]:
         sizes += np.bincount(plane.ravel(), minlength=count + 1)
     return sizes[1:]
+
+
+def component_sizes_of_points(points: NDArray[np.integer[Any]], shape: Sequence[int]) -> NDArray[np.int64]:
+    """Number of voxels of every component of a few voxels in a large volume; 26 neighbours in three axes.
+
+    `scipy.ndimage.label` reads the whole volume. This looks up the neighbours of the voxels alone.
+
+    Args:
+        points: different indices ``(n, axes)`` in the order of `numpy.argwhere`.
+        shape: lengths of the volume's axes.
+
+    Returns:
+        A number for every component, in the order of their first voxels.
+
+    Example:
+        >>> component_sizes_of_points(np.array([[0, 0, 0], [1, 1, 1], [5, 5, 5]]), (6, 6, 6)).tolist()
+        [2, 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(points)
+    # A border of one voxel: a step over the end of a row does not arrive in the next one.
+    padded = tuple(length + 2 for length in shape)
+    keys = np.ravel_multi_index(tuple((points + 1).T), padded)
+    strides = np.array([int(np.prod(padded[axis + 1 :])) for axis in range(len(shape))])
+    steps = sorted(int(np.dot(step, strides)) for step in product((-1, 0, 1), repeat=len(shape)))
+    starts, ends = [], []
+    for step in steps[len(steps) // 2 + 1 :]:  # half of the directions: the others are the same pairs
+        place = np.searchsorted(keys, keys + step)
+        linked = np.flatnonzero(keys[np.minimum(place, count - 1)] == keys + step)
+        starts.append(linked)
+        ends.append(place[linked])
+    pairs = (np.concatenate(starts), np.concatenate(ends))
+    graph = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(count, count))
+    return np.bincount(connected_components(graph, directed=False)[1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy import ndimage
 
-from medseg.geometry import check_whole_labels, component_sizes, foreground_box, label_counts
+from medseg.geometry import check_whole_labels, component_sizes, component_sizes_of_points, foreground_box, label_counts
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,16 @@ def test_counts_of_bytes_do_not_depend_on_the_order_in_memory(highest: int, orde
     view = labels[::2, ::-1] if order == "strided" else np.asarray(labels, order=order)
     values, counts = np.unique(view, return_counts=True)
     assert list(label_counts(view).items()) == list(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(50,), (20, 30), (12, 10, 14), (1, 30, 2)])
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.9])
+def test_components_of_points_are_those_of_the_volume(shape: tuple[int, ...], share: float) -> None:
+    inside = np.random.default_rng(0).random(shape) < share
+    inside.flat[0] = inside.flat[-1] = True
+    components, count = ndimage.label(inside, structure=np.ones((3,) * len(shape)))
+    expected = component_sizes(components, count)
+    assert component_sizes_of_points(np.argwhere(inside), shape).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
