@@ -72,8 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Segment one CT with a MONAI bundle. A bundle's configuration is code: run only bundles you trust.",
     )  # fmt: skip
     segment.add_argument(
-        "-i", "--input", required=True, metavar="CASE", help="NIfTI file, or folder with one CT series"
-    )
+        "-i", "--input", required=True, metavar="CASE",
+        help="image file (NIfTI, MetaImage or NRRD), or folder with one CT series in DICOM",
+    )  # fmt: skip
     segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
     segment.add_argument(
         "--bundle", required=True, metavar="DIR",

@@ -11,7 +11,7 @@ from medseg.apps.stage_lines import StageLines
 from medseg.inference.bundle import Bundle
 from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for
-from medseg.inference.case import Case, read_case
+from medseg.inference.case import Case, check_path, read_case
 from medseg.inference.device import choose_device
 from medseg.inference.errors import ConfigurationError
 from medseg.inference.input_rules import InputRules
@@ -60,8 +60,7 @@ def main(args: argparse.Namespace) -> int:
     target = Path(args.output)
     check_target(target, args.overwrite)
     with open_bundle(args.bundle) as bundle:
-        if not Path(args.input).exists():
-            raise ConfigurationError(f"{args.input}: no such file or folder; expected a NIfTI file or a DICOM folder")
+        check_path(Path(args.input))
         return _run(args, target, bundle)
 
 

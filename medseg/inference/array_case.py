@@ -82,7 +82,7 @@ def _as_numpy(values: Any) -> NDArray[Any]:
         return np.asarray(values.numpy())
     if not isinstance(values, np.ndarray):
         raise ConfigurationError(
-            f"case is a {type(values).__name__}, expected the path of a NIfTI file or a DICOM folder, a listing of "
+            f"case is a {type(values).__name__}, expected the path of an image file or a DICOM folder, a listing of "
             "series, or an array [x, y, z] with affine_ras"
         )
     return values

@@ -1,4 +1,4 @@
-"""One CT case: from a NIfTI file, a DICOM series, or an array in memory."""
+"""One CT case: from an image file (NIfTI, MetaImage, NRRD), a DICOM series, or an array in memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from medseg.io.ct.scan import SeriesEntry, SeriesListing
     from medseg.io.ct.series import CtSeries
 
-__all__ = ["Case", "CaseSource", "read_case"]
+__all__ = ["Case", "CaseSource", "check_path", "read_case"]
 
 CaseSource: TypeAlias = "str | os.PathLike[str] | SeriesListing | SeriesEntry | NDArray[Any] | torch.Tensor"
 """What a case can be read from: a path, a listing of series or one of its entries, or an array."""
 
 _NIFTI_SUFFIXES = (".nii.gz", ".nii")
+_EXPECTED = "an image file (.nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr)"
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Case:
     Attributes:
         name: file or folder name without suffix, for titles; it is not written into machine-readable reports. Empty for
             an array.
-        kind: ``"nifti"``, ``"dicom"`` or ``"array"``.
+        kind: ``"nifti"``, ``"metaimage"``, ``"nrrd"``, ``"dicom"`` or ``"array"``.
         array: finite voxels ``[i, j, k]`` in the stored type, in Hounsfield units.
         affine_ras: 4 x 4, voxel to RAS mm.
-        source: the NIfTI file, or the DICOM folder; None for an array.
+        source: the image file, or the DICOM folder; None for an array.
         warnings: what is unusual about the data, one line each.
         header: the header of the NIfTI file, as it was read; None for other kinds.
         series: the DICOM series with the headers of its slices; None for other kinds.
@@ -121,15 +122,15 @@ def read_case(
     """Read a case. A DICOM folder is scanned once; a listing that was made before is not scanned again.
 
     Args:
-        case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder that holds a CT series in DICOM; what
-            `medseg.io.ct.scan.list_series` found, or one of its ``series``; or an array or tensor in Hounsfield units,
-            ``[x, y, z]`` or ``[1, x, y, z]``.
+        case: an image file: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``) or NRRD (``.nrrd``,
+            ``.nhdr``); a folder that holds a CT series in DICOM; what `medseg.io.ct.scan.list_series` found, or one of
+            its ``series``; or an array or tensor in Hounsfield units, ``[x, y, z]`` or ``[1, x, y, z]``.
         series_uid: SeriesInstanceUID, needed only where a folder holds several CT series.
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
         policy: how an irregular DICOM series is repaired; None refuses it.
         rules: what is done with voxels that are not finite, and with an image that can hardly be a CT in Hounsfield
             units; by default the former are refused, and the latter is a warning.
-        assume: what the user states where the header of a NIfTI file leaves its geometry open.
+        assume: what the user states where the header of an image file leaves its geometry open.
         assume_rescale: slope and intercept of the slices of a DICOM series that have none, if the user states them.
 
     Raises:
@@ -163,6 +164,16 @@ def read_case(
         raise IntegrityError(str(error)) from error
 
 
+def check_path(path: Path) -> None:
+    """Refuse a path at which nothing is.
+
+    Raises:
+        ConfigurationError: in one line that says what is expected there.
+    """
+    if not path.exists():
+        raise ConfigurationError(f"{path}: no such file or folder; expected {_EXPECTED} or a DICOM folder")
+
+
 def _read_path(
     path: Path,
     series_uid: str | None,
@@ -170,29 +181,39 @@ def _read_path(
     assume: ImageAssumptions,
     assume_rescale: Rescale | None,
 ) -> Case:
-    if not path.exists():
-        raise ConfigurationError(f"{path}: no such file or folder; expected a NIfTI file or a DICOM folder")
+    check_path(path)
     if not path.is_dir():
         if policy is not None:
             raise ConfigurationError(
                 f"{path}: is a file; policy (--on-tilt, --on-gap ...) repairs the slices of a DICOM series"
             )
-        return _read_nifti(path, series_uid, assume)
+        return _read_file(path, series_uid, assume)
     from medseg.io.ct.scan import list_series
 
     return _read_listed(list_series(path), series_uid, policy, assume_rescale)
 
 
-def _read_nifti(path: Path, series_uid: str | None, assume: ImageAssumptions) -> Case:
-    from medseg.io.volumes.nifti import read_nifti
+def _read_file(path: Path, series_uid: str | None, assume: ImageAssumptions) -> Case:
+    from medseg.io.volumes.image import IMAGE_SUFFIXES, read_image
 
     if series_uid:
         raise ConfigurationError(f"{path}: is a file; series_uid (--series) chooses among the series of a DICOM folder")
-    suffix = next((s for s in _NIFTI_SUFFIXES if path.name.lower().endswith(s)), None)
+    suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
-        raise ConfigurationError(f"{path}: expected a NIfTI file (.nii, .nii.gz) or a folder with one DICOM series")
-    volume = read_nifti(path, assume=assume)
+        raise ConfigurationError(f"{path}: expected {_EXPECTED} or a folder with one DICOM series")
+    if suffix == ".seg.nrrd":
+        raise ConfigurationError(f"{path}: is a segmentation (.seg.nrrd); expected the CT itself, {_EXPECTED}")
     name = path.name[: -len(suffix)]
+    if suffix in _NIFTI_SUFFIXES:
+        return _read_nifti(path, name, assume)
+    array, affine, info = read_image(path, assume=assume)
+    return Case(name, info.format, array, affine, path, info.warnings, assumed=info.assumed)
+
+
+def _read_nifti(path: Path, name: str, assume: ImageAssumptions) -> Case:
+    from medseg.io.volumes.nifti import read_nifti
+
+    volume = read_nifti(path, assume=assume)
     if volume.assumed:  # the file's own header is not to be used
         return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, assumed=volume.assumed)
     return Case(name, "nifti", volume.array, volume.affine_ras, path, volume.warnings, header=volume.header)

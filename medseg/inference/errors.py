@@ -22,7 +22,7 @@ class ConfigurationError(InferenceError):
     ...     read_case("no_such_scan.nii.gz")
     ... except ConfigurationError as error:
     ...     print(error)
-    no_such_scan.nii.gz: no such file or folder; expected a NIfTI file or a DICOM folder
+    no_such_scan.nii.gz: no such file or folder; expected an image file (...) or a DICOM folder
     """
 
 

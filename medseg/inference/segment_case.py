@@ -73,9 +73,9 @@ def segment(
     what the bundle prints and logs is collected for the result's log.
 
     Args:
-        case: a NIfTI file (``.nii`` or ``.nii.gz``); a folder with a CT series in DICOM; what
-            `medseg.io.ct.scan.list_series` found, or one of its ``series``; or an array or tensor in Hounsfield units,
-            ``[x, y, z]`` or ``[1, x, y, z]``.
+        case: an image file: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``) or NRRD (``.nrrd``,
+            ``.nhdr``); a folder with a CT series in DICOM; what `medseg.io.ct.scan.list_series` found, or one of its
+            ``series``; or an array or tensor in Hounsfield units, ``[x, y, z]`` or ``[1, x, y, z]``.
         bundle: a MONAI bundle's folder, with ``configs/inference.json`` and ``configs/metadata.json``, or an archive of
             one (.zip, .tar.gz ...), which is unpacked into a temporary folder during the call.
         weights: checkpoint instead of the bundle's own.
@@ -84,7 +84,7 @@ def segment(
         affine_ras: 4 x 4, voxel to RAS mm: required for an array, refused for everything that brings its own affine.
         policy: how the slices of an irregular DICOM series are repaired (`medseg.io.ct.policy.GeometryPolicy`); None
             refuses such a series. The mask lies on the repaired grid; DICOM results go back to the original slices.
-        assume: what you state where the header of a NIfTI file leaves its geometry open; the result says so.
+        assume: what you state where the header of an image file leaves its geometry open; the result says so.
         assume_rescale: slope and intercept of the slices of a DICOM series that have none, if you state them; the
             result says so.
         output_types: ``"dicom_seg"``, ``"rtstruct"`` or both, if they are to be saved: whether results can refer to the

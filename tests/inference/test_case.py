@@ -76,9 +76,9 @@ def test_rules_that_are_wrong_in_themselves_are_usage_errors(rules: InputRules) 
 
 
 def test_wrong_arguments_are_usage_errors(tmp_path: Path) -> None:
-    (tmp_path / "scan.mha").write_text("x")
+    (tmp_path / "scan.png").write_text("x")
     path = write_nifti(tmp_path / "a.nii", ct(), AFFINE)
-    for arguments in ((tmp_path / "none.nii",), (tmp_path / "scan.mha",), (path, "1.2.3")):
+    for arguments in ((tmp_path / "none.nii",), (tmp_path / "scan.png",), (path, "1.2.3")):
         with pytest.raises(ConfigurationError):
             read_case(*arguments)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["check_output_types", "dicom_source", "residual_lines", "write_dicom_results"]
 
 _RESIDUALS: dict[str, Literal["pixels", "contours"]] = {"dicom_seg": "pixels", "rtstruct": "contours"}
-_KIND_WORDS = {"nifti": "a file", "array": "an array"}
 
 
 def check_output_types(output_types: str | Sequence[str]) -> tuple[str, ...]:
@@ -64,8 +63,9 @@ def dicom_source(case: Case, kinds: Sequence[str]) -> SourceSeries | None:
     if not kinds:
         return None
     if case.series is None:
+        given = "an array" if case.kind == "array" else "a file"
         raise ConfigurationError(
-            f"output type {kinds[0]} needs a folder with a DICOM series as the case, not {_KIND_WORDS[case.kind]}; "
+            f"output type {kinds[0]} needs a folder with a DICOM series as the case, not {given}; "
             "leave output_types (--output-type) out, or give that folder"
         )
     try:
