@@ -16,9 +16,9 @@ from medseg.io.ct.policy_options import add_policy_options, policy_words
 
 if TYPE_CHECKING:
     from data_prep._cohort.case_index import Inputs
-    from data_prep._cohort.cases import Case
     from data_prep._cohort.plan import Plan
     from data_prep._cohort.stop import StopSignal
+    from medseg.io.cohort.cases import Case
 
 __all__ = ["main"]
 
@@ -163,8 +163,8 @@ def _check_options(command: str, options: Sequence[str]) -> None:
 
 def _find(args: argparse.Namespace, options: Sequence[str], stop: StopSignal) -> tuple[Inputs, list[str], list[Case]]:
     from data_prep._cohort.case_index import find_inputs
-    from data_prep._cohort.cases import case_name, part_of
     from medseg.io.bounded.errors import DataError
+    from medseg.io.cohort.cases import case_name, part_of
 
     wants_xml = args.command == "lidc" and not {"database", "--annotations=database"} & set(options)
     xml_root = (args.xml or args.input) if wants_xml else None
@@ -209,11 +209,12 @@ def _run(
     stop: StopSignal,
 ) -> int:
     from data_prep._cohort.case_job import recipe_of
-    from data_prep._cohort.locks import one_at_a_time
-    from data_prep._cohort.manifest import read_manifests, write_reports
     from data_prep._cohort.plan import Rules, plan_part
+    from data_prep._cohort.reports import write_reports
     from data_prep._cohort.run import workplace
     from data_prep._cohort.stop import RunInterruptedError
+    from medseg.io.cohort.locks import one_at_a_time
+    from medseg.io.cohort.manifest import read_manifests
 
     key = read_key(args, [args.output])
     secrets = {"--pseudonym-key": args.pseudonym_key, "--link": args.link}
@@ -238,9 +239,9 @@ def _run(
 
 def _work(args: argparse.Namespace, plan: Plan, inputs: Inputs, stop: StopSignal) -> None:
     from data_prep._cohort.executors import Limits, make_executor
-    from data_prep._cohort.manifest import Manifest, manifest_name
     from data_prep._cohort.progress import Progress
     from data_prep._cohort.run import run_jobs
+    from medseg.io.cohort.manifest import Manifest, manifest_name
 
     limit = None if args.memory_limit is None else int(args.memory_limit * 1e9)
     workers = args.workers or len(os.sched_getaffinity(0))

@@ -30,7 +30,7 @@ SEPARATE = {("geometry", "ops")}
 DATA_PREP_ROOMS = {"io", "datasets", "geometry"}
 # The folders of a room in their order: each imports only those that stand before it, and never the room's own face.
 SUB_ROOMS = {
-    "io": ("bounded", "privacy", "volumes", "ct", "results"),
+    "io": ("bounded", "privacy", "volumes", "ct", "results", "cohort"),
     "networks": ("parts", "models", "adapt", "guided"),
 }
 MAX_MODULES = 20

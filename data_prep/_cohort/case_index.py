@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_prep._cohort.cases import Case, Cohort, FileStats, case_name, damaged_case, discover, file_stats, stats_digest
 from medseg.io.bounded.atomic import write_json
+from medseg.io.cohort.cases import Case, Cohort, FileStats, case_name, damaged_case, discover, file_stats, stats_digest
 
 __all__ = ["Inputs", "find_inputs"]
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep._cohort.tree import contents_sha256, digest_of, files_of, tree_sha256
-from data_prep._cohort.worker import peak_memory_mb, reset_peak_memory
 from medseg.io.bounded.atomic import write_json
+from medseg.io.cohort.peak_memory import peak_memory_mb, reset_peak_memory
+from medseg.io.cohort.tree import contents_sha256, digest_of, files_of, tree_sha256
 
 __all__ = ["CASE_FILE", "COMMANDS", "command_words", "missing_outputs", "read_case_file", "recipe_of", "run_case"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from data_prep._cohort.case_index import Inputs
 from data_prep._cohort.case_job import missing_outputs, read_case_file, run_case
-from data_prep._cohort.cases import Case
-from data_prep._cohort.tree import digest_of
 from data_prep._cohort.worker import Job
+from medseg.io.cohort.cases import Case
+from medseg.io.cohort.tree import digest_of
 
 __all__ = ["Plan", "Rules", "plan_part"]
 

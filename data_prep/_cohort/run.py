@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from data_prep._cohort.executors import Executor
-from data_prep._cohort.locks import part_lock
-from data_prep._cohort.manifest import Manifest
 from data_prep._cohort.plan import Plan
 from data_prep._cohort.stop import StopSignal
 from data_prep._cohort.worker import Job, Outcome
+from data_prep._options.command_line import UsageError
+from medseg.io.cohort.locks import PartBusyError, part_lock
+from medseg.io.cohort.manifest import Manifest
 
 __all__ = ["run_jobs", "workplace"]
 
@@ -38,7 +39,11 @@ def workplace(out: Path, part: int, parts: int) -> Iterator[Path]:
     """
     private = out / ".cohort"
     private.mkdir(parents=True, exist_ok=True)
-    with part_lock(private, part, parts):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(part_lock(private, part, parts))
+        except PartBusyError as error:
+            raise UsageError(str(error)) from None
         staging = private / f"work-{part}-of-{parts}"
         staging.mkdir(exist_ok=True)
         for left in staging.iterdir():  # a worker of the killed run may be dying in it at this moment

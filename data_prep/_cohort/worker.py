@@ -19,7 +19,7 @@ from medseg.io.bounded.atomic import json_text
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-__all__ = ["Job", "Outcome", "cause_of_death", "peak_memory_mb", "reset_peak_memory", "run_in_child", "serve"]
+__all__ = ["Job", "Outcome", "cause_of_death", "run_in_child", "serve"]
 
 _PR_SET_PDEATHSIG = 1
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -120,25 +120,6 @@ def cause_of_death(exit_code: int | None) -> str:
         name = f"signal {-exit_code}"
     hint = ", likely out of memory" if exit_code == -signal.SIGKILL else ""
     return f"was killed by {name} (exit code {exit_code}){hint}"
-
-
-def reset_peak_memory() -> None:
-    """Let `peak_memory_mb` start anew (Linux; elsewhere the peak is that of the process's whole life)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process since `reset_peak_memory`, in MiB."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024, 1)
-    except (OSError, StopIteration):
-        import resource
-
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def run_in_child(

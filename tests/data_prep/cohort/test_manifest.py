@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from data_prep._cohort.locks import part_lock
-from data_prep._cohort.manifest import Manifest, manifest_name, read_manifests, write_reports
-from data_prep._cohort.tree import contents_sha256, files_of, tree_sha256
-from data_prep._options.command_line import UsageError
+from data_prep._cohort.reports import write_reports
 from medseg.io.bounded.errors import DataError
+from medseg.io.cohort.locks import PartBusyError, part_lock
+from medseg.io.cohort.manifest import Manifest, manifest_name, read_manifests
+from medseg.io.cohort.tree import contents_sha256, files_of, tree_sha256
 
 
 def done(case: str, tree: str = "t") -> dict[str, Any]:
@@ -134,9 +134,13 @@ def test_the_tree_digest_sees_names_and_contents(tmp_path: Path) -> None:
 
 def test_a_part_is_held_by_one_run_only(tmp_path: Path) -> None:
     with part_lock(tmp_path, 0, 2), part_lock(tmp_path, 1, 2):
-        with pytest.raises(UsageError, match="another run works on part 1 of 2"), part_lock(tmp_path, 1, 2):
+        with pytest.raises(PartBusyError, match="another run works on part 1 of 2"), part_lock(tmp_path, 1, 2):
             pass
-        with pytest.raises(UsageError, match=r"another run divides this cohort into 2 part"), part_lock(tmp_path, 0, 1):
+        otherwise = r"another run divides this cohort into 2 part"
+        with pytest.raises(PartBusyError, match=otherwise), part_lock(tmp_path, 0, 1):
+            pytest.raises(PartBusyError, match=r"another run divides this cohort into 2 part"),
+            part_lock(tmp_path, 0, 1),
+        ):
             pass
     with part_lock(tmp_path, 0, 1):
         pass

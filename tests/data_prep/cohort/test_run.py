@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from data_prep._cohort.executors import Executor
-from data_prep._cohort.manifest import Manifest
 from data_prep._cohort.plan import Plan
 from data_prep._cohort.progress import Progress
 from data_prep._cohort.run import run_jobs, workplace
 from data_prep._cohort.stop import RunInterruptedError, StopSignal
 from data_prep._cohort.worker import Job, Outcome
+from medseg.io.cohort.manifest import Manifest
 
 KILLED = "its worker (pid 7) was killed by SIGKILL (exit code -9), likely out of memory"
 

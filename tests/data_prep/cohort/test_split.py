@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep._cohort.case_job import recipe_of, run_case
-from data_prep._cohort.cases import discover, file_stats
+from medseg.io.cohort.cases import discover, file_stats
 from tests.io._dicom_files import SERIES_UID, positions, write_series
 from tests.io._enhanced_files import write_enhanced
 

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep._options.command_line import UsageError
-
-__all__ = ["one_at_a_time", "part_lock"]
+__all__ = ["PartBusyError", "one_at_a_time", "part_lock"]
 
 _BUSY = (errno.EAGAIN, errno.EACCES)
+
+
+class PartBusyError(Exception):
+    """Another run works on this part of a cohort, or divides the cohort otherwise."""
 
 
 @contextmanager
@@ -30,13 +32,13 @@ def part_lock(folder: Path, part: int, parts: int) -> Iterator[None]:
         parts: number of parts.
 
     Raises:
-        UsageError: if another run holds the part, or divides the cohort otherwise.
+        PartBusyError: if another run holds the part, or divides the cohort otherwise.
     """
     own = _open(folder / f"part-{part}-of-{parts}.lock")
     division = _open(folder / f"division-{parts}.lock")
     try:
         if not _lock(own, fcntl.LOCK_EX):
-            raise UsageError(f"{folder.parent}: another run works on part {part} of {parts}; wait for it or stop it")
+            raise PartBusyError(f"{folder.parent}: another run works on part {part} of {parts}; wait for it or stop it")
         _lock(division, fcntl.LOCK_SH)
         for path in sorted(folder.glob("division-*.lock")):
             if path.name != f"division-{parts}.lock":
@@ -63,7 +65,7 @@ def _check_free(path: Path) -> None:
     try:
         if not _lock(descriptor, fcntl.LOCK_EX):
             found = path.stem.removeprefix("division-")
-            raise UsageError(
+            raise PartBusyError(
                 f"{path.parent.parent}: another run divides this cohort into {found} part(s); use the same --num-parts "
                 "or wait for it"
             )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from data_prep._cohort.tree import digest_of
+from medseg.io.cohort.tree import digest_of
 
 if TYPE_CHECKING:
     from medseg.io.ct.scan import SeriesListing
@@ -20,6 +20,7 @@ __all__ = [
     "Case",
     "Cohort",
     "FileStats",
+    "Named",
     "case_name",
     "damaged_case",
     "discover",
@@ -27,6 +28,17 @@ __all__ = [
     "part_of",
     "stats_digest",
 ]
+
+
+class Named(Protocol):
+    """What has the name of a case."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the cohort."""
+
+
+AnyCase = TypeVar("AnyCase", bound=Named)
 
 FileStats = dict[str, tuple[int, int]]
 """Bytes and time of change (ns) of every file, by its path relative to the folder."""
@@ -130,11 +142,11 @@ def stats_digest(stats: FileStats, names: Sequence[str] | None = None) -> str:
     return digest_of([[name, *stats[name]] for name in (stats if names is None else names)])
 
 
-def part_of(cases: Sequence[Case], part: int, parts: int) -> list[Case]:
+def part_of(cases: Sequence[AnyCase], part: int, parts: int) -> list[AnyCase]:
     """The cases of one part. The parts differ in size by at most one case, and depend on the cases' names alone.
 
     Args:
-        cases: all cases of the cohort, in any order.
+        cases: all cases of the cohort, in any order; anything that has a ``name``.
         part: number of the part, from 0.
         parts: number of parts.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_prep._cohort.case_index import find_inputs
-from data_prep._cohort.cases import Case, Cohort, case_name, discover, file_stats, part_of, stats_digest
+from medseg.io.cohort.cases import Case, Cohort, case_name, discover, file_stats, part_of, stats_digest
 from tests.data_prep._cohort_files import SLICES, make_cohort
 from tests.datasets.lidc._messages import message, nodule, roi, square
 from tests.io._dicom_files import positions, write_series
