@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
     )
+    _add_case_options(segment)
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_show_names_option(segment)
@@ -136,6 +137,18 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (doctor, demo, segment, evaluate, weights):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
+
+
+def _add_case_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many cases (each result is DIR/cases/NAME; also summary.csv and failed.csv)")
+    group.add_argument(
+        "--cases", action="store_true",
+        help="CASE is a folder of cases: the image files in it, and CT series in DICOM anywhere below it. Run the same "
+        "command again after any end, and only what is missing is done",
+    )  # fmt: skip
+    group.add_argument("--num-parts", type=int, default=1, metavar="P", help="divide the cases into P parts")
+    group.add_argument("--part-id", type=int, default=0, metavar="I", help="the part to do, 0 to P-1")
+    group.add_argument("--retry-failed", action="store_true", help="try cases again that failed before")
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -35,9 +35,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         disk, 75 stopped from outside (run it again), 130 Ctrl-C.
     """
     if isinstance(error, Interrupted):
-        return "stopped by SIGTERM; nothing was published, run the same command again", 75
+        return str(error) or "stopped by SIGTERM; nothing was published, run the same command again", 75
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was published", 130
+        return str(error) or "interrupted; nothing was published", 130
     cause = root_cause(error)
     if isinstance(cause, CommandError | InferenceError):
         return _one_line(str(cause)), next((code for kind, code in _EXIT_CODES if isinstance(cause, kind)), 1)

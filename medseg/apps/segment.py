@@ -1,9 +1,10 @@
-"""``medseg segment``: one CT case in, a folder with mask, measurements, preview and report out."""
+"""``medseg segment``: one CT case in, a folder with mask, measurements, preview and report out; or many."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from medseg.apps.stage_lines import StageLines
 from medseg.inference.bundle import Bundle
 from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for
-from medseg.inference.case import Case, check_path, read_case
+from medseg.inference.case import Case, CaseSource, check_path, read_case
 from medseg.inference.device import choose_device
 from medseg.inference.errors import ConfigurationError
 from medseg.inference.input_rules import InputRules
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from medseg.inference.result import Result
     from medseg.io.ct.policy import GeometryPolicy
 
-__all__ = ["main"]
+__all__ = ["SegmentPlan", "input_rules", "main", "policy_from", "segment_into", "statements_from"]
 
 
-class _Plan(NamedTuple):
+class SegmentPlan(NamedTuple):
     """The checked arguments of a command line."""
 
     target: Path
@@ -58,25 +59,31 @@ def main(args: argparse.Namespace) -> int:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
     """
     target = Path(args.output)
+    if args.cases:
+        from medseg.apps import segment_cases
+
+        return segment_cases.main(args)
+    _check_case_options(args)
     check_target(target, args.overwrite)
     with open_bundle(args.bundle) as bundle:
         check_path(Path(args.input))
+        _refuse_folder_of_images(Path(args.input))
         return _run(args, target, bundle)
 
 
 def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
-    rules = _rules(args)
+    rules = input_rules(args)
     lines = StageLines(total=6 if args.output_type else 5, quiet=args.quiet)
     with RunLog(exclusive=True) as log:
         device = choose_device(args.device, "--device")
-        plan = _Plan(target, bundle, find_weights(bundle, args.weights), device)
+        plan = SegmentPlan(target, bundle, find_weights(bundle, args.weights), device)
         if args.dry_run:
-            case = read_case(args.input, args.series, policy=_policy(args), rules=rules, **_statements(args))
+            case = read_case(args.input, args.series, policy=policy_from(args), rules=rules, **statements_from(args))
             dicom_source(case, check_output_types(args.output_type))
             _print_plan(plan, case, args)
             return 0
         try:
-            result = _segment(plan, args, rules, lines, log)
+            result = segment_into(plan, args.input, args, rules, lines, log)
         finally:
             if args.overwrite and not target.exists() and previous_of(target).is_dir():
                 lines.say(f"the earlier result is kept in {previous_of(target)}")
@@ -85,7 +92,7 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
     return 0
 
 
-def _rules(args: argparse.Namespace) -> InputRules:
+def input_rules(args: argparse.Namespace) -> InputRules:
     """What the options say about voxel values."""
     if args.fill_value is not None and args.on_nonfinite != "fill":
         raise ConfigurationError(
@@ -98,19 +105,58 @@ def _rules(args: argparse.Namespace) -> InputRules:
     return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict)
 
 
-def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: StageLines, log: RunLog) -> Result:
-    """Segment and publish. An earlier result is moved away first, so that it is never mistaken for the new one."""
+def _check_case_options(args: argparse.Namespace) -> None:
+    """Refuse options that are for many cases only."""
+    given = {"--num-parts": args.num_parts != 1, "--part-id": args.part_id != 0, "--retry-failed": args.retry_failed}
+    for option in (name for name, is_given in given.items() if is_given):
+        raise ConfigurationError(f"{option} is for a folder of cases; add --cases or leave it out")
+
+
+def _refuse_folder_of_images(path: Path) -> None:
+    """A folder is one DICOM series unless ``--cases`` says that it holds cases."""
+    if not path.is_dir():
+        return
+    from medseg.inference.folder_of_cases import image_files
+
+    images = image_files(path)
+    if images:
+        raise ConfigurationError(
+            f"{path}: holds {len(images)} image file(s), the first {images[0].name}; add --cases to segment every case "
+            "of the folder, or give one file"
+        )
+
+
+def segment_into(
+    plan: SegmentPlan,
+    case: CaseSource,
+    args: argparse.Namespace,
+    rules: InputRules,
+    lines: StageLines,
+    log: RunLog,
+    before_publishing: Callable[[Path], object] = lambda folder: None,
+) -> Result:
+    """Segment and publish. An earlier result is moved away first, so that it is never mistaken for the new one.
+
+    Args:
+        plan: the target folder, bundle, weights and device.
+        case: what is segmented.
+        args: as for `main`.
+        rules: from `input_rules`.
+        lines: get the stages and warnings.
+        log: of this case.
+        before_publishing: called with the folder that holds all files of the result, just before it gets its name.
+    """
     with staged_folder(plan.target, args.overwrite) as folder:
         # Scratch files lie on the disk that the user chose for the results.
         monitor = Monitor(Stages(lines), log, progress=lines.interactive, scratch_dir=folder)
         result = segment(
-            args.input,
+            case,
             plan.bundle,
             plan.weights,
             device=plan.device,
             series_uid=args.series,
-            policy=_policy(args),
-            **_statements(args),
+            policy=policy_from(args),
+            **statements_from(args),
             output_types=args.output_type,
             **rules._asdict(),
             max_memory=_bytes(args.max_memory),
@@ -120,6 +166,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
         warnings = write_result(result, folder, result.run.output_types, monitor)
         for line in sum_up(warnings, str(plan.target / "medseg.log")):
             lines.say(f"warning: {args.fit_message(line)}")
+        before_publishing(folder)
     return result
 
 
@@ -132,7 +179,7 @@ def _bytes(gib: float | None) -> int | None:
     return int(gib * 2**30)
 
 
-def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
+def policy_from(args: argparse.Namespace) -> GeometryPolicy | None:
     """How an irregular series is repaired; None where no option says so."""
     try:
         return policy_of(args) if policy_words(args) else None
@@ -140,7 +187,7 @@ def _policy(args: argparse.Namespace) -> GeometryPolicy | None:
         raise ConfigurationError(str(error)) from None
 
 
-def _statements(args: argparse.Namespace) -> dict[str, Any]:
+def statements_from(args: argparse.Namespace) -> dict[str, Any]:
     """What the options state where headers leave it open, as arguments of `segment`."""
     try:
         return {"assume": assumptions_of(args), "assume_rescale": rescale_of(args)}
@@ -148,7 +195,7 @@ def _statements(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigurationError(str(error)) from None
 
 
-def _print_plan(plan: _Plan, case: Case, args: argparse.Namespace) -> None:
+def _print_plan(plan: SegmentPlan, case: Case, args: argparse.Namespace) -> None:
     """The plan of a dry run, on standard output."""
     facts, available = case.facts(), available_memory()
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"

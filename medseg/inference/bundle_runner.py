@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.geometry import Affine, corner_displacement_mm, label_counts
 from medseg.inference.bundle import Bundle
 from medseg.inference.errors import ConfigurationError, InferenceError, root_cause
+from medseg.inference.keep_loaded import keep_parser, kept_key, kept_parser
 
 if TYPE_CHECKING:
     from medseg.inference.case import Case
@@ -133,15 +134,20 @@ def run_bundle(
     image = case.file if case.file is not None else scratch / "image.nii"
     overrides = overrides_for(bundle, image, scratch / "bundle", weights, device, progress)
     with _stdout_to_log(), _cause_in_one_line():
-        workflow = ConfigWorkflow(
-            config_file=str(bundle.config),
-            meta_file=str(bundle.metadata),
-            logging_file=False,
-            workflow_type="infer",
-            **overrides,
-        )
-        if is_plain(workflow.parser):
-            mask = run_parts(workflow.parser, case, precision)
+        key = kept_key(bundle, weights, device, progress)
+        parser = kept_parser(key)
+        if parser is None:
+            workflow = ConfigWorkflow(
+                config_file=str(bundle.config),
+                meta_file=str(bundle.metadata),
+                logging_file=False,
+                workflow_type="infer",
+                **overrides,
+            )
+            parser = workflow.parser
+        if is_plain(parser):
+            mask = run_parts(parser, case, precision)
+            keep_parser(key, parser)
             return checked_mask(mask, case.affine_ras, bundle, case)
         if precision != "float32":
             raise ConfigurationError(

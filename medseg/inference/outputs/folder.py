@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -64,6 +66,8 @@ def staged_folder(target: str | Path, overwrite: bool = False, files: Sequence[s
     With ``overwrite``, an earlier result is first moved to ``<target>.previous`` and removed after success. After an
     error it stays there, so that an old result in ``target`` is never mistaken for the new one.
 
+    The temporary folder is locked while its run lives. What killed runs have left beside ``target`` is removed first.
+
     Args:
         target: the result folder.
         overwrite: whether an earlier result may be replaced.
@@ -73,24 +77,80 @@ def staged_folder(target: str | Path, overwrite: bool = False, files: Sequence[s
         The folder to write into.
 
     Raises:
-        ConfigurationError: as ``check_target``.
+        ConfigurationError: as ``check_target``, and if another run writes to ``target`` at the same time.
     """
     target = Path(target).absolute()
     check_target(target, overwrite, files)
     target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}.partial-"
+    _remove_left_over(target, prefix)
     with naming(target):
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     previous = previous_of(target)
+    lock = _lock(staging)
     try:
         _set_aside(target, previous, files)
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
-        with naming(target):
-            os.rename(staging, target)
+        _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
     if overwrite and previous.is_dir():
         _remove_result(previous, files)
+
+
+def _remove_left_over(target: Path, prefix: str) -> None:
+    """Remove the temporary folders of runs that are no longer alive.
+
+    Raises:
+        ConfigurationError: if one of them belongs to a run that is.
+    """
+    for left in (path for path in target.parent.iterdir() if path.name.startswith(prefix)):
+        try:
+            lock = _lock(left)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"{target}: another run writes there at this moment; wait for its end, or choose another folder"
+            ) from None
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or the process ends; None where the file system has no locks.
+
+    Raises:
+        BlockingIOError: if another process holds the lock.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # removed meanwhile, or not ours
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _publish(staging: Path, target: Path) -> None:
+    try:
+        with naming(target):
+            os.rename(staging, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise ConfigurationError(
+            f"{target}: another program wrote there while this run worked; its files were left as they are, "
+            "choose another folder"
+        ) from None
 
 
 def _set_aside(target: Path, previous: Path, files: Sequence[str]) -> None:
