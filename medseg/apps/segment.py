@@ -116,7 +116,7 @@ def _refuse_folder_of_images(path: Path) -> None:
     """A folder is one DICOM series unless ``--cases`` says that it holds cases."""
     if not path.is_dir():
         return
-    from medseg.inference.folder_of_cases import image_files
+    from medseg.inference.cohort.folder_of_cases import image_files
 
     images = image_files(path)
     if images:

@@ -17,10 +17,10 @@ from medseg.apps.stage_lines import StageLines
 from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import find_weights
 from medseg.inference.case import check_path
+from medseg.inference.cohort.folder_of_cases import FolderCase, find_cases, source_of_case
+from medseg.inference.cohort.keep_loaded import keep_loaded
 from medseg.inference.device import choose_device
 from medseg.inference.errors import ConfigurationError
-from medseg.inference.folder_of_cases import FolderCase, find_cases, source_of_case
-from medseg.inference.keep_loaded import keep_loaded
 from medseg.inference.outputs.run_log import RunLog
 from medseg.io.bounded.checksum import sha256_of
 from medseg.io.cohort.cases import part_of

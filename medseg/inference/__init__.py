@@ -20,10 +20,10 @@ from medseg._lazy import lazy_exports
 if TYPE_CHECKING:
     from medseg.inference.bundle import Bundle, read_bundle
     from medseg.inference.case import Case, read_case
+    from medseg.inference.cohort.keep_loaded import keep_loaded
     from medseg.inference.errors import ConfigurationError, InferenceError, IntegrityError, ResourceError
     from medseg.inference.foreground_inferer import ForegroundInferer
     from medseg.inference.input_rules import InputRules
-    from medseg.inference.keep_loaded import keep_loaded
     from medseg.inference.monitor import Monitor
     from medseg.inference.outputs.preview import write_preview
     from medseg.inference.overlap_tile import OverlapTileInferer, inferer_for, overlap_tile_inference
@@ -69,7 +69,7 @@ __getattr__, __dir__ = lazy_exports(
         "errors": ("ConfigurationError", "InferenceError", "IntegrityError", "ResourceError"),
         "foreground_inferer": ("ForegroundInferer",),
         "input_rules": ("InputRules",),
-        "keep_loaded": ("keep_loaded",),
+        "cohort.keep_loaded": ("keep_loaded",),
         "monitor": ("Monitor",),
         "outputs.preview": ("write_preview",),
         "overlap_tile": ("OverlapTileInferer", "inferer_for", "overlap_tile_inference"),

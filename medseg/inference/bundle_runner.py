@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from medseg.geometry import Affine, corner_displacement_mm, label_counts
 from medseg.inference.bundle import Bundle
+from medseg.inference.cohort.keep_loaded import keep_parser, kept_key, kept_parser
 from medseg.inference.errors import ConfigurationError, InferenceError, root_cause
-from medseg.inference.keep_loaded import keep_parser, kept_key, kept_parser
 
 if TYPE_CHECKING:
     from medseg.inference.case import Case

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -92,7 +91,8 @@ def staged_folder(target: str | Path, overwrite: bool = False, files: Sequence[s
         _set_aside(target, previous, files)
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
-        _publish(staging, target)
+        with naming(target):
+            os.rename(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if lock is not None:
@@ -138,19 +138,6 @@ def _lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _publish(staging: Path, target: Path) -> None:
-    try:
-        with naming(target):
-            os.rename(staging, target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise ConfigurationError(
-            f"{target}: another program wrote there while this run worked; its files were left as they are, "
-            "choose another folder"
-        ) from None
 
 
 def _set_aside(target: Path, previous: Path, files: Sequence[str]) -> None:
