@@ -77,11 +77,15 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
     segment.add_argument(
-        "--bundle", required=True, metavar="DIR",
-        help="bundle folder (with configs/inference.json), or an archive of one (.zip, .tar.gz ...)",
+        "--bundle", required=True, action="append", metavar="DIR",
+        help="bundle folder (with configs/inference.json), or an archive of one (.zip, .tar.gz ...); give it several "
+        "times for several bundles, whose results go to DIR/NAME of the bundle",
     )  # fmt: skip
     segment.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
-    segment.add_argument("--weights", metavar="FILE", help="checkpoint instead of the bundle's own")
+    segment.add_argument(
+        "--weights", action="append", metavar="FILE",
+        help="checkpoint instead of the bundle's own; of several bundles one each, in their order",
+    )  # fmt: skip
     segment.add_argument(
         "--ot", "--output-type", dest="output_type", nargs="+", choices=("dicom_seg", "rtstruct"), default=[],
         help="also write seg.dcm or rtstruct.dcm for the series in CASE; these files repeat the patient's name and the "
@@ -247,9 +251,9 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _segment(args: argparse.Namespace) -> int:
-    from medseg.apps import segment
+    from medseg.apps import segment_bundles
 
-    return segment.main(args)
+    return segment_bundles.main(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -287,7 +291,7 @@ def _hidden_names(args: argparse.Namespace) -> HiddenNames | None:
         return HiddenNames(inputs, outputs=[args.output])
     if getattr(args, "input", None) is None:
         return None
-    model = [Path(path) for path in (args.bundle, args.weights) if path is not None]
+    model = [Path(path) for path in (*args.bundle, *(args.weights or ()))]
     unpacked = [Path(path.name) for path in model if path.is_file()]  # as an unpacked archive is called
     return HiddenNames({"CASE": args.input}, outputs=[args.output, *model, *unpacked])
 
