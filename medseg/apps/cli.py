@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     segment.add_argument(
         "-i", "--input", required=True, metavar="CASE",
-        help="image file (NIfTI, MetaImage or NRRD), or folder with one CT series in DICOM",
+        help="image file (NIfTI, MetaImage or NRRD), or folder or archive with one CT series in DICOM",
     )  # fmt: skip
     segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
     segment.add_argument(
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    names = _hidden_names(args)
+    names = args.hidden_names = _hidden_names(args)
     with nullcontext() if names is None else private_terminal(names, stdout=not getattr(args, "json", False)):
         try:
             with _sigterm_raises():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import equivalent_command, find_weights, overrides_for
 from medseg.inference.case import Case, CaseSource, check_path, read_case
 from medseg.inference.device import choose_device
-from medseg.inference.errors import ConfigurationError
+from medseg.inference.errors import ConfigurationError, IntegrityError
 from medseg.inference.input_rules import InputRules
 from medseg.inference.memory import available_memory, plan_memory
 from medseg.inference.monitor import Monitor
@@ -24,6 +25,7 @@ from medseg.inference.outputs.run_log import RunLog
 from medseg.inference.outputs.write import write_result
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
+from medseg.io.bounded.archive import is_archive, unpacked
 from medseg.io.bounded.errors import DataError
 from medseg.io.bounded.messages import sum_up
 from medseg.io.ct.policy_options import policy_of, policy_words
@@ -67,8 +69,9 @@ def main(args: argparse.Namespace) -> int:
     check_target(target, args.overwrite)
     with open_bundle(args.bundle) as bundle:
         check_path(Path(args.input))
-        _refuse_folder_of_images(Path(args.input))
-        return _run(args, target, bundle)
+        with _unpacked_input(args) as ready:
+            _refuse_folder_of_images(Path(ready.input))
+            return _run(ready, target, bundle)
 
 
 def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
@@ -103,6 +106,22 @@ def input_rules(args: argparse.Namespace) -> InputRules:
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     return InputRules(args.on_nonfinite, fill_value, args.cropped, args.strict)
+
+
+@contextmanager
+def _unpacked_input(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The options with a temporary folder in place of an archive; messages call it as they call the archive."""
+    if not is_archive(args.input) or Path(args.input).is_dir():
+        yield args
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(unpacked(args.input))
+        except DataError as error:
+            raise IntegrityError(str(error)) from error
+        if args.hidden_names is not None:
+            args.hidden_names.replace_input("CASE", folder)
+        yield argparse.Namespace(**{**vars(args), "input": str(folder)})
 
 
 def _check_case_options(args: argparse.Namespace) -> None:

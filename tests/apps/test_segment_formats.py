@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from medseg.io.volumes.image import write_image
 from medseg.io.volumes.nifti import read_nifti
 from tests.apps.test_segment import SHAPE, ball_in_air, load, segment
 from tests.inference._tiny_bundle import THRESHOLD_HU, make_tiny_bundle
+from tests.io._dicom_files import positions, write_series
 
 SPACING, ORIGIN = (0.8, 1.3, 2.5), (-31.0, 12.0, 55.0)
 
@@ -161,3 +163,25 @@ def test_a_dry_run_names_the_format(tmp_path: Path, bundle: Path, capsys: pytest
     words = ["segment", "-i", str(case), "-o", str(tmp_path / "out"), "--bundle", str(bundle), "--dry-run"]
     assert main([*words, "--device", "cpu"]) == 0
     assert "metaimage, 20 x 24 x 18 voxels" in capsys.readouterr().out
+
+
+def test_an_archive_of_a_dicom_folder_gives_what_the_folder_gives(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "series" / "DOE_JANE", positions(6))
+    archive = Path(shutil.make_archive(str(tmp_path / "MEIER_UDO"), "zip", tmp_path / "series"))
+    for case, out in ((tmp_path / "series", "folder"), (archive, "archive")):
+        assert segment(case, tmp_path / out, bundle) == 0
+    first, second = (read_nifti(tmp_path / out / "seg.nii.gz") for out in ("folder", "archive"))
+    np.testing.assert_array_equal(first.array, second.array)
+    np.testing.assert_array_equal(first.affine_ras, second.affine_ras)
+    gap = [where for number, where in enumerate(positions(6)) if number != 2]
+    write_series(tmp_path / "gap" / "DOE_JANE", gap)
+    broken = Path(shutil.make_archive(str(tmp_path / "MEIER_UTA"), "zip", tmp_path / "gap"))
+    assert segment(broken, tmp_path / "out", bundle) == 3
+    shown = capsys.readouterr()
+    texts = [shown.out, shown.err, *(p.read_text() for p in (tmp_path / "archive").glob("*.[jl]*"))]
+    assert not any(word in text for text in texts for word in ("DOE", "MEIER", "UTA"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    assert segment(broken, tmp_path / "out", bundle) == 3
+    assert not (tmp_path / "out").exists()

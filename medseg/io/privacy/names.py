@@ -161,6 +161,11 @@ class HiddenNames:
         self._files = dict(files or {})
         self._typed = {spelling: str(path) for path in map(Path, outputs) for spelling in _spellings(path)}
 
+    def replace_input(self, word: str, path: str | Path) -> None:
+        """Take another path for an input, such as the folder into which an archive was unpacked."""
+        self._inputs[word] = Path(path)
+        self.__dict__.pop("_table", None)
+
     def label(self, path: str | Path) -> str:
         """A file's name if it is plain, else its number among the files of its input, or the word it was given by."""
         name = Path(path).name
