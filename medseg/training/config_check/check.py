@@ -1,0 +1,180 @@
+"""A configuration, checked before anything of it is instantiated or evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ReferenceResolver
+from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigExpression
+
+from medseg.training.config_check.arguments import check_arguments, check_fixed_argument, check_special_keys
+from medseg.training.config_check.expressions import Expressions, refuse_text
+from medseg.training.config_check.findings import Finding, Refused, shown
+from medseg.training.config_check.keys import check_key, check_type, references
+from medseg.training.config_check.load import Loaded, load, walk
+from medseg.training.config_check.logging_file import check_logging_file
+from medseg.training.config_check.targets import find_target
+
+__all__ = ["check_configuration"]
+
+
+def check_configuration(
+    files: Sequence[str | Path],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    run_id: str = "run",
+    init_id: str | None = None,
+    final_id: str | None = None,
+    meta_file: str | None = None,
+    logging_file: str | None = None,
+) -> list[Finding]:
+    """What is wrong with a configuration, before anything of it is instantiated or evaluated.
+
+    Files are merged and overridden as ``python -m monai.bundle run`` does it. It is a net against mistakes and against
+    known ways to run code from a configuration, not a sandbox: classes that are allowed still do what they do.
+
+    Args:
+        files: JSON or YAML files; later ones override earlier ones.
+        overrides: values by id, such as ``{"network_def::channels": [8, 16]}``.
+        run_id, init_id, final_id: which expressions are run, as in MONAI.
+        meta_file, logging_file: as in MONAI; by default those beside the first file, if they exist.
+
+    Returns:
+        One finding for every part that is refused; none if the configuration may run.
+
+    >>> for finding in check_configuration(["bundles/lits_liver_segmentation/configs/train.json"], {"epoch": 5}):
+    ...     print(finding)
+    --epoch: epoch is a key that nothing reads; did you mean epochs?
+    """
+    names = [str(file) for file in files]
+    loaded = load(names, overrides or {}, meta_file)
+    findings = loaded.findings + _logging_findings(names[0], logging_file)
+    if loaded.findings:  # what follows would be about a configuration that nobody wrote
+        return findings
+    locator = ComponentLocator()
+    expressions = Expressions(loaded.items, locator)
+    used = references(loaded)
+    ids = {"run": run_id, "init": init_id, "final": final_id}
+    for id, problem in [
+        *_changes(loaded, expressions, used, [one for one in ids.values() if one]),
+        *_odd_keys(loaded),
+        *_imports(loaded, expressions),
+        *_components(loaded, locator, expressions),
+        *_run_ids(loaded, ids),
+    ]:
+        findings.append(Finding(loaded.place_of(id), id, problem))
+    return list(dict.fromkeys(findings))
+
+
+def _changes(
+    loaded: Loaded, expressions: Expressions, used: set[str], run_ids: list[str]
+) -> Iterator[tuple[str, str]]:
+    for _ in _imports(loaded, expressions):  # names are known before types are asked for
+        pass
+    for change in loaded.changes:
+        try:
+            check_key(change, loaded, used, run_ids)
+            check_type(change, expressions)
+        except Refused as refused:
+            yield change.id, str(refused)
+
+
+def _imports(loaded: Loaded, expressions: Expressions) -> Iterator[tuple[str, str]]:
+    """MONAI imports first of all, wherever the statement stands."""
+    for id, item in loaded.items.items():
+        config = item.get_config()
+        if isinstance(item, ConfigExpression) and "import" in config:
+            try:
+                expressions.check(config[1:])
+            except Refused as refused:
+                if _is_import(config[1:]):
+                    yield id, str(refused)
+
+
+def _is_import(text: str) -> bool:
+    return text.lstrip().startswith(("import", "from"))
+
+
+def _components(loaded: Loaded, locator: ComponentLocator, expressions: Expressions) -> Iterator[tuple[str, str]]:
+    for id, item in loaded.items.items():
+        config = item.get_config()
+        try:
+            if isinstance(item, ConfigComponent):
+                _check_component(config, locator, loaded)
+            elif isinstance(item, ConfigExpression):
+                if not ("import" in config and _is_import(config[1:])):
+                    expressions.check(config[1:])
+            elif isinstance(config, str):
+                _check_text(id, config, expressions)
+            elif isinstance(config, Mapping) and not _is_free_text(id):
+                for key, value in config.items():
+                    check_fixed_argument(str(key), _literal(value, loaded))
+        except Refused as refused:
+            yield id, str(refused)
+
+
+def _check_component(config: Mapping[str, Any], locator: ComponentLocator, loaded: Loaded) -> None:
+    check_special_keys(config)
+    target = find_target(config["_target_"], locator)
+    given = {key: _resolved(value, loaded) for key, value in config.items() if not key.startswith("_")}
+    check_arguments(target, given, partial=config.get("_mode_") == "callable")
+
+
+def _check_text(id: str, text: str, expressions: Expressions) -> None:
+    if text.startswith("@") and ReferenceResolver.match_refs_pattern(text):
+        expressions.value_of(text[1:])
+    elif not _is_free_text(id):
+        refuse_text(text)
+
+
+def _is_free_text(id: str) -> bool:
+    return id.split("::")[0] == "_meta_" or id.endswith("::_desc_")
+
+
+def _resolved(value: Any, loaded: Loaded, depth: int = 0) -> Any:
+    """A value with a reference to a literal replaced by it."""
+    if isinstance(value, str) and value.startswith("@") and value[1:] in loaded.items and depth < len(loaded.items):
+        found = loaded.items[value[1:]].get_config()
+        return value if ConfigComponent.is_instantiable(found) else _resolved(found, loaded, depth + 1)
+    return value
+
+
+def _literal(value: Any, loaded: Loaded) -> Any:
+    found = _resolved(value, loaded)
+    return Ellipsis if isinstance(found, str) and found.startswith(("$", "@")) else found
+
+
+def _odd_keys(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Keys whose ids would be those of other items."""
+    for id, config in walk(loaded.parser.get()):
+        if not isinstance(config, dict):
+            continue
+        keys = [str(key) for key in config]
+        for key in keys:
+            if "::" in key or "#" in key or keys.count(key) > 1:
+                yield id or key, f"has the key {shown(key)}; expected one without :: and #, and each key once"
+
+
+def _run_ids(loaded: Loaded, ids: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    import difflib
+
+    for kind, id in ids.items():
+        if id is not None and id not in loaded.parser:
+            near = difflib.get_close_matches(id, [str(key) for key in loaded.parser.get()], 1)
+            yield id, f"is not there, but --{kind}_id names it; expected {near[0] if near else 'a key of the files'}"
+    only = _resolved(loaded.parser.get("check_only"), loaded)
+    if only is True or (isinstance(only, str) and only.strip().lower() == "true"):
+        yield "check_only", f"is {only}: without data and weights there is nothing to run; leave check_only out to run"
+
+
+def _logging_findings(first: str, logging_file: str | None) -> list[Finding]:
+    path = Path(first).parent / "logging.conf" if logging_file is None else Path(logging_file)
+    if logging_file is None and not path.is_file():
+        return []
+    try:
+        check_logging_file(path)
+    except Refused as refused:
+        return [Finding(str(path), "", str(refused))]
+    return []
