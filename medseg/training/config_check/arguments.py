@@ -9,8 +9,7 @@ from typing import Any
 
 from medseg._arguments import type_fault
 from medseg.training.config_check import committed
-from medseg.training.config_check.findings import Refused, shown
-from medseg.training.config_check.targets import object_at
+from medseg.training.config_check.findings import RefusedError, shown
 
 __all__ = ["SPECIAL_KEYS", "check_arguments", "check_fixed_argument", "check_special_keys"]
 
@@ -21,27 +20,27 @@ _CHECKED_DEFAULTS = ("allow_pickle", "download", "pretrained", "use_pretrained",
 
 
 def check_special_keys(config: Mapping[str, Any]) -> None:
-    """Raise `Refused` for a key that begins with ``_`` and is none of MONAI's, or for a mode that starts a debugger.
+    """Raise `RefusedError` for a key that begins with ``_`` and is none of MONAI's, or for a mode that starts a debugger.
 
     >>> check_special_keys({"_target_": "Compose", "_mode_": "debug"})
     Traceback (most recent call last):
         ...
-    medseg.training.config_check.findings.Refused: has the _mode_ 'debug'; expected default or callable
+    medseg.training.config_check.findings.RefusedError: has the _mode_ 'debug'; expected default or callable
     """
     for key in config:
         if str(key).startswith("_") and key not in SPECIAL_KEYS:
             near = difflib.get_close_matches(str(key), SPECIAL_KEYS, 1) or SPECIAL_KEYS
-            raise Refused(f"has the key {key!r}; expected {' or '.join(near)}")
+            raise RefusedError(f"has the key {key!r}; expected {' or '.join(near)}")
     mode = config.get("_mode_", "default")
     if mode not in ("default", "callable"):
-        raise Refused(f"has the _mode_ {shown(mode)}; expected default or callable")
+        raise RefusedError(f"has the _mode_ {shown(mode)}; expected default or callable")
     disabled = config.get("_disabled_", False)
     if not isinstance(disabled, bool | str):
-        raise Refused(f"has _disabled_ {shown(disabled)}; expected true, false or an expression")
+        raise RefusedError(f"has _disabled_ {shown(disabled)}; expected true, false or an expression")
 
 
 def check_fixed_argument(name: str, value: Any) -> None:
-    """Raise `Refused` for an argument of a name that may have some values only, such as ``weights_only``.
+    """Raise `RefusedError` for an argument of a name that may have some values only, such as ``weights_only``.
 
     Args:
         name: of the argument.
@@ -53,13 +52,13 @@ def check_fixed_argument(name: str, value: Any) -> None:
     if not any(value is one for one in allowed):
         found = "an expression" if value is Ellipsis else shown(value)
         expected = " or ".join(map(repr, allowed)) if allowed else "no such argument"
-        raise Refused(f"has the argument {name} = {found}; expected {expected}")
+        raise RefusedError(f"has the argument {name} = {found}; expected {expected}")
 
 
 def check_arguments(
     target: Callable[..., Any], given: Mapping[str, Any], positional: int = 0, partial: bool = False
 ) -> None:
-    """Raise `Refused` unless a target can be called with these arguments and none of them loads code.
+    """Raise `RefusedError` unless a target can be called with these arguments and none of them loads code.
 
     Args:
         target: a class or a function that is allowed.
@@ -69,14 +68,14 @@ def check_arguments(
     """
     for name, value in given.items():
         check_fixed_argument(name, Ellipsis if _is_open(value) else value)
-        _check_named_loader(target, name, value)
+        _check_named_loader(name, value)
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):  # functions of C have no signature
         return
     owner = getattr(target, "__name__", str(target))
     _check_names(owner, parameters, given)
-    _check_places(target, owner, parameters, given, positional)
+    _check_places(owner, parameters, given, positional)
     if not partial:
         _check_complete(owner, parameters, given, positional)
     function = target.__init__ if inspect.isclass(target) else target
@@ -86,7 +85,7 @@ def check_arguments(
             continue
         expected = type_fault(function, name, value)
         if expected is not None:
-            raise Refused(f"has {name} = {shown(value)}; expected {expected}")
+            raise RefusedError(f"has {name} = {shown(value)}; expected {expected}")
 
 
 def _is_open(value: Any) -> bool:
@@ -106,24 +105,22 @@ def _check_names(owner: str, parameters: Mapping[str, inspect.Parameter], given:
         if name not in parameters:
             near = difflib.get_close_matches(name, parameters, 1)
             expected = f"did you mean {near[0]!r}" if near else f"expected one of {', '.join(parameters)}"
-            raise Refused(f"has the argument {name!r}, which {owner} does not have; {expected}")
+            raise RefusedError(f"has the argument {name!r}, which {owner} does not have; {expected}")
 
 
 def _check_places(
-    target: Any, owner: str, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any], positional: int
+    owner: str, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any], positional: int
 ) -> None:
-    by_place = list(parameters)[:positional]
-    loaders = [name for path, name in committed.NAMED_LOADERS if _is_or_inherits(target, path)]
-    for name in by_place:
-        if name in committed.FIXED_ARGUMENTS or name in loaders:
-            raise Refused(f"gives {name} of {owner} by its place; expected {name}=...")
+    for name in list(parameters)[:positional]:
+        if name in committed.FIXED_ARGUMENTS or name in committed.NAMED_LOADERS:
+            raise RefusedError(f"gives {name} of {owner} by its place; expected {name}=...")
     for name in _CHECKED_DEFAULTS:
         parameter = parameters.get(name)
         if parameter is None or name in given or parameter.default is inspect.Parameter.empty:
             continue
         if not any(parameter.default is one for one in committed.FIXED_ARGUMENTS[name]):
             wanted = committed.FIXED_ARGUMENTS[name][0]
-            raise Refused(f"leaves {name} of {owner} at {parameter.default!r}; expected {name} = {wanted!r}")
+            raise RefusedError(f"leaves {name} of {owner} at {parameter.default!r}; expected {name} = {wanted!r}")
 
 
 def _check_complete(
@@ -132,21 +129,18 @@ def _check_complete(
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     for name, parameter in list(parameters.items())[positional:]:
         if parameter.kind not in variable and parameter.default is inspect.Parameter.empty and name not in given:
-            raise Refused(f"lacks the argument {name!r} of {owner}")
+            raise RefusedError(f"lacks the argument {name!r} of {owner}")
 
 
-def _is_or_inherits(target: Any, path: str) -> bool:
-    owner = object_at(path)
-    return inspect.isclass(target) and inspect.isclass(owner) and issubclass(target, owner)
-
-
-def _check_named_loader(target: Any, name: str, value: Any) -> None:
-    for (path, argument), allowed in committed.NAMED_LOADERS.items():
-        if argument != name or not _is_or_inherits(target, path):
+def _check_named_loader(name: str, value: Any) -> None:
+    allowed = committed.NAMED_LOADERS.get(name, ())
+    if not allowed:
+        return
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one is None or (isinstance(one, Mapping) and "_target_" in one):
             continue
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, Mapping) and "_target_" in one or one is None:
-                continue
-            if one not in allowed:
-                found = "an expression" if _is_open(one) else shown(one)
-                raise Refused(f"has {name} = {found}, which is loaded by its name; expected {' or '.join(allowed)}")
+        if one not in allowed:
+            found = "an expression" if _is_open(one) else shown(one)
+            raise RefusedError(
+                f"has {name} = {found}, which is loaded by its name; expected one of {', '.join(allowed)}"
+            )

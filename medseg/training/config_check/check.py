@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigEx
 
 from medseg.training.config_check.arguments import check_arguments, check_fixed_argument, check_special_keys
 from medseg.training.config_check.expressions import Expressions, refuse_text
-from medseg.training.config_check.findings import Finding, Refused, shown
+from medseg.training.config_check.findings import Finding, RefusedError, shown
 from medseg.training.config_check.keys import check_key, check_type, references
 from medseg.training.config_check.load import Loaded, load, walk
 from medseg.training.config_check.logging_file import check_logging_file
@@ -49,35 +50,36 @@ def check_configuration(
     --epoch: epoch is a key that nothing reads; did you mean epochs?
     """
     names = [str(file) for file in files]
-    loaded = load(names, overrides or {}, meta_file)
-    findings = loaded.findings + _logging_findings(names[0], logging_file)
-    if loaded.findings:  # what follows would be about a configuration that nobody wrote
-        return findings
-    locator = ComponentLocator()
-    expressions = Expressions(loaded.items, locator)
-    used = references(loaded)
-    ids = {"run": run_id, "init": init_id, "final": final_id}
-    for id, problem in [
-        *_changes(loaded, expressions, used, [one for one in ids.values() if one]),
-        *_odd_keys(loaded),
-        *_imports(loaded, expressions),
-        *_components(loaded, locator, expressions),
-        *_run_ids(loaded, ids),
-    ]:
-        findings.append(Finding(loaded.place_of(id), id, problem))
+    try:
+        loaded = load(names, overrides or {}, meta_file)
+        findings = loaded.findings + _logging_findings(names[0], logging_file)
+        if not loaded.findings:  # otherwise it would be about a configuration that nobody wrote
+            ids = {"run": run_id, "init": init_id, "final": final_id}
+            findings += [Finding(loaded.place_of(id), id, problem) for id, problem in _problems(loaded, ids)]
+    except RecursionError:
+        return [Finding(names[0], "", "is nested too deep; expected fewer levels")]
     return list(dict.fromkeys(findings))
 
 
-def _changes(
-    loaded: Loaded, expressions: Expressions, used: set[str], run_ids: list[str]
-) -> Iterator[tuple[str, str]]:
-    for _ in _imports(loaded, expressions):  # names are known before types are asked for
-        pass
+def _problems(loaded: Loaded, run_ids: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Ids and what is wrong there."""
+    locator = ComponentLocator()
+    expressions = Expressions(loaded.items, locator)
+    imports = list(_imports(loaded, expressions))  # first: the names that expressions use
+    yield from _changes(loaded, expressions, [id for id in run_ids.values() if id])
+    yield from _odd_keys(loaded)
+    yield from imports
+    yield from _components(loaded, locator, expressions)
+    yield from _run_ids(loaded, run_ids)
+
+
+def _changes(loaded: Loaded, expressions: Expressions, run_ids: list[str]) -> Iterator[tuple[str, str]]:
+    used = references(loaded)
     for change in loaded.changes:
         try:
             check_key(change, loaded, used, run_ids)
             check_type(change, expressions)
-        except Refused as refused:
+        except RefusedError as refused:
             yield change.id, str(refused)
 
 
@@ -88,7 +90,7 @@ def _imports(loaded: Loaded, expressions: Expressions) -> Iterator[tuple[str, st
         if isinstance(item, ConfigExpression) and "import" in config:
             try:
                 expressions.check(config[1:])
-            except Refused as refused:
+            except RefusedError as refused:
                 if _is_import(config[1:]):
                     yield id, str(refused)
 
@@ -111,7 +113,7 @@ def _components(loaded: Loaded, locator: ComponentLocator, expressions: Expressi
             elif isinstance(config, Mapping) and not _is_free_text(id):
                 for key, value in config.items():
                     check_fixed_argument(str(key), _literal(value, loaded))
-        except Refused as refused:
+        except RefusedError as refused:
             yield id, str(refused)
 
 
@@ -158,8 +160,6 @@ def _odd_keys(loaded: Loaded) -> Iterator[tuple[str, str]]:
 
 
 def _run_ids(loaded: Loaded, ids: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    import difflib
-
     for kind, id in ids.items():
         if id is not None and id not in loaded.parser:
             near = difflib.get_close_matches(id, [str(key) for key in loaded.parser.get()], 1)
@@ -175,6 +175,6 @@ def _logging_findings(first: str, logging_file: str | None) -> list[Finding]:
         return []
     try:
         check_logging_file(path)
-    except Refused as refused:
+    except RefusedError as refused:
         return [Finding(str(path), "", str(refused))]
     return []

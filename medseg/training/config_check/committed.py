@@ -152,8 +152,12 @@ of use."""
 
 BUILTINS: dict[str, str | None] = {
     **dict.fromkeys(("abs", "enumerate", "max", "min", "range", "reversed", "round", "set", "sum", "tuple", "zip")),
-    **{"all": "bool", "any": "bool", "bool": "bool", "dict": "dict", "float": "float", "int": "int", "len": "int"},
-    **{"list": "list", "sorted": "list", "str": "str"},
+    **dict.fromkeys(("all", "any", "bool"), "bool"),
+    **dict.fromkeys(("int", "len"), "int"),
+    **dict.fromkeys(("list", "sorted"), "list"),
+    "dict": "dict",
+    "float": "float",
+    "str": "str",
 }
 """Built-in functions that an expression may call, with the class of the result as in `FUNCTIONS`."""
 
@@ -195,6 +199,7 @@ REFUSED: dict[str, str] = {
     "torch.utils.cpp_extension": "compiles and loads code",
     "torch.utils.model_zoo": "downloads weights",
     "torch.utils.data.datapipes": "calls any function",
+    "torch.nn.cpp": "loads compiled code",
     "torch.ops": "loads libraries",
     "torch.classes": "loads libraries",
     "monai.bundle": "downloads and runs bundles",
@@ -210,8 +215,10 @@ REFUSED: dict[str, str] = {
     "monai.data.dataset.DatasetFunc": "calls any function",
     "monai.handlers.clearml_handlers": "sends data to a server",
     "monai.handlers.mlflow_handler": "sends data to a server",
+    "monai.handlers.trt_handler": "loads compiled code",
     "monai.losses.perceptual": "downloads code and weights",
     "monai.networks.layers.gmm": "compiles and loads code",
+    "monai.networks.nets.cell_sam_wrapper": "reads pickled files",
     "monai.networks.nets.transchex": "downloads weights",
     "monai.transforms.utility.array.CuCIM": "finds a function by its name",
     "monai.transforms.utility.array.RandCuCIM": "finds a function by its name",
@@ -260,15 +267,12 @@ FIXED_ARGUMENTS: dict[str, tuple[object, ...]] = {
 }
 """Arguments that may have these values only, whatever takes them; an empty row: that may not be given."""
 
-NAMED_LOADERS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("monai.transforms.io.array.LoadImage", "reader"): (
+NAMED_LOADERS: dict[str, tuple[str, ...]] = {
+    "reader": (
         *("ITKReader", "NibabelReader", "NrrdReader", "NumpyReader", "PILReader", "PydicomReader"),
+        *("cuCIM", "OpenSlide", "TiffFile"),
     ),
-    ("monai.transforms.io.dictionary.LoadImaged", "reader"): (
-        *("ITKReader", "NibabelReader", "NrrdReader", "NumpyReader", "PILReader", "PydicomReader"),
-    ),
-    ("monai.transforms.io.array.SaveImage", "writer"): ("ITKWriter", "NibabelWriter", "PILWriter"),
-    ("monai.transforms.io.dictionary.SaveImaged", "writer"): ("ITKWriter", "NibabelWriter", "PILWriter"),
-    ("monai.inferers.inferer.PatchInferer", "merger_cls"): ("AvgMerger",),
+    "writer": ("ITKWriter", "NibabelWriter", "PILWriter"),
+    "merger_cls": ("AvgMerger",),
 }
 """Arguments that name a class as a text, which the library imports, and the names that are allowed."""

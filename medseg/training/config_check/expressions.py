@@ -8,12 +8,11 @@ What a reference stands for is known before the run where its ``_target_`` says 
 from __future__ import annotations
 
 import ast
-import importlib
+import difflib
 import inspect
 import re
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import monai
 import numpy
@@ -22,18 +21,26 @@ from monai.bundle import ReferenceResolver
 from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigExpression, ConfigItem
 
 from medseg.training.config_check import committed
-from medseg.training.config_check.findings import Refused, shown
+from medseg.training.config_check.arguments import check_arguments, check_fixed_argument
+from medseg.training.config_check.findings import RefusedError, shown
+from medseg.training.config_check.known import (
+    Instance,
+    Known,
+    Value,
+    attribute_of,
+    check_attribute,
+    import_of,
+    is_committed_method,
+)
 from medseg.training.config_check.targets import (
     canonical_name,
     check_object,
     find_target,
     is_function,
-    object_at,
-    refuse_by_name,
     result_class,
 )
 
-__all__ = ["Expressions", "Instance", "Known", "Value", "refuse_text"]
+__all__ = ["Expressions", "refuse_text"]
 
 _REFERENCES = "__local_refs"  # as MONAI writes a reference before it evaluates an expression
 _GLOBALS = {"monai": monai, "torch": torch, "np": numpy, "numpy": numpy}
@@ -48,27 +55,11 @@ _RULED_NODES = (
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-class Known(NamedTuple):
-    """An expression whose value is this object: a module, a class, a function or a constant of a module."""
-
-    object: Any
-
-
-class Instance(NamedTuple):
-    """An expression whose value is an object of this class."""
-
-    kind: type
-
-
-Value = Known | Instance | None
-"""What is known about a value before the run; None for nothing."""
-
-
 def refuse_text(text: str) -> None:
-    """Raise `Refused` for a text with an address in a network."""
+    """Raise `RefusedError` for a text with an address in a network."""
     found = _URL.search(text)
     if found:
-        raise Refused(f"has the address {found[0]}...; expected a file of this machine: fetch it first")
+        raise RefusedError(f"has the address {found[0]}...; expected a file of this machine: fetch it first")
 
 
 class Expressions:
@@ -89,35 +80,35 @@ class Expressions:
         """Check one expression (without its ``$``) and say what its value is.
 
         Raises:
-            Refused: with what was found and what was expected.
+            RefusedError: with what was found and what was expected.
         """
         tree = _parsed(text)
         if any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body):
             return self._check_import(tree)
         if _REFERENCES in text:
-            raise Refused(f"has the name {_REFERENCES}; expected names that do not begin with _")
+            raise RefusedError(f"has the name {_REFERENCES}; expected names that do not begin with _")
         resolved = self._with_references(text)
         try:
             body = ast.parse(resolved, mode="eval").body
         except SyntaxError as error:
-            raise Refused(f"is no expression of Python ({error.msg}); expected one value") from None
+            raise RefusedError(f"is no expression of Python ({error.msg}); expected one value") from None
         return self._as_value(self._value(body, frozenset(), 0))
 
     def value_of(self, reference: str) -> Value:
         """What the item of an id is, as far as it is known before the run.
 
         Raises:
-            Refused: if there is no such item.
+            RefusedError: if there is no such item.
         """
         if reference not in self.items:
-            raise Refused(_missing(reference, self.items))
+            raise RefusedError(_missing(reference, self.items))
         if reference not in self._values:
             if reference in self._open or len(self._open) > _DEEPEST:
                 return None
             self._open.append(reference)
             try:
                 self._values[reference] = self._item_value(self.items[reference])
-            except Refused:  # it has a finding of its own
+            except RefusedError:  # it has a finding of its own
                 self._values[reference] = None
             finally:
                 self._open.pop()
@@ -142,22 +133,24 @@ class Expressions:
         references = ReferenceResolver.match_refs_pattern(f"${text}")
         for reference in references:
             if reference not in self.items:
-                raise Refused(_missing(reference, self.items))
+                raise RefusedError(_missing(reference, self.items))
         return str(ReferenceResolver.update_refs_pattern(f"${text}", references))[1:]
 
     def _check_import(self, tree: ast.Module) -> Value:
         statement = tree.body[0]
         if len(tree.body) > 1 or not isinstance(statement, ast.Import | ast.ImportFrom) or len(statement.names) > 1:
-            raise Refused("has several statements; expected one import of one name, the next one in its own text")
+            raise RefusedError("has several statements; expected one import of one name, the next one in its own text")
         name = statement.names[0]
         path = name.name if isinstance(statement, ast.Import) else f"{statement.module}.{name.name}"
         alias = name.asname or name.name
         if getattr(statement, "level", 0) or any(part.startswith("_") for part in [*path.split("."), alias]):
-            raise Refused(f"imports {path!r}; expected a module by its full name, no part of which begins with _")
-        found = _import(statement, path)
+            raise RefusedError(f"imports {path!r}; expected a module by its full name, no part of which begins with _")
+        found = import_of(statement, path)
         for known in (_GLOBALS, self.imported):
             if known.get(alias, found) is not found:
-                raise Refused(f"imports {path!r} as {alias}, which already means something else; expected another name")
+                raise RefusedError(
+                    f"imports {path!r} as {alias}, which already means something else; expected another name"
+                )
         self.imported[alias] = found
         return Known(found)
 
@@ -172,32 +165,33 @@ class Expressions:
 
     def _value(self, node: ast.AST, local: frozenset[str], depth: int) -> Value:
         if depth > _DEEPEST:
-            raise Refused(f"is nested more than {_DEEPEST} levels deep; expected a simpler expression")
+            raise RefusedError(f"is nested more than {_DEEPEST} levels deep; expected a simpler expression")
         if isinstance(node, _RULED_NODES):
             rule = getattr(self, f"_{type(node).__name__.lower()}")
-            return rule(node, local, depth + 1)  # type: ignore[no-any-return]
+            return rule(node, local, depth + 1)
         if isinstance(node, _COMPREHENSIONS):
             return self._comprehension(node, local, depth + 1)
         if isinstance(node, _PLAIN_NODES):
             self._children(node, local, depth + 1)
             kinds = {ast.List: list, ast.Tuple: tuple, ast.Set: set, ast.Dict: dict, ast.Compare: bool}
             return Instance(kinds[type(node)]) if type(node) in kinds else None
-        raise Refused(f"has a {_words(node)}; expected {_ALLOWED}")
+        raise RefusedError(f"has a {_words(node)}; expected {_ALLOWED}")
 
     def _children(self, node: ast.AST, local: frozenset[str], depth: int) -> None:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
                 self._as_value(self._value(child, local, depth))
         if isinstance(node, ast.Dict) and None in node.keys:
-            raise Refused(f"unpacks with **; expected {_ALLOWED}")
+            raise RefusedError(f"unpacks with **; expected {_ALLOWED}")
 
     def _constant(self, node: ast.Constant, local: frozenset[str], depth: int) -> Value:
         if isinstance(node.value, str):
             refuse_text(node.value)
+            check_fixed_argument(node.value, Ellipsis)
             if _HIDDEN_NAME.search(node.value):
-                raise Refused(f"has the text {shown(node.value)}; expected no name that begins with _")
+                raise RefusedError(f"has the text {shown(node.value)}; expected no name that begins with _")
         elif not isinstance(node.value, int | float | bool | None):
-            raise Refused(f"has the constant {shown(node.value)}; expected a number, a text, True, False or None")
+            raise RefusedError(f"has the constant {shown(node.value)}; expected a number, a text, True, False or None")
         return Instance(type(node.value))
 
     def _joinedstr(self, node: ast.JoinedStr, local: frozenset[str], depth: int) -> Value:
@@ -212,7 +206,7 @@ class Expressions:
         left = self._as_value(self._value(node.left, local, depth))
         right = self._as_value(self._value(node.right, local, depth))
         if isinstance(node.op, ast.MatMult):
-            raise Refused("has an @ that is no reference; expected @ followed by an id")
+            raise RefusedError("has an @ that is no reference; expected @ followed by an id")
         texts = (Instance(str), Instance(list))
         same = isinstance(node.op, ast.Add) and (left in texts or right in texts)
         return (left if left in texts else right) if same else None
@@ -233,23 +227,20 @@ class Expressions:
             import builtins
 
             return Known(getattr(builtins, node.id))
-        raise Refused(f"has the name {node.id!r}, which is neither imported nor committed; expected {_ALLOWED}")
+        near = difflib.get_close_matches(node.id, [*self.imported, *_GLOBALS, *committed.BUILTINS, *local], 1)
+        expected = f"did you mean {near[0]}?" if near else "expected one that imports or lambdas define, or @ID"
+        raise RefusedError(f"has the name {node.id!r}, which is neither imported nor committed; {expected}")
 
     def _attribute(self, node: ast.Attribute, local: frozenset[str], depth: int) -> Value:
         _refuse_hidden(node.attr)
         base = self._value(node.value, local, depth)
         if isinstance(base, Known):
-            return _attribute_of_known(base.object, node.attr)
+            return attribute_of(base.object, node.attr)
         if isinstance(base, Instance):
-            found = inspect.getattr_static(base.kind, node.attr, None)
-            if not callable(found) and not isinstance(found, classmethod | staticmethod):
-                if found is not None or not issubclass(base.kind, str | list | dict):
-                    return None
-            if _is_committed_method(base.kind, node.attr):
-                return None
-            raise Refused(f"has the method {base.kind.__name__}.{node.attr}, which is not committed")
+            check_attribute(base.kind, node.attr)
+            return None
         if node.attr not in committed.ALLOWED_ATTRIBUTES:
-            raise Refused(
+            raise RefusedError(
                 f"reads {node.attr!r} of a value whose class is not known before the run; expected one of "
                 f"{', '.join(committed.ALLOWED_ATTRIBUTES)}"
             )
@@ -257,17 +248,17 @@ class Expressions:
 
     def _subscript(self, node: ast.Subscript, local: frozenset[str], depth: int) -> Value:
         if isinstance(node.value, ast.Name) and node.value.id == _REFERENCES and isinstance(node.slice, ast.Constant):
-            return self.value_of(node.slice.value)
+            return self.value_of(str(node.slice.value))
         self._as_value(self._value(node.value, local, depth))
         if isinstance(node.slice, ast.Constant) and str(node.slice.value).startswith("_"):
-            raise Refused(f"has the subscript {shown(node.slice.value)}; expected one that does not begin with _")
+            raise RefusedError(f"has the subscript {shown(node.slice.value)}; expected one that does not begin with _")
         self._as_value(self._value(node.slice, local, depth))
         return None
 
     def _comprehension(self, node: Any, local: frozenset[str], depth: int) -> Value:
         for part in node.generators:
             if part.is_async:
-                raise Refused(f"is asynchronous; expected {_ALLOWED}")
+                raise RefusedError(f"is asynchronous; expected {_ALLOWED}")
             local = local | _target_names(part.target)
             for inner in (part.iter, *part.ifs):
                 self._as_value(self._value(inner, local, depth))
@@ -290,13 +281,11 @@ class Expressions:
         return None
 
     def _call(self, node: ast.Call, local: frozenset[str], depth: int) -> Value:
-        from medseg.training.config_check.arguments import check_fixed_argument
-
         for argument in node.args:
             self._as_value(self._value(argument, local, depth))
         for keyword in node.keywords:
             if keyword.arg is None:
-                raise Refused("unpacks arguments with **; expected arguments by name")
+                raise RefusedError("unpacks arguments with **; expected arguments by name")
             _refuse_hidden(keyword.arg)
             self._as_value(self._value(keyword.value, local, depth))
             constant = keyword.value.value if isinstance(keyword.value, ast.Constant) else Ellipsis
@@ -304,32 +293,30 @@ class Expressions:
         return self._called(node, local, depth)
 
     def _called(self, node: ast.Call, local: frozenset[str], depth: int) -> Value:
-        from medseg.training.config_check.arguments import check_arguments
-
         if isinstance(node.func, ast.Attribute):
             base = self._value(node.func.value, local, depth)
             if isinstance(base, Instance):
                 _refuse_hidden(node.func.attr)
-                if not _is_committed_method(base.kind, node.func.attr):
-                    raise Refused(f"calls {base.kind.__name__}.{node.func.attr}, which is no committed method")
+                if not is_committed_method(base.kind, node.func.attr):
+                    raise RefusedError(f"calls {base.kind.__name__}.{node.func.attr}, which is no committed method")
                 return base if node.func.attr in committed.RETURNS_ITSELF else None
             if base is None:
-                raise Refused(
+                raise RefusedError(
                     f"calls {node.func.attr!r} of a value whose class is not known before the run; expected a "
                     "reference to an item with a _target_"
                 )
         found = self._value(node.func, local, depth)
-        if isinstance(found, Instance) and _is_committed_method(found.kind, "__call__"):
+        if isinstance(found, Instance) and is_committed_method(found.kind, "__call__"):
             return None
         if not isinstance(found, Known):
-            raise Refused(f"calls {shown_code(node.func)}, which is not a committed function; expected {_ALLOWED}")
+            raise RefusedError(f"calls {shown_code(node.func)}, which is not a committed function; expected {_ALLOWED}")
         check_object(found.object)
         if inspect.isclass(found.object) and not is_function(found.object):
             given = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
             check_arguments(found.object, given, len(node.args))
             return Instance(found.object)
         if not is_function(found.object):
-            raise Refused(f"calls {canonical_name(found.object)}, which is not a committed function")
+            raise RefusedError(f"calls {canonical_name(found.object)}, which is not a committed function")
         result = result_class(found.object)
         return None if result is None else Instance(result)
 
@@ -366,17 +353,15 @@ def _parsed(text: str) -> ast.Module:
     try:  # a reference is no Python yet
         return ast.parse(re.sub(ReferenceResolver.id_matcher, "x", ReferenceResolver.normalize_id(text)))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Refused(f"is no expression of Python ({getattr(error, 'msg', error)}); expected one value") from None
+        raise RefusedError(f"is no expression of Python ({getattr(error, 'msg', error)}); expected one value") from None
 
 
 def _refuse_hidden(name: str) -> None:
     if name.startswith("_"):
-        raise Refused(f"has the name {name!r}; expected names that do not begin with _")
+        raise RefusedError(f"has the name {name!r}; expected names that do not begin with _")
 
 
 def _missing(reference: str, items: Mapping[str, ConfigItem]) -> str:
-    import difflib
-
     near = difflib.get_close_matches(reference, items, 1)
     return f"refers to @{reference}, which is not there; expected {f'@{near[0]}' if near else 'an id'}"
 
@@ -384,55 +369,8 @@ def _missing(reference: str, items: Mapping[str, ConfigItem]) -> str:
 def _target_names(target: ast.expr) -> frozenset[str]:
     """The variables of a loop."""
     if not all(isinstance(node, ast.Name | ast.Tuple | ast.List | ast.expr_context) for node in ast.walk(target)):
-        raise Refused(f"loops over {shown_code(target)}; expected plain names")
+        raise RefusedError(f"loops over {shown_code(target)}; expected plain names")
     names = frozenset(node.id for node in ast.walk(target) if isinstance(node, ast.Name))
     for name in names:
         _refuse_hidden(name)
     return names
-
-
-def _import(statement: ast.Import | ast.ImportFrom, path: str) -> Any:
-    module = path if isinstance(statement, ast.Import) else str(statement.module)
-    refuse_by_name(path)
-    if module not in committed.MODULES and module.split(".")[0] not in committed.PACKAGES:
-        raise Refused(f"imports {path!r}; expected a module of {', '.join(committed.PACKAGES)}, numpy, math, os or glob")
-    try:
-        found: Any = importlib.import_module(module)
-        if isinstance(statement, ast.ImportFrom):
-            found = getattr(found, statement.names[0].name)
-    except (ImportError, AttributeError):
-        raise Refused(f"imports {path!r}, which is not there; check its name") from None
-    if isinstance(found, ModuleType):
-        _check_module(found)
-    else:
-        check_object(found)
-    return found
-
-
-def _check_module(module: ModuleType) -> None:
-    refuse_by_name(module.__name__)
-    if module.__name__ not in committed.MODULES and module.__name__.split(".")[0] not in committed.PACKAGES:
-        raise Refused(f"reaches the module {module.__name__}, which is not committed")
-
-
-def _attribute_of_known(owner: Any, name: str) -> Known:
-    if isinstance(owner, ModuleType):
-        _check_module(owner)
-        refuse_by_name(f"{owner.__name__}.{name}")
-    elif not inspect.isclass(owner):
-        raise Refused(f"reads {name!r} of {canonical_name(owner)}; expected something of a module")
-    try:
-        found = getattr(owner, name) if isinstance(owner, ModuleType) else inspect.getattr_static(owner, name)
-    except Exception:
-        raise Refused(f"reads {name!r} of {getattr(owner, '__name__', owner)}, which has nothing of this name") from None
-    if isinstance(found, ModuleType):
-        _check_module(found)
-    return Known(found)
-
-
-def _is_committed_method(kind: type, name: str) -> bool:
-    for owner, methods in committed.METHODS.items():
-        cls = object_at(owner) if "." in owner else {"str": str, "list": list, "dict": dict}[owner]
-        if inspect.isclass(cls) and issubclass(kind, cls) and name in methods:
-            return True
-    return False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Finding", "Refused", "shown"]
+__all__ = ["Finding", "RefusedError", "shown"]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A part of a configuration is refused; the message says what was found and what was expected."""
 
 

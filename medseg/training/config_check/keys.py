@@ -12,8 +12,9 @@ from monai.bundle.config_item import ConfigComponent
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 from monai.bundle.utils import ID_SEP_KEY
 
-from medseg.training.config_check.expressions import Expressions, Instance
-from medseg.training.config_check.findings import Refused, shown
+from medseg.training.config_check.expressions import Expressions
+from medseg.training.config_check.findings import RefusedError, shown
+from medseg.training.config_check.known import Instance
 from medseg.training.config_check.load import Change, Loaded, walk
 
 __all__ = ["check_key", "check_type", "references"]
@@ -44,7 +45,7 @@ def references(loaded: Loaded) -> set[str]:
 
 
 def check_key(change: Change, loaded: Loaded, used: set[str], run_ids: Iterable[str]) -> None:
-    """Raise `Refused` for a key that nothing reads.
+    """Raise `RefusedError` for a key that nothing reads.
 
     An option or an overlay may set what is there, what something refers to, what MONAI itself reads, and arguments of
     components. In the first file only a key that is nearly one of these is refused.
@@ -60,29 +61,30 @@ def check_key(change: Change, loaded: Loaded, used: set[str], run_ids: Iterable[
     ids = {f"{parent}{ID_SEP_KEY}{one}" if parent else one for one in names} | used | known
     near = difflib.get_close_matches(change.id, sorted(ids - {change.id, ""}), 1, _NEAR if not change.later else 0.6)
     if near:
-        raise Refused(f"is a key that nothing reads; did you mean {near[0]}?")
+        raise RefusedError(f"is a key that nothing reads; did you mean {near[0]}?")
     if change.later:
-        raise Refused("is a key that nothing reads; expected one of the configuration: look for its name there")
+        raise RefusedError("is a key that nothing reads; expected one of the configuration: look for its name there")
 
 
 def _is_used(id: str, used: set[str]) -> bool:
-    top = id.split(ID_SEP_KEY)[0]
-    below = ID_SEP_KEY in id
-    return any(
-        one == id or one.startswith(f"{id}{ID_SEP_KEY}") or (below and one != top and id.startswith(f"{one}{ID_SEP_KEY}"))
-        for one in used
-        if one
-    )
+    """Whether something refers to an id, to a part of it, or to a part of the configuration that holds it.
+
+    Whole sections, such as ``train``, do not count: somebody refers to them, but not to every key in them.
+    """
+    sections = {id.split(ID_SEP_KEY)[0], ""}
+    below = (one == id or one.startswith(f"{id}{ID_SEP_KEY}") for one in used)
+    above = (one not in sections and id.startswith(f"{one}{ID_SEP_KEY}") for one in used)
+    return any(below) or any(above)
 
 
 def check_type(change: Change, expressions: Expressions) -> None:
-    """Raise `Refused` for a value of another type than the one that it replaces.
+    """Raise `RefusedError` for a value of another type than the one that it replaces.
 
     Whole numbers may stand for numbers; expressions, references and macros for everything.
     """
     new, old = change.new, change.old
     if change.option and new is None and old is not None:
-        raise Refused("is None, which MONAI leaves out as an option; expected null in an overlay file")
+        raise RefusedError("is None, which MONAI leaves out as an option; expected null in an overlay file")
     if not change.later or not change.existed or new is None or _is_open(new):
         return
     kind = _kind(old, expressions)
@@ -92,7 +94,7 @@ def check_type(change: Change, expressions: Expressions) -> None:
         return
     words = _WORDS.get(kind, f"an expression that makes a {kind.__name__}, such as {old}")
     example = f", such as {shown(old)}" if kind in (bool, int, float, str, list) and not _is_open(old) else ""
-    raise Refused(f"is {shown(new)}; expected {words}{example}")
+    raise RefusedError(f"is {shown(new)}; expected {words}{example}")
 
 
 def _is_open(value: Any) -> bool:
@@ -107,7 +109,7 @@ def _kind(old: Any, expressions: Expressions) -> type | None:
         return type(old) if type(old) in _WORDS else None
     try:
         value = expressions.check(old[1:]) if old.startswith("$") else expressions.value_of(old[1:])
-    except Refused:
+    except RefusedError:
         return None
     kind = value.kind if isinstance(value, Instance) else None
     if kind in _WORDS or (inspect.isclass(kind) and kind.__name__ == "device"):
@@ -126,5 +128,7 @@ def _check_elements(old: list[Any], new: list[Any]) -> None:
         if old and all(_fits(one, kind) and not _is_open(one) for one in old):
             wrong = [one for one in new if not _is_open(one) and not _fits(one, kind)]
             if wrong:
-                raise Refused(f"is {shown(new)}; expected a list such as {shown(old)}: {_WORDS[kind]} at each place")
+                raise RefusedError(
+                    f"is {shown(new)}; expected a list such as {shown(old)}: {_WORDS[kind]} at each place"
+                )
             return

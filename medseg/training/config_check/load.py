@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.config_item import ConfigItem
 from monai.bundle.utils import merge_kv
 
-from medseg.training.config_check.findings import Finding, Refused, shown
+from medseg.training.config_check.findings import Finding, RefusedError, shown
 
 __all__ = ["Change", "Loaded", "bundle_folder", "load", "strings", "walk"]
 
@@ -101,7 +101,7 @@ def load(files: Sequence[str], overrides: Mapping[str, Any], meta_file: str | No
         _set(loaded, f"--{key}", key, value, later=True, option=True)
     try:
         _replace_macros(loaded, bundle_folder(files[0]))
-    except Refused as refused:
+    except RefusedError as refused:
         loaded.findings.append(Finding(files[0], "", str(refused)))
     return loaded
 
@@ -157,23 +157,25 @@ def _set(loaded: Loaded, place: str, key: str, value: Any, later: bool, option: 
 
 def _replace_macros(loaded: Loaded, folder: Path) -> None:
     """Replace macros and relative ids as often as MONAI does, reading files of the bundle only."""
-    for _ in range(2):
-        for id, text in walk(loaded.parser.get()):
+    for _ in range(3):  # MONAI parses once or more before it evaluates the first expression
+        before = deepcopy(loaded.parser.get())
+        for id, text in walk(before):
             if isinstance(text, str) and text.startswith("%"):
                 _check_macro(id, text, folder)
         try:
             loaded.parser.parse(reset=True)
         except Exception as error:
             reason = " ".join(str(error.args[0] if error.args else error).split())
-            raise Refused(f"has a macro (%) or a relative id that leads nowhere: {reason}") from None
-    if any(isinstance(text, str) and text.startswith("%") for _, text in walk(loaded.parser.get())):
-        raise Refused("has macros (%) within macros; expected the value itself")
+            raise RefusedError(f"has a macro (%) or a relative id that leads nowhere: {reason}") from None
+        if loaded.parser.get() == before:
+            return
+    raise RefusedError("has macros (%) within macros; expected the value itself")
 
 
 def _check_macro(id: str, text: str, folder: Path) -> None:
     path, _ = ConfigParser.split_path_id(text[1:])
     if path and not Path(path).resolve().is_relative_to(folder.resolve()):
-        raise Refused(f"{id} reads {path!r}; expected a file inside the bundle folder {folder}: copy it there")
+        raise RefusedError(f"{id} reads {path!r}; expected a file inside the bundle folder {folder}: copy it there")
 
 
 def walk(config: Any, id: str = "") -> Iterator[tuple[str, Any]]:

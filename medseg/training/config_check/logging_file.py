@@ -6,17 +6,19 @@ import ast
 import configparser
 from pathlib import Path
 
-from medseg.training.config_check.findings import Refused, shown
+from medseg.training.config_check.findings import RefusedError, shown
 
 __all__ = ["check_logging_file"]
 
-_HANDLERS = ("StreamHandler", "FileHandler", "NullHandler")
-_HANDLERS += ("handlers.RotatingFileHandler", "handlers.TimedRotatingFileHandler")
+_HANDLERS = (
+    *("StreamHandler", "FileHandler", "NullHandler"),
+    *("handlers.RotatingFileHandler", "handlers.TimedRotatingFileHandler"),
+)
 _STREAMS = ("sys.stdout", "sys.stderr")
 
 
 def check_logging_file(path: str | Path) -> None:
-    """Raise `Refused` unless a file for ``logging.config`` uses plain handlers with literal arguments.
+    """Raise `RefusedError` unless a file for ``logging.config`` uses plain handlers with literal arguments.
 
     >>> from pathlib import Path
     >>> _ = Path("logging.conf").write_text("[handler_a]\\nclass=StreamHandler\\nargs=(sys.stdout,)\\n")
@@ -26,15 +28,17 @@ def check_logging_file(path: str | Path) -> None:
     try:
         parser.read_string(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise Refused(f"cannot be read as a logging configuration ({type(error).__name__}); check it") from None
+        raise RefusedError(f"cannot be read as a logging configuration ({type(error).__name__}); check it") from None
     for section in parser.sections():
         kind = parser.get(section, "class", fallback="").strip().removeprefix("logging.")
         if kind and kind not in _HANDLERS:
-            raise Refused(f"has class={kind!r} in [{section}]; expected one of {', '.join(_HANDLERS)}")
+            raise RefusedError(f"has class={kind!r} in [{section}]; expected one of {', '.join(_HANDLERS)}")
         for name in ("args", "kwargs"):
             value = parser.get(section, name, fallback="").strip()
             if value and not _is_literal(value):
-                raise Refused(f"has {name}={shown(value)} in [{section}]; expected literals, sys.stdout or sys.stderr")
+                raise RefusedError(
+                    f"has {name}={shown(value)} in [{section}]; expected literals, sys.stdout or sys.stderr"
+                )
 
 
 def _is_literal(text: str) -> bool:

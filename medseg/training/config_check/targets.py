@@ -19,7 +19,7 @@ from typing import Any
 from monai.bundle.config_item import ComponentLocator, ConfigComponent
 
 from medseg.training.config_check import committed
-from medseg.training.config_check.findings import Refused, shown
+from medseg.training.config_check.findings import RefusedError, shown
 
 __all__ = [
     "canonical_name",
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _EXPECTED = "expected a class of medseg, monai, torch, ignite or pytorch_lightning, or a committed function"
+_LISTED = "medseg/training/config_check/committed.py lists the functions that are"
 
 
 def find_target(target: object, locator: ComponentLocator) -> Any:
@@ -42,13 +43,13 @@ def find_target(target: object, locator: ComponentLocator) -> Any:
         locator: MONAI's, which finds short names.
 
     Raises:
-        Refused: for everything else.
+        RefusedError: for everything else.
 
     >>> find_target("Compose", ComponentLocator()).__name__
     'Compose'
     """
     if not isinstance(target, str) or target.startswith(("$", "@")):
-        raise Refused(f"_target_ is {shown(target)}; {_EXPECTED}, written as a dotted path")
+        raise RefusedError(f"_target_ is {shown(target)}; {_EXPECTED}, written as a dotted path")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a short name exists twice: the run says it
         path = str(ConfigComponent({"_target_": target}, locator=locator).resolve_module_name())
@@ -56,23 +57,23 @@ def find_target(target: object, locator: ComponentLocator) -> Any:
         refuse_by_name(path)
         found = _locate(path)
         check_object(found)
-    except Refused as refused:
-        raise Refused(f"_target_ is {target!r}: {refused}") from None
+    except RefusedError as refused:
+        raise RefusedError(f"_target_ is {target!r}; {refused}") from None
     if not (inspect.isclass(found) or is_function(found)):
-        raise Refused(f"_target_ is {target!r}, which is neither a class nor a function; {_EXPECTED}")
+        raise RefusedError(f"_target_ is {target!r}, which is neither a class nor a function; {_EXPECTED}")
     return found
 
 
 def _locate(path: str) -> Any:
     parts = path.split(".")
     if parts[0] not in committed.PACKAGES or any(part.startswith("_") or not part.isidentifier() for part in parts):
-        raise Refused(_EXPECTED)
+        raise RefusedError(_EXPECTED)
     try:
         found = pydoc.locate(path)
     except (Exception, SystemExit) as error:  # what the import of an optional part raises
-        raise Refused(f"it cannot be imported here ({type(error).__name__}); install what it needs") from None
+        raise RefusedError(f"it cannot be imported here ({type(error).__name__}); install what it needs") from None
     if found is None:
-        raise Refused(f"there is no such class or function{_near(parts)}; {_EXPECTED}")
+        raise RefusedError(f"there is no such class or function{_near(parts)}; {_EXPECTED}")
     return found
 
 
@@ -86,20 +87,20 @@ def _near(parts: list[str]) -> str:
 
 
 def refuse_by_name(path: str) -> None:
-    """Raise `Refused` if a dotted path is, or lies below, one that is never allowed.
+    """Raise `RefusedError` if a dotted path is, or lies below, one that is never allowed.
 
     >>> refuse_by_name("torch.hub.load")
     Traceback (most recent call last):
         ...
-    medseg.training.config_check.findings.Refused: it is refused because torch.hub downloads code
+    medseg.training.config_check.findings.RefusedError: it is refused because torch.hub downloads code
     """
     for name, why in committed.REFUSED.items():
         if path == name or path.startswith(f"{name}."):
-            raise Refused(f"it is refused because {name} {why}")
+            raise RefusedError(f"it is refused because {name} {why}")
 
 
 def check_object(found: Any) -> None:
-    """Raise `Refused` unless an object is a class of a committed kind, a committed function, or a plain constant.
+    """Raise `RefusedError` unless an object is a class of a committed kind, a committed function, or a plain constant.
 
     >>> import os, torch
     >>> check_object(torch.nn.Linear), check_object(torch.float32)
@@ -107,21 +108,21 @@ def check_object(found: Any) -> None:
     >>> check_object(os.system)
     Traceback (most recent call last):
         ...
-    medseg.training.config_check.findings.Refused: posix.system is not a committed function
+    medseg.training.config_check.findings.RefusedError: posix.system is not a committed function; ...
     """
     if is_function(found):
         return
     if inspect.isclass(found):
         _check_class(found)
     elif isinstance(found, ModuleType):
-        raise Refused(f"{found.__name__} is a module; expected something in it")
+        raise RefusedError(f"{found.__name__} is a module; expected something in it")
     elif callable(found):
         name = canonical_name(found)
         refuse_by_name(name)
         _refuse_same(found)
-        raise Refused(f"{name} is not a committed function")
+        raise RefusedError(f"{name} is not a committed function; {_LISTED}")
     elif not _is_constant(found):
-        raise Refused(f"an object of {canonical_name(type(found))} is no constant")
+        raise RefusedError(f"an object of {canonical_name(type(found))} is no constant")
 
 
 def canonical_name(found: Any) -> str:
@@ -132,7 +133,7 @@ def canonical_name(found: Any) -> str:
 def _refuse_same(found: Any) -> None:
     for name, why in committed.REFUSED.items():
         if found is object_at(name):
-            raise Refused(f"it is refused because {name} {why}")
+            raise RefusedError(f"it is refused because {name} {why}")
 
 
 def _is_constant(found: object) -> bool:
@@ -145,16 +146,16 @@ def _is_constant(found: object) -> bool:
 def _check_class(cls: type) -> None:
     import numpy as np
 
-    if cls in _classes(committed.CALLABLE_CLASSES) or issubclass(cls, np.generic | Enum):
-        if cls.__module__.split(".")[0] in (*committed.PACKAGES, "numpy"):
-            return
+    extra = cls in _classes(committed.CALLABLE_CLASSES) or issubclass(cls, np.generic | Enum)
+    if extra and cls.__module__.split(".")[0] in (*committed.PACKAGES, "numpy"):
+        return
     name = canonical_name(cls)
     if cls.__module__.split(".")[0] not in committed.PACKAGES or not _is_what_its_name_says(cls):
-        raise Refused(f"{name} is a class of another package; {_EXPECTED}")
+        raise RefusedError(f"{name} is a class of another package; {_EXPECTED}")
     for base in cls.__mro__:
         refuse_by_name(canonical_name(base))
     if not _inside(cls.__module__, committed.CLASS_MODULES) or not _is_of_a_kind(cls):
-        raise Refused(
+        raise RefusedError(
             f"{name} is not one of the committed kinds: Module, Dataset, DataLoader, Sampler, Transform, loss, "
             "Optimizer, scheduler, Metric, Inferer, handler, engine or Lightning class"
         )
