@@ -11,9 +11,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medseg import __version__
+from medseg.apps.bundle_words import split_keys
 from medseg.apps.failures import Interrupted, explain
 from medseg.io.bounded.remedies import fit_remedies
 from medseg.io.ct.policy_options import add_policy_options
@@ -36,6 +37,18 @@ class _Parser(argparse.ArgumentParser):
     def options(self) -> frozenset[str]:
         """All options of this command."""
         return frozenset(self._option_string_actions)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep keys of a configuration, which are not known here, apart from the options of ``medseg run``."""
+        if self.get_default("keys") is None:
+            return super().parse_known_args(args, namespace)
+        try:
+            own, keys = split_keys(args, self.options())
+        except ValueError as error:
+            self.error(str(error))
+        found, extra = super().parse_known_args(own, namespace)
+        found.keys = keys
+        return found, extra
 
 
 def _device(text: str) -> str:
@@ -125,7 +138,20 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_evaluate_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
-    for command in (doctor, demo, segment, evaluate):
+    run = commands.add_parser(
+        "run", parents=[common], help="check a bundle's configuration and run it", epilog=_EPILOG,
+        usage="medseg run CONFIG [CONFIG ...] [--KEY VALUE ...] [--dry-run] [--trust] [--traceback]",
+        description="Check configuration files (JSON, YAML; later ones over earlier ones) before anything of them is "
+        "run: misspelt keys, wrong types, and what could run code. Then print the same command of monai.bundle, and "
+        "run it. --KEY VALUE overrides a key, such as --epochs 5 or --network_def::norm BATCH.",
+    )  # fmt: skip
+    run.add_argument("config", nargs="+", metavar="CONFIG", help="configuration file, such as configs/train.json")
+    run.add_argument("--dry-run", action="store_true", help="check and print the command; run nothing")
+    run.add_argument(
+        "--trust", action="store_true", help="run without the check: for configurations that you have read"
+    )
+    run.set_defaults(run=_run, keys=())
+    for command in (doctor, demo, segment, evaluate, run):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
 
@@ -213,6 +239,12 @@ def _segment(args: argparse.Namespace) -> int:
     from medseg.apps import segment
 
     return segment.main(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from medseg.apps import run
+
+    return run.main(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
