@@ -20,7 +20,9 @@ _CHECKED_DEFAULTS = ("allow_pickle", "download", "pretrained", "use_pretrained",
 
 
 def check_special_keys(config: Mapping[str, Any]) -> None:
-    """Raise `RefusedError` for a key that begins with ``_`` and is none of MONAI's, or for a mode that starts a debugger.
+    """Raise `RefusedError` for a key that begins with ``_`` and is none of MONAI's, or another mode than two.
+
+    MONAI's third mode starts a debugger.
 
     >>> check_special_keys({"_target_": "Compose", "_mode_": "debug"})
     Traceback (most recent call last):
@@ -52,7 +54,7 @@ def check_fixed_argument(name: str, value: Any) -> None:
     if not any(value is one for one in allowed):
         found = "an expression" if value is Ellipsis else shown(value)
         expected = " or ".join(map(repr, allowed)) if allowed else "no such argument"
-        raise RefusedError(f"has the argument {name} = {found}; expected {expected}")
+        raise RefusedError(f"has the argument {name} = {found}; expected {expected}", name)
 
 
 def check_arguments(
@@ -85,7 +87,7 @@ def check_arguments(
             continue
         expected = type_fault(function, name, value)
         if expected is not None:
-            raise RefusedError(f"has {name} = {shown(value)}; expected {expected}")
+            raise RefusedError(f"has {name} = {shown(value)}; expected {expected}", name)
 
 
 def _is_open(value: Any) -> bool:
@@ -105,7 +107,7 @@ def _check_names(owner: str, parameters: Mapping[str, inspect.Parameter], given:
         if name not in parameters:
             near = difflib.get_close_matches(name, parameters, 1)
             expected = f"did you mean {near[0]!r}" if near else f"expected one of {', '.join(parameters)}"
-            raise RefusedError(f"has the argument {name!r}, which {owner} does not have; {expected}")
+            raise RefusedError(f"has the argument {name!r}, which {owner} does not have; {expected}", name)
 
 
 def _check_places(
@@ -120,7 +122,7 @@ def _check_places(
             continue
         if not any(parameter.default is one for one in committed.FIXED_ARGUMENTS[name]):
             wanted = committed.FIXED_ARGUMENTS[name][0]
-            raise RefusedError(f"leaves {name} of {owner} at {parameter.default!r}; expected {name} = {wanted!r}")
+            raise RefusedError(f"leaves {name} of {owner} at {parameter.default!r}; expected {wanted!r}", name)
 
 
 def _check_complete(
@@ -141,6 +143,5 @@ def _check_named_loader(name: str, value: Any) -> None:
             continue
         if one not in allowed:
             found = "an expression" if _is_open(one) else shown(one)
-            raise RefusedError(
-                f"has {name} = {found}, which is loaded by its name; expected one of {', '.join(allowed)}"
-            )
+            expected = f"expected one of {', '.join(allowed)}"
+            raise RefusedError(f"has {name} = {found}, which is loaded by its name; {expected}", name)

@@ -64,7 +64,7 @@ def check_configuration(
 def _problems(loaded: Loaded, run_ids: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     """Ids and what is wrong there."""
     locator = ComponentLocator()
-    expressions = Expressions(loaded.items, locator)
+    expressions = Expressions(loaded.items, locator, loaded.wrong)
     imports = list(_imports(loaded, expressions))  # first: the names that expressions use
     yield from _changes(loaded, expressions, [id for id in run_ids.values() if id])
     yield from _odd_keys(loaded)
@@ -80,6 +80,7 @@ def _changes(loaded: Loaded, expressions: Expressions, run_ids: list[str]) -> It
             check_key(change, loaded, used, run_ids)
             check_type(change, expressions)
         except RefusedError as refused:
+            loaded.wrong.add(change.id)
             yield change.id, str(refused)
 
 
@@ -114,7 +115,8 @@ def _components(loaded: Loaded, locator: ComponentLocator, expressions: Expressi
                 for key, value in config.items():
                     check_fixed_argument(str(key), _literal(value, loaded))
         except RefusedError as refused:
-            yield id, str(refused)
+            about_a_part = refused.part and isinstance(config, Mapping)
+            yield f"{id}::{refused.part}".removeprefix("::") if about_a_part else id, str(refused)
 
 
 def _check_component(config: Mapping[str, Any], locator: ComponentLocator, loaded: Loaded) -> None:
@@ -137,7 +139,8 @@ def _is_free_text(id: str) -> bool:
 
 def _resolved(value: Any, loaded: Loaded, depth: int = 0) -> Any:
     """A value with a reference to a literal replaced by it."""
-    if isinstance(value, str) and value.startswith("@") and value[1:] in loaded.items and depth < len(loaded.items):
+    known = isinstance(value, str) and value.startswith("@") and value[1:] in loaded.items
+    if known and value[1:] not in loaded.wrong and depth < len(loaded.items):
         found = loaded.items[value[1:]].get_config()
         return value if ConfigComponent.is_instantiable(found) else _resolved(found, loaded, depth + 1)
     return value

@@ -11,7 +11,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import monai
@@ -68,10 +68,11 @@ class Expressions:
     Args:
         items: the items of the configuration by id, as MONAI's reference resolver keeps them.
         locator: MONAI's, which finds short names of targets.
+        wrong: ids that have a finding of their own: nothing is known about their values.
     """
 
-    def __init__(self, items: Mapping[str, ConfigItem], locator: ComponentLocator) -> None:
-        self.items, self.locator = items, locator
+    def __init__(self, items: Mapping[str, ConfigItem], locator: ComponentLocator, wrong: Collection[str] = ()) -> None:
+        self.items, self.locator, self.wrong = items, locator, wrong
         self.imported: dict[str, Any] = {}
         self._open: list[str] = []
         self._values: dict[str, Value] = {}
@@ -102,6 +103,8 @@ class Expressions:
         """
         if reference not in self.items:
             raise RefusedError(_missing(reference, self.items))
+        if reference in self.wrong:
+            return None
         if reference not in self._values:
             if reference in self._open or len(self._open) > _DEEPEST:
                 return None
@@ -148,9 +151,7 @@ class Expressions:
         found = import_of(statement, path)
         for known in (_GLOBALS, self.imported):
             if known.get(alias, found) is not found:
-                raise RefusedError(
-                    f"imports {path!r} as {alias}, which already means something else; expected another name"
-                )
+                raise RefusedError(f"imports {path!r} as {alias}, which means something else; expected another name")
         self.imported[alias] = found
         return Known(found)
 
@@ -205,8 +206,6 @@ class Expressions:
     def _binop(self, node: ast.BinOp, local: frozenset[str], depth: int) -> Value:
         left = self._as_value(self._value(node.left, local, depth))
         right = self._as_value(self._value(node.right, local, depth))
-        if isinstance(node.op, ast.MatMult):
-            raise RefusedError("has an @ that is no reference; expected @ followed by an id")
         texts = (Instance(str), Instance(list))
         same = isinstance(node.op, ast.Add) and (left in texts or right in texts)
         return (left if left in texts else right) if same else None

@@ -8,7 +8,16 @@ __all__ = ["Finding", "RefusedError", "shown"]
 
 
 class RefusedError(Exception):
-    """A part of a configuration is refused; the message says what was found and what was expected."""
+    """A part of a configuration is refused; the message says what was found and what was expected.
+
+    Args:
+        text: the message.
+        part: the argument of a component that it is about.
+    """
+
+    def __init__(self, text: str, part: str = "") -> None:
+        super().__init__(text)
+        self.part = part
 
 
 class Finding(NamedTuple):

@@ -128,7 +128,5 @@ def _check_elements(old: list[Any], new: list[Any]) -> None:
         if old and all(_fits(one, kind) and not _is_open(one) for one in old):
             wrong = [one for one in new if not _is_open(one) and not _fits(one, kind)]
             if wrong:
-                raise RefusedError(
-                    f"is {shown(new)}; expected a list such as {shown(old)}: {_WORDS[kind]} at each place"
-                )
+                raise RefusedError(f"is {shown(new)}; expected a list such as {shown(old)}: {_WORDS[kind]} each")
             return

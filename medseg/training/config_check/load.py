@@ -53,12 +53,14 @@ class Loaded:
         changes: what every file and option sets, in their order.
         findings: what could not be read or merged.
         texts: all texts of the files and options before they were merged.
+        wrong: ids whose own value has a finding, so that what refers to them is not reported again.
     """
 
     parser: ConfigParser = field(default_factory=lambda: ConfigParser(config={}))
     changes: list[Change] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
 
     @property
     def items(self) -> Mapping[str, ConfigItem]:

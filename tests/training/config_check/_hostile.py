@@ -86,11 +86,11 @@ ARGUMENTS = {
     "Lambdad by its other name": Hostile({"x": {"_target_": "LambdaDict", "keys": "a", "func": "$len"}}, "x"),
     "TorchVision": Hostile({"x": {"_target_": "TorchVision", "name": "Pad"}}, "x"),
     "MLFlow": Hostile({"x": {"_target_": "MLFlowHandler", "tracking_uri": "FILE"}}, "x"),
-    "a reader by its name": Hostile({"x": {**LOADER, "reader": "subprocess.getoutput", "cmd": TOUCH}}, "x"),
-    "a reader by a reference": Hostile({"x": {**LOADER, "reader": "@name"}, "name": "os.system"}, "x"),
-    "pickles": Hostile({"x": {**LOADER, "reader": "NumpyReader", "allow_pickle": True}}, "x"),
-    "pickles by a reference": Hostile({"x": {**LOADER, "allow_pickle": "@flag"}, "flag": True}, "x"),
-    "pickles by an expression": Hostile({"x": {**LOADER, "allow_pickle": "$not False"}}, "x"),
+    "a reader by its name": Hostile({"x": {**LOADER, "reader": "subprocess.getoutput", "cmd": TOUCH}}, "x::reader"),
+    "a reader by a reference": Hostile({"x": {**LOADER, "reader": "@name"}, "name": "os.system"}, "x::reader"),
+    "pickles": Hostile({"x": {**LOADER, "reader": "NumpyReader", "allow_pickle": True}}, "x::allow_pickle"),
+    "pickles by a reference": Hostile({"x": {**LOADER, "allow_pickle": "@flag"}, "flag": True}, "x::allow_pickle"),
+    "pickles by an expression": Hostile({"x": {**LOADER, "allow_pickle": "$not False"}}, "x::allow_pickle"),
     "weights that are pickled": Hostile(
         {
             "x": {
@@ -101,18 +101,20 @@ ARGUMENTS = {
                 "weights_only": False,
             }
         },
-        "x",
+        "x::weights_only",
     ),
     "pretrained": Hostile(
         {"x": {"_target_": "DenseNet121", "spatial_dims": 2, "in_channels": 3, "out_channels": 2, "pretrained": True}},
-        "x",
+        "x::pretrained",
     ),
-    "pretrained by default": Hostile({"x": {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0"}}, "x"),
+    "pretrained by default": Hostile(
+        {"x": {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0"}}, "x::pretrained"
+    ),
     "an address": Hostile({"x": "https://example.org/model.pt"}, "x"),
     "an address in an argument": Hostile({"x": {"_target_": "CSVDataset", "src": "ftp://example.org/a"}}, "x::src"),
     "a callable": Hostile({"x": {"_target_": "CacheDataset", "data": [], "transform": "$torch.load"}}, "x::transform"),
     "any function of a data set": Hostile({"x": {"_target_": "DatasetFunc", "data": "a", "func": "$len"}}, "x"),
-    "arguments in a mapping": Hostile({"x": {"kwargs": {"weights_only": False}}}, "x::kwargs"),
+    "arguments in a mapping": Hostile({"x": {"kwargs": {"weights_only": False}}}, "x::kwargs::weights_only"),
 }
 
 EXPRESSIONS = {
