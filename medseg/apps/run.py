@@ -15,7 +15,6 @@ from medseg.apps.bundle_words import bundle_command, parse_value
 from medseg.apps.failures import CommandError
 from medseg.inference.errors import ConfigurationError
 from medseg.io.bounded.one_line import refusal_of
-from medseg.io.privacy.terminal import print_error
 from medseg.training.config_check import check_configuration
 
 __all__ = ["main"]
@@ -85,10 +84,11 @@ def _is_fine(files: list[str], keys: Mapping[str, Any], first: bool) -> bool:
     if not first:
         return not findings
     for finding in findings:
-        print_error(f"{finding}{_option_near(finding.id)}", None)
+        print(f"error: {finding}{_option_near(finding.id)}", file=sys.stderr)
     if findings:
         count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-        print_error(f"{count}, nothing was run; --trust runs a configuration that you have read unchecked", None)
+        line = f"error: {count}, nothing was run; --trust runs a configuration that you have read unchecked"
+        print(line, file=sys.stderr)
     return not findings
 
 

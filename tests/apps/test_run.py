@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,26 @@ def test_what_medseg_refuses_in_a_run_is_one_line(
     monkeypatch.setattr(monai.bundle, "run", refused)
     assert main(["run", TRAIN]) == 1
     assert errors(capsys) == ["error: data/dataset.json: no such file"]
+
+
+def documented() -> list[str]:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *BUNDLES.glob("*/docs/README.md")]
+    return [line for page in pages for line in page.read_text().splitlines() if line.startswith("medseg run ")]
+
+
+@pytest.mark.parametrize("command", documented())
+def test_a_documented_command_passes_the_check(
+    command: str, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_refusal_in_the_documents_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    command, printed = re.findall(r"^```\n\$ medseg (.*)\n(error: (?:.*\n)+?)```", page, re.MULTILINE)[0]
+    assert main(shlex.split(command)) == 2
+    assert capsys.readouterr().err == printed
 
 
 def test_help_says_what_is_checked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from medseg.training.config_check import committed
 from medseg.training.config_check.arguments import check_arguments, check_fixed_argument
 from medseg.training.config_check.findings import RefusedError, shown
 from medseg.training.config_check.known import (
+    Anything,
     Instance,
     Known,
     Value,
@@ -104,7 +105,7 @@ class Expressions:
         if reference not in self.items:
             raise RefusedError(_missing(reference, self.items))
         if reference in self.wrong:
-            return None
+            return Instance(Anything)
         if reference not in self._values:
             if reference in self._open or len(self._open) > _DEEPEST:
                 return None
@@ -112,7 +113,7 @@ class Expressions:
             try:
                 self._values[reference] = self._item_value(self.items[reference])
             except RefusedError:  # it has a finding of its own
-                self._values[reference] = None
+                self._values[reference] = Instance(Anything)
             finally:
                 self._open.pop()
         return self._values[reference]

@@ -12,7 +12,10 @@ from medseg.training.config_check import committed
 from medseg.training.config_check.findings import RefusedError
 from medseg.training.config_check.targets import canonical_name, check_object, object_at, refuse_by_name
 
-__all__ = ["Instance", "Known", "Value", "attribute_of", "check_attribute", "import_of", "is_committed_method"]
+__all__ = [
+    *("Anything", "Instance", "Known", "Value"),
+    *("attribute_of", "check_attribute", "import_of", "is_committed_method"),
+]
 
 
 class Known(NamedTuple):
@@ -25,6 +28,10 @@ class Instance(NamedTuple):
     """An expression whose value is an object of this class."""
 
     kind: type
+
+
+class Anything:
+    """The class of a value that has a finding of its own: what is done with it is not reported again."""
 
 
 Value = Known | Instance | None
@@ -95,6 +102,8 @@ def check_attribute(kind: type, name: str) -> None:
 
 def is_committed_method(kind: type, name: str) -> bool:
     """Whether an expression may call a method of objects of a class."""
+    if kind is Anything:
+        return True
     for owner, methods in committed.METHODS.items():
         cls = object_at(owner) if "." in owner else {"str": str, "list": list, "dict": dict}[owner]
         if inspect.isclass(cls) and issubclass(kind, cls) and name in methods:

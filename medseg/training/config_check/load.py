@@ -56,7 +56,7 @@ class Loaded:
         wrong: ids whose own value has a finding, so that what refers to them is not reported again.
     """
 
-    parser: ConfigParser = field(default_factory=lambda: ConfigParser(config={}))
+    parser: ConfigParser = field(default_factory=lambda: ConfigParser())
     changes: list[Change] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -111,7 +111,9 @@ def load(files: Sequence[str], overrides: Mapping[str, Any], meta_file: str | No
 def _read(file: str, loaded: Loaded) -> Mapping[str, Any]:
     """The content of a file; what is wrong with it becomes a finding."""
     try:
-        content = ConfigParser.load_config_file(file)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Duplicate key")
+            content = ConfigParser.load_config_file(file)
     except FileNotFoundError:
         problem = "no such file; check its path"
     except OSError as error:

@@ -60,7 +60,7 @@ def test_others_are_refused_in_one_line(target: Any, given: dict[str, Any], line
 
 
 def test_arguments_that_load_code_are_given_by_name() -> None:
-    with pytest.raises(RefusedError, match="^gives reader of LoadImage by its place; expected reader=...$"):
+    with pytest.raises(RefusedError, match=r"^gives reader of LoadImage by its place; expected reader=...$"):
         check_arguments(LoadImage, {}, positional=1)
 
 
