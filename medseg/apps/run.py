@@ -61,9 +61,12 @@ def _parsed(pairs: list[tuple[str, str]]) -> dict[str, Any]:
         if name.replace("#", "::") in keys:
             raise ConfigurationError(f"--{name} is given twice; expected one value")
         try:
-            keys[name.replace("#", "::")] = parse_value(text)
+            value = parse_value(text)
         except ValueError as error:
             raise ConfigurationError(f"--{name}: {error}") from None
+        if name in _PASSED_ON and not isinstance(value, str):
+            raise ConfigurationError(f"--{name} is {value!r}; expected one text")
+        keys[name.replace("#", "::")] = value
     return keys
 
 

@@ -116,6 +116,7 @@ def test_a_finding_is_one_line_and_nothing_runs(
         (["--epochs"], "error: --epochs has no value; expected --epochs VALUE"),
         (["--epochs", "1", "--epochs=2"], "error: --epochs is given twice; expected one value"),
         (["--roi_size", "[64"], "error: --roi_size: '[64' is no list or mapping; expected JSON"),
+        (["--meta_file", "['a.json', 'b.json']"], "error: --meta_file is ['a.json', 'b.json']; expected one text"),
         (["--config_file", TRAIN], "error: --config_file is an option of monai.bundle that is not taken here; give"),
         (["--workflow_name", "os.system"], "error: --workflow_name is an option of monai.bundle that is not taken"),
         (["--args_file", "a.json"], "error: --args_file is an option of monai.bundle that is not taken here; give"),

@@ -138,11 +138,11 @@ def _is_free_text(id: str) -> bool:
 
 
 def _resolved(value: Any, loaded: Loaded, depth: int = 0) -> Any:
-    """A value with a reference to a literal replaced by it."""
+    """A value, with a reference replaced by what the configuration has there."""
     known = isinstance(value, str) and value.startswith("@") and value[1:] in loaded.items
     if known and value[1:] not in loaded.wrong and depth < len(loaded.items):
         found = loaded.items[value[1:]].get_config()
-        return value if ConfigComponent.is_instantiable(found) else _resolved(found, loaded, depth + 1)
+        return _resolved(found, loaded, depth + 1)
     return value
 
 

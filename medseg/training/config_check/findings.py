@@ -37,7 +37,8 @@ class Finding(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return " ".join(f"{self.place}: {self.id} {self.text}".split())
+        line = " ".join(f"{self.place}: {self.id} {self.text}".split())
+        return "".join(sign if sign.isprintable() else "?" for sign in line)  # a key could hold codes of a terminal
 
 
 def shown(value: object, limit: int = 80) -> str:

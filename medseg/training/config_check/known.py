@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from enum import Enum
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -78,6 +79,8 @@ def attribute_of(owner: Any, name: str) -> Known:
     if isinstance(owner, ModuleType):
         _check_module(owner)
         refuse_by_name(f"{owner.__name__}.{name}")
+    elif isinstance(owner, Enum) and name in ("name", "value"):
+        return Known(getattr(owner, name))
     elif not inspect.isclass(owner):
         raise RefusedError(f"reads {name!r} of {canonical_name(owner)}; expected something of a module")
     try:

@@ -181,6 +181,16 @@ def test_the_ids_that_are_run_exist(folder: Path) -> None:
     assert found([folder / "base.json"], final_id="end")[0].startswith("configuration: end is not there")
 
 
+def test_a_finding_holds_no_codes_of_a_terminal(folder: Path) -> None:
+    (finding,) = found(overlay(folder, {"\x1b[31mred": 1}))
+    assert finding.startswith("overlay.json: ?[31mred is a key that nothing reads")
+
+
+def test_yaml_that_contains_itself_is_one_line(folder: Path) -> None:
+    (folder / "base.yaml").write_text("a: &a [*a]\nrun: []\n")
+    assert found([folder / "base.yaml"]) == ["base.yaml: is nested too deep; expected fewer levels"]
+
+
 def test_references_in_a_circle_end(folder: Path) -> None:
     assert found(overlay(folder, {"folder": "@window", "window": "@folder"})) == []
 

@@ -65,6 +65,7 @@ def expressions() -> Expressions:
         "AcrossRanks(@loss)",
         "torch.nn.Softmax(dim=1)",
         "torch.float32",
+        "monai.utils.InterpolateMode.NEAREST.value",
         "np.float32",
         "torch.cuda.is_available() and @device.type == 'cuda'",
         "torch.backends.cudnn.benchmark",
