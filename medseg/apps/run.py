@@ -14,7 +14,7 @@ from typing import Any
 from medseg.apps.bundle_words import bundle_command, parse_value
 from medseg.apps.failures import CommandError
 from medseg.inference.errors import ConfigurationError
-from medseg.io.bounded.one_line import refusal_of
+from medseg.io.bounded.one_line import caller_prints_errors, refusal_of
 from medseg.training.config_check import check_configuration
 
 __all__ = ["main"]
@@ -106,7 +106,8 @@ def _run(files: list[str], keys: Mapping[str, Any], trusted: bool) -> int:
     if not trusted:  # MONAI warns that nothing of it was checked
         warnings.filterwarnings("ignore", message="parsing config_file")
     try:
-        monai.bundle.run(config_file=files if len(files) > 1 else files[0], **keys)
+        with caller_prints_errors("medseg run"):
+            monai.bundle.run(config_file=files if len(files) > 1 else files[0], **keys)
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0
