@@ -16,6 +16,7 @@ import pytest
 from medseg.apps.cli import main
 from medseg.io.bounded.errors import DataError
 from tests.bundles.conftest import BUNDLES, SMALL, data_of_phantoms
+from tests.training.config_check._hostile import CASES
 
 ROOT = BUNDLES.parent
 TRAIN = "bundles/lits_liver_segmentation/configs/train.json"
@@ -141,6 +142,17 @@ def test_trust_lifts_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.warns(UserWarning, match="parsing config_file"):
         assert main(["run", str(config), "--trust"]) == 0
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_hostile_configuration_reaches_monai(
+    name: str, tmp_path: Path, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hostile.json").write_text(json.dumps({**CASES[name].config, "run": []}))
+    assert main(["run", str(tmp_path / "hostile.json")]) == 2
+    lines = errors(capsys)
+    assert len(lines) > 1 and all(line.startswith("error: ") for line in lines)
+    assert called == []
 
 
 def test_the_code_of_a_run_that_was_stopped_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

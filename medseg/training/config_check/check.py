@@ -11,7 +11,7 @@ from monai.bundle import ReferenceResolver
 from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigExpression
 
 from medseg.training.config_check.arguments import check_arguments, check_fixed_argument, check_special_keys
-from medseg.training.config_check.expressions import Expressions, refuse_text
+from medseg.training.config_check.expressions import Expressions, is_import, refuse_text
 from medseg.training.config_check.findings import Finding, RefusedError, shown
 from medseg.training.config_check.keys import check_key, check_type, references
 from medseg.training.config_check.load import Loaded, load, walk
@@ -65,12 +65,16 @@ def _problems(loaded: Loaded, run_ids: Mapping[str, str | None]) -> Iterator[tup
     """Ids and what is wrong there."""
     locator = ComponentLocator()
     expressions = Expressions(loaded.items, locator, loaded.wrong)
-    imports = list(_imports(loaded, expressions))  # first: the names that expressions use
-    yield from _changes(loaded, expressions, [id for id in run_ids.values() if id])
-    yield from _odd_keys(loaded)
-    yield from imports
-    yield from _components(loaded, locator, expressions)
-    yield from _run_ids(loaded, run_ids)
+    problems = [
+        *_imports(loaded, expressions),  # first: they make the names that expressions use
+        *_changes(loaded, expressions, [id for id in run_ids.values() if id]),
+        *_odd_keys(loaded),
+        *_components(loaded, locator, expressions),
+        *_run_ids(loaded, run_ids),
+    ]
+    yield from problems
+    reported = {id for id, _ in problems}
+    yield from ((id, why) for id, why in expressions.assumed.items() if id not in reported)
 
 
 def _changes(loaded: Loaded, expressions: Expressions, run_ids: list[str]) -> Iterator[tuple[str, str]]:
@@ -88,16 +92,11 @@ def _imports(loaded: Loaded, expressions: Expressions) -> Iterator[tuple[str, st
     """MONAI imports first of all, wherever the statement stands."""
     for id, item in loaded.items.items():
         config = item.get_config()
-        if isinstance(item, ConfigExpression) and "import" in config:
+        if isinstance(item, ConfigExpression) and is_import(config[1:]):
             try:
                 expressions.check(config[1:])
             except RefusedError as refused:
-                if _is_import(config[1:]):
-                    yield id, str(refused)
-
-
-def _is_import(text: str) -> bool:
-    return text.lstrip().startswith(("import", "from"))
+                yield id, str(refused)
 
 
 def _components(loaded: Loaded, locator: ComponentLocator, expressions: Expressions) -> Iterator[tuple[str, str]]:
@@ -107,7 +106,7 @@ def _components(loaded: Loaded, locator: ComponentLocator, expressions: Expressi
             if isinstance(item, ConfigComponent):
                 _check_component(config, locator, loaded)
             elif isinstance(item, ConfigExpression):
-                if not ("import" in config and _is_import(config[1:])):
+                if not is_import(config[1:]):
                     expressions.check(config[1:])
             elif isinstance(config, str):
                 _check_text(id, config, expressions)

@@ -41,7 +41,7 @@ from medseg.training.config_check.targets import (
     result_class,
 )
 
-__all__ = ["Expressions", "refuse_text"]
+__all__ = ["Expressions", "is_import", "refuse_text"]
 
 _REFERENCES = "__local_refs"  # as MONAI writes a reference before it evaluates an expression
 _GLOBALS = {"monai": monai, "torch": torch, "np": numpy, "numpy": numpy}
@@ -70,11 +70,15 @@ class Expressions:
         items: the items of the configuration by id, as MONAI's reference resolver keeps them.
         locator: MONAI's, which finds short names of targets.
         wrong: ids that have a finding of their own: nothing is known about their values.
+
+    Attributes:
+        assumed: ids whose value could not be told, and why. What uses them passes here, so each must be reported.
     """
 
     def __init__(self, items: Mapping[str, ConfigItem], locator: ComponentLocator, wrong: Collection[str] = ()) -> None:
         self.items, self.locator, self.wrong = items, locator, wrong
         self.imported: dict[str, Any] = {}
+        self.assumed: dict[str, str] = {}
         self._open: list[str] = []
         self._values: dict[str, Value] = {}
 
@@ -85,7 +89,7 @@ class Expressions:
             RefusedError: with what was found and what was expected.
         """
         tree = _parsed(text)
-        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body):
+        if _imports(tree):
             return self._check_import(tree)
         if _REFERENCES in text:
             raise RefusedError(f"has the name {_REFERENCES}; expected names that do not begin with _")
@@ -107,13 +111,18 @@ class Expressions:
         if reference in self.wrong:
             return Instance(Anything)
         if reference not in self._values:
-            if reference in self._open or len(self._open) > _DEEPEST:
-                return None
+            if reference in self._open:
+                raise RefusedError(
+                    f"refers to @{reference}, which refers back to it; expected references without circles"
+                )
+            if len(self._open) > _DEEPEST:
+                raise RefusedError(f"refers over more than {_DEEPEST} other ids; expected fewer")
             self._open.append(reference)
             try:
                 self._values[reference] = self._item_value(self.items[reference])
-            except RefusedError:  # it has a finding of its own
+            except RefusedError as refused:
                 self._values[reference] = Instance(Anything)
+                self.assumed[reference] = str(refused)
             finally:
                 self._open.pop()
         return self._values[reference]
@@ -325,6 +334,22 @@ _ALLOWED = (
     "imports, references, literals, arithmetic, comparisons, conditionals, subscripts, comprehensions, lambdas and "
     "calls of committed functions"
 )
+
+
+def is_import(text: str) -> bool:
+    """Whether an expression (without its ``$``) holds an import statement.
+
+    >>> is_import("import torch"), is_import("@important + 1")
+    (True, False)
+    """
+    try:
+        return _imports(_parsed(text))
+    except RefusedError:
+        return False
+
+
+def _imports(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
 
 
 def shown_code(node: ast.AST) -> str:

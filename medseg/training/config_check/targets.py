@@ -5,6 +5,7 @@ Nothing is instantiated or called here. Only modules of the committed packages a
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -78,8 +79,6 @@ def _locate(path: str) -> Any:
 
 
 def _near(parts: list[str]) -> str:
-    import difflib
-
     module = sys.modules.get(".".join(parts[:-1]))
     names = [name for name in dir(module) if not name.startswith("_")] if module else []
     near = difflib.get_close_matches(parts[-1], names, 1)
@@ -131,9 +130,11 @@ def canonical_name(found: Any) -> str:
 
 
 def _refuse_same(found: Any) -> None:
-    for name, why in committed.REFUSED.items():
-        if found is object_at(name):
-            raise RefusedError(f"it is refused because {name} {why}")
+    """Say why, for a function that is known under another name."""
+    for path, why in committed.REFUSED.items():
+        module, _, name = path.rpartition(".")
+        if module in sys.modules and getattr(sys.modules[module], name, None) is found:
+            raise RefusedError(f"it is refused because {path} {why}")
 
 
 def _is_constant(found: object) -> bool:

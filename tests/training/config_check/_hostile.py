@@ -167,6 +167,20 @@ EXPRESSIONS = {
     "a condition": Hostile(
         {"x": {"_target_": "torch.nn.Identity", "_disabled_": "$open('FILE', 'w')"}}, "x::_disabled_", harm=True
     ),
+    "a long chain": Hostile(
+        {
+            **{f"a{i:02d}": f"$@a{i + 1:02d}.eval()" for i in range(60)},
+            "a60": {"_target_": "torch.nn.Identity"},
+            "x": "$@a09.save('FILE')",
+        },
+        "a51",
+    ),
+    "a circle": Hostile({"x": "$@y.save('FILE')", "y": "$@x"}, "x"),
+    "names that are imported later": expression(
+        "[@y.important.save('FILE'), @y.save('FILE')]",
+        y="$AcrossRanks(torch.nn.Identity())",
+        z="$from medseg.losses import AcrossRanks",
+    ),
     "a macro of another folder": Hostile({"x": "%/etc/passwd.json::a"}, ""),
     "a name twice": Hostile({"x": {"a::b": 1, "a": {"b": {"_target_": "torch.nn.Identity"}}}}, "x"),
 }

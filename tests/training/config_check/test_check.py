@@ -191,8 +191,16 @@ def test_yaml_that_contains_itself_is_one_line(folder: Path) -> None:
     assert found([folder / "base.yaml"]) == ["base.yaml: is nested too deep; expected fewer levels"]
 
 
-def test_references_in_a_circle_end(folder: Path) -> None:
-    assert found(overlay(folder, {"folder": "@window", "window": "@folder"})) == []
+def test_references_in_a_circle_are_one_line(folder: Path) -> None:
+    (finding,) = found(overlay(folder, {"folder": "@window", "window": "@folder"}))
+    assert "which refers back to it; expected references without circles" in finding
+
+
+def test_a_chain_of_references_may_be_long_but_not_endless(folder: Path) -> None:
+    chain = {f"a{number}": f"@a{number + 1}" for number in range(60)}
+    assert found(overlay(folder, {**{key: chain[key] for key in list(chain)[:40]}, "a40": 1, "run": ["$@a0"]})) == []
+    findings = found(overlay(folder, {**chain, "a60": 1, "run": ["$@a0"]}))
+    assert findings and all("refers over more than 50 other ids; expected fewer" in one for one in findings)
 
 
 def test_the_check_merges_as_monai_does(folder: Path) -> None:

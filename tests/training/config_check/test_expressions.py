@@ -107,7 +107,6 @@ def test_what_a_configuration_needs_passes(text: str, expressions: Expressions) 
         ("@steps[0].run()", "calls 'run' of a value whose class is not known before the run"),
         ("@loss.backward()", "calls DiceLoss.backward, which is no committed method"),
         ("@evaluator.terminate", "has the method SupervisedEvaluator.terminate, which is not committed"),
-        ("@circle.run()", "calls 'run' of a value whose class is not known before the run"),
         ("[x for x[0] in @sizes]", "loops over x[0]; expected plain names"),
         ("1j", "has the constant 1j; expected a number, a text, True, False or None"),
         ("3 @ 4", "is no expression of Python"),
@@ -145,6 +144,11 @@ def test_classes_of_values_are_known_before_the_run(text: str, value: Any, expre
 
 def test_a_network_stays_its_class_on_a_device(expressions: Expressions) -> None:
     assert expressions.value_of("moved") == expressions.value_of("network")
+
+
+def test_what_cannot_be_told_is_kept_for_a_report_of_its_own(expressions: Expressions) -> None:
+    expressions.check("@circle.run()")
+    assert expressions.assumed["other_half"].startswith("refers to @circle, which refers back to it")
 
 
 def test_an_import_is_the_object(expressions: Expressions) -> None:
