@@ -45,9 +45,13 @@ def check_configuration(
     Returns:
         One finding for every part that is refused; none if the configuration may run.
 
-    >>> for finding in check_configuration(["bundles/lits_liver_segmentation/configs/train.json"], {"epoch": 5}):
+    >>> import json, pathlib
+    >>> content = {"epochs": 5, "run": ["$open('a', 'w')", "$range(@epochs)"]}
+    >>> _ = pathlib.Path("train.json").write_text(json.dumps(content))
+    >>> for finding in check_configuration(["train.json"], {"epoch": 6}):
     ...     print(finding)
     --epoch: epoch is a key that nothing reads; did you mean epochs?
+    train.json: run::0 has the name 'open', which is neither imported nor committed; ...
     """
     names = [str(file) for file in files]
     try:

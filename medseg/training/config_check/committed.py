@@ -103,6 +103,7 @@ FUNCTIONS: dict[str, str | None] = {
     "medseg.training.make_optimiser": "torch.optim.Optimizer",
     "monai.data.decollate_batch": None,
     "monai.data.list_data_collate": None,
+    "monai.data.load_decathlon_datalist": "list",
     "monai.data.pad_list_data_collate": None,
     "monai.data.partition_dataset": None,
     "monai.handlers.from_engine": None,

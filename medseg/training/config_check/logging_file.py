@@ -20,7 +20,6 @@ _STREAMS = ("sys.stdout", "sys.stderr")
 def check_logging_file(path: str | Path) -> None:
     """Raise `RefusedError` unless a file for ``logging.config`` uses plain handlers with literal arguments.
 
-    >>> from pathlib import Path
     >>> _ = Path("logging.conf").write_text("[handler_a]\\nclass=StreamHandler\\nargs=(sys.stdout,)\\n")
     >>> check_logging_file("logging.conf")
     """
