@@ -11,11 +11,12 @@ from monai.bundle import ReferenceResolver
 from monai.bundle.config_item import ComponentLocator, ConfigComponent, ConfigExpression
 
 from medseg.training.config_check.arguments import check_arguments, check_fixed_argument, check_special_keys
-from medseg.training.config_check.expressions import Expressions, is_import, refuse_text
+from medseg.training.config_check.expressions import Expressions
 from medseg.training.config_check.findings import Finding, RefusedError, shown
 from medseg.training.config_check.keys import check_key, check_type, references
 from medseg.training.config_check.load import Loaded, load, walk
 from medseg.training.config_check.logging_file import check_logging_file
+from medseg.training.config_check.syntax import is_import, refuse_text
 from medseg.training.config_check.targets import find_target
 
 __all__ = ["check_configuration"]

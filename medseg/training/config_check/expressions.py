@@ -33,6 +33,19 @@ from medseg.training.config_check.known import (
     import_of,
     is_committed_method,
 )
+from medseg.training.config_check.syntax import (
+    ALLOWED,
+    REFERENCES,
+    has_imports,
+    literal_of,
+    loop_names,
+    parsed,
+    refuse_hidden,
+    refuse_hidden_text,
+    refuse_text,
+    shown_code,
+    words_of,
+)
 from medseg.training.config_check.targets import (
     canonical_name,
     check_object,
@@ -41,12 +54,9 @@ from medseg.training.config_check.targets import (
     result_class,
 )
 
-__all__ = ["Expressions", "is_import", "refuse_text"]
+__all__ = ["Expressions"]
 
-_REFERENCES = "__local_refs"  # as MONAI writes a reference before it evaluates an expression
 _GLOBALS = {"monai": monai, "torch": torch, "np": numpy, "numpy": numpy}
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://")
-_HIDDEN_NAME = re.compile(r"\b__\w+__\b|[.\[]_")
 _DEEPEST = 50
 _PLAIN_NODES = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Slice)
 _RULED_NODES = (
@@ -54,13 +64,6 @@ _RULED_NODES = (
     *(ast.JoinedStr, ast.FormattedValue),
 )
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-
-
-def refuse_text(text: str) -> None:
-    """Raise `RefusedError` for a text with an address in a network."""
-    found = _URL.search(text)
-    if found:
-        raise RefusedError(f"has the address {found[0]}...; expected a file of this machine: fetch it first")
 
 
 class Expressions:
@@ -88,11 +91,11 @@ class Expressions:
         Raises:
             RefusedError: with what was found and what was expected.
         """
-        tree = _parsed(text)
-        if _imports(tree):
+        tree = parsed(text)
+        if has_imports(tree):
             return self._check_import(tree)
-        if _REFERENCES in text:
-            raise RefusedError(f"has the name {_REFERENCES}; expected names that do not begin with _")
+        if REFERENCES in text:
+            raise RefusedError(f"has the name {REFERENCES}; expected names that do not begin with _")
         resolved = self._with_references(text)
         try:
             body = ast.parse(resolved, mode="eval").body
@@ -186,21 +189,20 @@ class Expressions:
             self._children(node, local, depth + 1)
             kinds = {ast.List: list, ast.Tuple: tuple, ast.Set: set, ast.Dict: dict, ast.Compare: bool}
             return Instance(kinds[type(node)]) if type(node) in kinds else None
-        raise RefusedError(f"has a {_words(node)}; expected {_ALLOWED}")
+        raise RefusedError(f"has a {words_of(node)}; expected {ALLOWED}")
 
     def _children(self, node: ast.AST, local: frozenset[str], depth: int) -> None:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
                 self._as_value(self._value(child, local, depth))
         if isinstance(node, ast.Dict) and None in node.keys:
-            raise RefusedError(f"unpacks with **; expected {_ALLOWED}")
+            raise RefusedError(f"unpacks with **; expected {ALLOWED}")
 
     def _constant(self, node: ast.Constant, local: frozenset[str], depth: int) -> Value:
         if isinstance(node.value, str):
             refuse_text(node.value)
+            refuse_hidden_text(node.value)
             check_fixed_argument(node.value, Ellipsis)
-            if _HIDDEN_NAME.search(node.value):
-                raise RefusedError(f"has the text {shown(node.value)}; expected no name that begins with _")
         elif not isinstance(node.value, int | float | bool | None):
             raise RefusedError(f"has the constant {shown(node.value)}; expected a number, a text, True, False or None")
         return Instance(type(node.value))
@@ -226,7 +228,7 @@ class Expressions:
         return found[0] if found[0] == found[1] else None
 
     def _name(self, node: ast.Name, local: frozenset[str], depth: int) -> Value:
-        _refuse_hidden(node.id)
+        refuse_hidden(node.id)
         if node.id in local:
             return None
         for names in (self.imported, _GLOBALS):
@@ -241,7 +243,7 @@ class Expressions:
         raise RefusedError(f"has the name {node.id!r}, which is neither imported nor committed; {expected}")
 
     def _attribute(self, node: ast.Attribute, local: frozenset[str], depth: int) -> Value:
-        _refuse_hidden(node.attr)
+        refuse_hidden(node.attr)
         base = self._value(node.value, local, depth)
         if isinstance(base, Known):
             return attribute_of(base.object, node.attr)
@@ -256,7 +258,7 @@ class Expressions:
         return None
 
     def _subscript(self, node: ast.Subscript, local: frozenset[str], depth: int) -> Value:
-        if isinstance(node.value, ast.Name) and node.value.id == _REFERENCES and isinstance(node.slice, ast.Constant):
+        if isinstance(node.value, ast.Name) and node.value.id == REFERENCES and isinstance(node.slice, ast.Constant):
             return self.value_of(str(node.slice.value))
         self._as_value(self._value(node.value, local, depth))
         if isinstance(node.slice, ast.Constant) and str(node.slice.value).startswith("_"):
@@ -267,8 +269,8 @@ class Expressions:
     def _comprehension(self, node: Any, local: frozenset[str], depth: int) -> Value:
         for part in node.generators:
             if part.is_async:
-                raise RefusedError(f"is asynchronous; expected {_ALLOWED}")
-            local = local | _target_names(part.target)
+                raise RefusedError(f"is asynchronous; expected {ALLOWED}")
+            local = local | loop_names(part.target)
             for inner in (part.iter, *part.ifs):
                 self._as_value(self._value(inner, local, depth))
         for name in ("elt", "key", "value"):
@@ -282,7 +284,7 @@ class Expressions:
         names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         for name in names:
             if name is not None:
-                _refuse_hidden(name.arg)
+                refuse_hidden(name.arg)
         for default in [*arguments.defaults, *arguments.kw_defaults]:
             if default is not None:
                 self._as_value(self._value(default, local, depth))
@@ -295,7 +297,7 @@ class Expressions:
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise RefusedError("unpacks arguments with **; expected arguments by name")
-            _refuse_hidden(keyword.arg)
+            refuse_hidden(keyword.arg)
             self._as_value(self._value(keyword.value, local, depth))
             constant = keyword.value.value if isinstance(keyword.value, ast.Constant) else Ellipsis
             check_fixed_argument(keyword.arg, constant)
@@ -305,7 +307,7 @@ class Expressions:
         if isinstance(node.func, ast.Attribute):
             base = self._value(node.func.value, local, depth)
             if isinstance(base, Instance):
-                _refuse_hidden(node.func.attr)
+                refuse_hidden(node.func.attr)
                 if not is_committed_method(base.kind, node.func.attr):
                     raise RefusedError(f"calls {base.kind.__name__}.{node.func.attr}, which is no committed method")
                 return base if node.func.attr in committed.RETURNS_ITSELF else None
@@ -318,10 +320,10 @@ class Expressions:
         if isinstance(found, Instance) and is_committed_method(found.kind, "__call__"):
             return None
         if not isinstance(found, Known):
-            raise RefusedError(f"calls {shown_code(node.func)}, which is not a committed function; expected {_ALLOWED}")
+            raise RefusedError(f"calls {shown_code(node.func)}, which is not a committed function; expected {ALLOWED}")
         check_object(found.object)
         if inspect.isclass(found.object) and not is_function(found.object):
-            given = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
+            given = {keyword.arg: literal_of(keyword.value) for keyword in node.keywords if keyword.arg}
             check_arguments(found.object, given, len(node.args))
             return Instance(found.object)
         if not is_function(found.object):
@@ -330,72 +332,6 @@ class Expressions:
         return None if result is None else Instance(result)
 
 
-_ALLOWED = (
-    "imports, references, literals, arithmetic, comparisons, conditionals, subscripts, comprehensions, lambdas and "
-    "calls of committed functions"
-)
-
-
-def is_import(text: str) -> bool:
-    """Whether an expression (without its ``$``) holds an import statement.
-
-    >>> is_import("import torch"), is_import("@important + 1")
-    (True, False)
-    """
-    try:
-        return _imports(_parsed(text))
-    except RefusedError:
-        return False
-
-
-def _imports(tree: ast.Module) -> bool:
-    return any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
-
-
-def shown_code(node: ast.AST) -> str:
-    """A part of an expression as text."""
-    return " ".join(ast.unparse(node).split())[:60]
-
-
-def _literal(node: ast.expr) -> Any:
-    """The value of a literal; an expression in the configuration's own form for everything else."""
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return f"${shown_code(node)}"
-
-
-def _words(node: ast.AST) -> str:
-    names = {"namedexpr": "named value (:=)", "starred": "starred value (*)", "await": "await", "yield": "yield"}
-    return names.get(type(node).__name__.lower(), type(node).__name__)
-
-
-def _parsed(text: str) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        pass
-    try:  # a reference is no Python yet
-        return ast.parse(re.sub(ReferenceResolver.id_matcher, "x", ReferenceResolver.normalize_id(text)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RefusedError(f"is no expression of Python ({getattr(error, 'msg', error)}); expected one value") from None
-
-
-def _refuse_hidden(name: str) -> None:
-    if name.startswith("_"):
-        raise RefusedError(f"has the name {name!r}; expected names that do not begin with _")
-
-
 def _missing(reference: str, items: Mapping[str, ConfigItem]) -> str:
     near = difflib.get_close_matches(reference, items, 1)
     return f"refers to @{reference}, which is not there; expected {f'@{near[0]}' if near else 'an id'}"
-
-
-def _target_names(target: ast.expr) -> frozenset[str]:
-    """The variables of a loop."""
-    if not all(isinstance(node, ast.Name | ast.Tuple | ast.List | ast.expr_context) for node in ast.walk(target)):
-        raise RefusedError(f"loops over {shown_code(target)}; expected plain names")
-    names = frozenset(node.id for node in ast.walk(target) if isinstance(node, ast.Name))
-    for name in names:
-        _refuse_hidden(name)
-    return names

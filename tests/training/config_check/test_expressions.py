@@ -108,6 +108,7 @@ def test_what_a_configuration_needs_passes(text: str, expressions: Expressions) 
         ("@loss.backward()", "calls DiceLoss.backward, which is no committed method"),
         ("@evaluator.terminate", "has the method SupervisedEvaluator.terminate, which is not committed"),
         ("[x for x[0] in @sizes]", "loops over x[0]; expected plain names"),
+        ("@sizes()", "calls @sizes, which is not a committed function"),
         ("1j", "has the constant 1j; expected a number, a text, True, False or None"),
         ("3 @ 4", "is no expression of Python"),
         ("[*@sizes]", "has a starred value"),
