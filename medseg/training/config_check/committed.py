@@ -65,6 +65,7 @@ CALLABLE_CLASSES = (
     "torch.device",
     "torch.Generator",
     "torch.amp.GradScaler",
+    "medseg.io.CheckedNiftiReader",
     "monai.data.ITKReader",
     "monai.data.NibabelReader",
     "monai.data.NrrdReader",
