@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from medseg.geometry import (
     spacing_of,
     voxel_volume_ml,
 )
+from medseg.inference.measures.lesions import LESION_RULES, LesionPlace, lesion_labels, measure_lesions, slice_axis
+from medseg.inference.measures.organ_surface import OrganSurface
 
 __all__ = ["class_statistics"]
 
@@ -26,23 +28,32 @@ _CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
 
 
 def class_statistics(
-    mask: NDArray[Any], image: NDArray[Any], affine_ras: ArrayLike, labels: Mapping[int, str]
+    mask: NDArray[Any],
+    image: NDArray[Any],
+    affine_ras: ArrayLike,
+    labels: Mapping[int, str],
+    lesions: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Measure every class of a mask.
+    """Measure every class of a mask, and every lesion of the lesion classes.
 
     Args:
         mask: integer labels ``[i, j, k]``; classes exclude each other.
         image: Hounsfield units on the same grid, in any numeric type; values are read only where the mask is set.
         affine_ras: 4 x 4, voxel to RAS mm.
         labels: name of every label; label 0 is the background and is not measured.
+        lesions: labels of classes that are measured lesion by lesion; None takes those that
+            `medseg.inference.measures.lesion_labels` finds by their names. The other classes are the organs in which
+            lesions lie.
 
     Returns:
-        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a
-        class: ``label, name, n_voxels, volume_ml``; ``hu`` with ``mean``, ``std`` (N in the denominator), ``p5``,
+        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26), ``slice_axis`` (the array axis that is cut
+        for slices), ``lesion_rules`` (how the numbers of lesions are to be read) and ``classes``, a list with one entry
+        a class: ``label, name, n_voxels, volume_ml``; ``hu`` with ``mean``, ``std`` (N in the denominator), ``p5``,
         ``p50``, ``p95`` (linear interpolation) over finite values; ``n_components, largest_component_ml``;
         ``touches_border`` and ``border_faces``, letters of the image faces reached, by the closest patient axis;
         ``centroid_ras_mm, centroid_lps_mm``; ``bounding_box`` with first and last voxel index, both inside, and extent
-        in mm along the array axes. An empty class has zeros and nulls.
+        in mm along the array axes. An empty class has zeros and nulls. A lesion class also has ``lesions`` and
+        ``lesions_not_listed``, see `medseg.inference.measures.measure_lesions`.
 
     Raises:
         ValueError: if the shapes differ, or the mask holds a value that ``labels`` does not name.
@@ -59,16 +70,52 @@ def class_statistics(
     _refuse_unnamed(mask, labels)
     voxel_ml = voxel_volume_ml(affine_ras)
     boxes = ndimage.find_objects(mask, max_label=max(labels, default=0))
+    chosen = lesion_labels(labels) if lesions is None else tuple(lesions)
+    present = [label for label in labels if label != 0 and boxes[label - 1] is not None]
+    surfaces, why_none = _surfaces(mask, affine_ras, labels, chosen, present)
     classes = []
     for label in sorted(set(labels) - {0}):
         entry: dict[str, Any] = {"label": label, "name": labels[label]}
         box = boxes[label - 1]
         if box is None:
             entry.update(_empty())
+            if label in chosen:
+                entry.update(lesions=[], lesions_not_listed=0)
         else:
-            entry.update(_measure(mask[box] == label, image[box], box, mask.shape, affine_ras, voxel_ml))
+            inside, first = mask[box] == label, np.array([part.start for part in box])
+            entry.update(_measure(inside, image[box], first, mask.shape, affine_ras, voxel_ml))
+            components, count = ndimage.label(inside, structure=_CONNECTIVITY_26)
+            sizes = component_sizes(components, count)
+            entry.update(n_components=count, largest_component_ml=int(sizes.max()) * voxel_ml)
+            if label in chosen:
+                place = LesionPlace(components, sizes, first, mask.shape, affine_ras)
+                entry.update(measure_lesions(place, image[box], surfaces, why_none))
+            del components
         classes.append(entry)
-    return {"voxel_volume_ml": voxel_ml, "connectivity": 26, "classes": classes}
+    return {
+        "voxel_volume_ml": voxel_ml,
+        "connectivity": 26,
+        "slice_axis": slice_axis(affine_ras),
+        "lesion_rules": dict(LESION_RULES) if chosen else None,
+        "classes": classes,
+    }
+
+
+def _surfaces(
+    mask: NDArray[Any],
+    affine_ras: ArrayLike,
+    labels: Mapping[int, str],
+    lesions: Sequence[int],
+    present: Sequence[int],
+) -> tuple[list[OrganSurface], str]:
+    """The surfaces of the organs in which lesions may lie; if there is none, the reason."""
+    organs = sorted(set(labels) - {0} - set(lesions))
+    if not organs:
+        return [], "the bundle has no class of an organ"
+    if not set(lesions) & set(present):
+        return [], ""
+    found = [OrganSurface(mask, organ, labels[organ], lesions, affine_ras) for organ in organs if organ in present]
+    return found, "no voxel was labelled " + " or ".join(labels[organ] for organ in organs)
 
 
 def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
@@ -95,17 +142,13 @@ def _empty() -> dict[str, Any]:
 def _measure(
     inside: NDArray[np.bool_],
     image: NDArray[Any],
-    box: tuple[slice, ...],
+    first: NDArray[np.int64],
     shape: tuple[int, ...],
     affine_ras: ArrayLike,
     voxel_ml: float,
 ) -> dict[str, Any]:
     count = int(np.count_nonzero(inside))
-    components, n_components = ndimage.label(inside, structure=_CONNECTIVITY_26)
-    largest = int(component_sizes(components, n_components).max())
-    del components
-    first = np.array([s.start for s in box])
-    last = np.array([s.stop - 1 for s in box])
+    last = first + inside.shape - 1
     faces = _faces_reached(first, last, shape, affine_ras)
     centroid = apply_affine(affine_ras, _centre(inside) + first)
     extent = (last - first + 1) * spacing_of(affine_ras)
@@ -113,8 +156,6 @@ def _measure(
         "n_voxels": count,
         "volume_ml": count * voxel_ml,
         "hu": _hu(image[inside]),
-        "n_components": int(n_components),
-        "largest_component_ml": largest * voxel_ml,
         "touches_border": bool(faces),
         "border_faces": faces,
         "centroid_ras_mm": [float(c) for c in centroid],
