@@ -111,6 +111,9 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
     )
+    segment.add_argument(
+        "--json", action="store_true", help="print statistics, warnings and files as one JSON object, and nothing else"
+    )
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_show_names_option(segment)

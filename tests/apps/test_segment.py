@@ -121,6 +121,27 @@ def test_plain_stage_lines_go_to_stderr_and_the_result_to_stdout(
     assert capfd.readouterr() == ("", "")
 
 
+def test_json_alone_is_printed_on_stdout_and_agrees_with_the_files(
+    tmp_path: Path, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case, folder = odd_case(tmp_path / "case.nii"), tmp_path / "out"
+    assert segment(case, folder, bundle, "--json") == 0
+    out, err = capfd.readouterr()
+    printed = json.loads(out)
+    assert err.startswith("[1/")
+    assert printed["output"] == str(folder)
+    assert printed["statistics"] == load(folder / "statistics.json")
+    assert printed["warnings"] == load(folder / "run.json")["warnings"]
+    assert {entry["path"] for entry in printed["files"]} == {path.name for path in folder.iterdir()}
+    for entry in printed["files"]:
+        assert entry["sha256"] == hashlib.sha256((folder / entry["path"]).read_bytes()).hexdigest()
+    assert segment(case, folder, bundle, "--json", "--quiet", "--overwrite") == 0
+    out, err = capfd.readouterr()
+    assert (json.loads(out)["statistics"], err) == (printed["statistics"], "")
+    assert segment(case, folder, bundle, "--json", "--dry-run", "--overwrite") == 2
+    assert "leave one of them out" in capfd.readouterr().err
+
+
 def test_an_earlier_result_needs_overwrite(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = odd_case(tmp_path / "case.nii")
     assert segment(case, tmp_path / "out", bundle) == 0
