@@ -50,7 +50,8 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
                 write_dicom_results(folder, kinds, result.mask, case.affine_ras, run.source, run.bundle)
         with stages.stage("draw preview"):
             path = folder / "preview.png"
-            write_preview(path, case.array, result.mask, case.affine_ras, result.labels, case.name)
+            # Without the case's name, which may be a patient's: only DICOM results repeat the patient.
+            write_preview(path, case.array, result.mask, case.affine_ras, result.labels)
         with stages.stage("write report"):
             write_nifti_like(folder / "seg.nii.gz", result.mask, run.header)
             write_json(folder / "statistics.json", result.statistics)
