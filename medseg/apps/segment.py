@@ -52,9 +52,10 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``json``, ``dry_run``, ``max_memory``, ``precision``, ``on_nonfinite``, ``fill_value``,
-            ``cropped``, ``strict``, those of `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and
-            ``fit_message``, which makes the options in a message those of this command.
+            ``quiet``, ``json``, ``no_report``, ``dry_run``, ``max_memory``, ``precision``, ``on_nonfinite``,
+            ``fill_value``, ``cropped``, ``strict``, those of `medseg.io.ct.policy_options` and
+            `medseg.io.ct.statement_options`, and ``fit_message``, which makes the options in a message those of this
+            command.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -124,7 +125,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             precision=args.precision,
             monitor=monitor,
         )
-        warnings = write_result(result, folder, result.run.output_types, monitor)
+        warnings = write_result(result, folder, result.run.output_types, monitor, not args.no_report)
         for line in sum_up(warnings, str(plan.target / "medseg.log")):
             lines.say(f"warning: {args.fit_message(line)}")
     return result

@@ -95,10 +95,15 @@ class Result:
         ]
 
     def save(
-        self, folder: str | Path, *, output_types: str | Sequence[str] | None = None, overwrite: bool = False
+        self,
+        folder: str | Path,
+        *,
+        output_types: str | Sequence[str] | None = None,
+        overwrite: bool = False,
+        report: bool = True,
     ) -> Path:
-        """Write what ``medseg segment`` writes: ``seg.nii.gz``, ``statistics.json``, ``preview.png``, ``run.json`` and
-        ``medseg.log``. The folder appears complete or not at all.
+        """Write what ``medseg segment`` writes: ``seg.nii.gz``, ``statistics.json``, ``preview.png``, ``report.html``,
+        ``run.json`` and ``medseg.log``. The folder appears complete or not at all.
 
         Args:
             folder: a new or empty folder; missing parents are made.
@@ -107,6 +112,7 @@ class Result:
                 `segment` was asked for.
             overwrite: replace an earlier result. It is moved to ``<folder>.previous`` while the new one is written, and
                 stays there after an error.
+            report: whether ``report.html`` is written.
 
         Returns:
             The folder.
@@ -125,5 +131,5 @@ class Result:
         ready = replace(self, run=replace(run, source=source))
         monitor = replace(run.monitor, stages=run.monitor.stages.copy(), log=run.monitor.log.copy())
         with staged_folder(folder, overwrite) as staging:
-            write_result(ready, staging, kinds, monitor)
+            write_result(ready, staging, kinds, monitor, report)
         return Path(folder)

@@ -22,7 +22,7 @@ def test_results_of_a_marked_series_hold_no_mark(
     case = write_marked(tmp_path / f"{MARK}_in", 8)
     capfd.readouterr()
     assert segment(case, tmp_path / "out", make_tiny_bundle(tmp_path / "bundle", class_name="nodule"), *words) == 0
-    assert {"seg.nii.gz", "run.json", "statistics.json", "medseg.log"} <= {
+    assert {"seg.nii.gz", "run.json", "statistics.json", "report.html", "medseg.log"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
     printed = capfd.readouterr()

@@ -16,7 +16,8 @@ from medseg.io.bounded.checksum import sha256_of
 
 __all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
 
-RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
+RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "report.html", "run.json", "medseg.log")
+"""File names of a result; ``report.html`` can be left out."""
 
 DICOM_FILES = {"dicom_seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
 """File names of the results that are written on request, by output type."""

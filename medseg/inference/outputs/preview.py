@@ -126,7 +126,8 @@ def _rows(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, counts
         rows.append(_Row(planes, target, side))
     labels, affine, _ = display_view(mask, affine_ras)
     apart = max(1, round(_APART_MM / float(spacing_of(affine)[2])))
-    chosen = slices_with_most(labels == target, 2, apart, taken=[largest_sections(labels != 0)[2]])
+    shown = largest_sections(labels != 0)[2]
+    chosen = slices_with_most(labels == target, 2, apart, taken=[shown])
     further = axial_planes(image, mask, affine_ras, chosen)
     rows.append(_Row([*further, coronal_projection(image, mask, affine_ras)], target, None))
     return rows

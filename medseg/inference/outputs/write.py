@@ -20,14 +20,17 @@ __all__ = ["write_result"]
 _log = logging.getLogger(__name__)
 
 
-def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: Monitor) -> tuple[str, ...]:
-    """Write mask, statistics, preview, report and log, and the DICOM results asked for.
+def write_result(
+    result: Result, folder: Path, kinds: tuple[str, ...], monitor: Monitor, html: bool = True
+) -> tuple[str, ...]:
+    """Write mask, statistics, preview, reports and log, and the DICOM results asked for.
 
     Args:
         result: what `medseg.inference.segment` returned; its record names the source series if ``kinds`` is not empty.
         folder: an existing, empty folder, such as `medseg.inference.outputs.folder.staged_folder` gives.
         kinds: DICOM results, as `medseg.inference.outputs.dicom_results.check_output_types` returned them.
         monitor: gets the stages and the log of the writing, after those of the run.
+        html: whether ``report.html`` is written.
 
     Returns:
         The warnings of the result, and what became of the mask where it was taken back to the slices of a repaired
@@ -36,6 +39,7 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
     Raises:
         IntegrityError: if the mask does not lie on the source series.
     """
+    from medseg.inference.outputs.html import segmentation_report
     from medseg.inference.outputs.preview import write_preview
     from medseg.io.volumes.nifti import write_nifti_like
 
@@ -56,11 +60,16 @@ def write_result(result: Result, folder: Path, kinds: tuple[str, ...], monitor: 
             write_nifti_like(folder / "seg.nii.gz", result.mask, run.header)
             write_json(folder / "statistics.json", result.statistics)
             report = {**run.facts, "warnings": [log.hidden(line) for line in warnings], **peak_memory()}
+            if html:
+                write_text(
+                    folder / "report.html", segmentation_report(result, {**report, "stage_seconds": stages.seconds})
+                )
         for line in warnings:
             _log.warning("%s", line)
     write_text(folder / "medseg.log", log.text())
     report["stage_seconds"] = stages.seconds
-    names = [name for name in RESULT_FILES if name != "run.json"] + [DICOM_FILES[kind] for kind in kinds]
+    left_out = {"run.json"} if html else {"run.json", "report.html"}
+    names = [name for name in RESULT_FILES if name not in left_out] + [DICOM_FILES[kind] for kind in kinds]
     report["outputs"] = describe_outputs(folder, tuple(names))
     write_json(folder / "run.json", report)
     return warnings
