@@ -161,10 +161,11 @@ def _caption(picture: Picture, index: int, view: Affine) -> str:
 def _stills(
     pictures: Sequence[Picture], indices: Sequence[int], shown: Sequence[_Shown], projection: Picture, view: Affine
 ) -> str:
-    """Pictures for paper: the projection, and the slices of the largest lesions or with most of the mask."""
-    order = [indices.index(n) for n in dict.fromkeys(one.view_index for one in shown) if n in indices]
-    areas = [np.count_nonzero(picture.plane.mask) for picture in pictures]
-    order = (order or [int(n) for n in np.argsort(areas)[::-1]])[:_STILLS]
+    """Pictures for paper: the projection, and the slices of the largest lesions, or some evenly over the mask."""
+    order = [indices.index(n) for n in dict.fromkeys(one.view_index for one in shown) if n in indices][:_STILLS]
+    if not order:
+        held = [n for n, picture in enumerate(pictures) if picture.overlay] or list(range(len(pictures)))
+        order = sorted({held[int(n)] for n in np.linspace(0, len(held) - 1, _STILLS).round()})
     figures = [(_svg(projection, "coronal MIP", projection.images[0]), "coronal projection (MIP), bone window")]
     for n in sorted(order):
         caption = _caption(pictures[n], indices[n], view)
