@@ -219,12 +219,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the study or print its tables."""
     options = parse(argv)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     data = Path(os.environ["MEDSEG_DATA"]) if os.environ.get("MEDSEG_DATA") else None
     size = QUICK if options.quick else Size()
     nets = [net for net in NETS if not options.nets or net.name in options.nets]
     if not options.report:
-        make_runs(options.seeds, nets, size, data, options.out)
+        torch.set_flush_denormal(True)  # tiny activations would slow down the convolutions
+        try:
+            make_runs(options.seeds, nets, size, data, options.out)
+        finally:
+            torch.set_flush_denormal(False)
     print(report(GuidedRecord(options.out / "runs.jsonl", None), COMMAND), flush=True)
     return 0
 

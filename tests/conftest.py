@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,21 @@ def _known_draws() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_process() -> Iterator[None]:
+    """A test leaves torch as it found it: later tests, and other libraries in the process, rely on it."""
+    torch = sys.modules.get("torch")
+    threads = None if torch is None else torch.get_num_threads()
+    yield
+    if (torch := sys.modules.get("torch")) is None:
+        return
+    if threads is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if not torch.tensor([5e-324], dtype=torch.float64).gt(0).item():
+        torch.set_flush_denormal(False)
+        pytest.fail("the test left torch.set_flush_denormal(True) behind")
 
 
 @pytest.fixture

@@ -129,7 +129,14 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_evaluate_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
-    for command in (doctor, demo, segment, evaluate):
+    weights = commands.add_parser(
+        "weights", parents=[common], help="what a file of weights holds", epilog=_EPILOG,
+        description="Tell what files of weights hold, without running anything that they bring along; or write the "
+        "weights of one in another format. Code 3 if values are NaN or infinite.",
+    )  # fmt: skip
+    _add_weights_options(weights)
+    weights.set_defaults(run=_weights)
+    for command in (doctor, demo, segment, evaluate, weights):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
 
@@ -183,6 +190,16 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_show_names_option(parser)
 
 
+def _add_weights_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="model.pt, last.pt, a checkpoint or model.safetensors")
+    parser.add_argument("--all", action="store_true", help="list every tensor")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--to", metavar="OUT", help="write the weights of FILE to OUT (.pt or .safetensors), and compare them"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+
 def _tolerance(text: str) -> float | None:
     if text == "none":
         return None
@@ -199,6 +216,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     from medseg.apps import evaluate
 
     return evaluate.main(args)
+
+
+def _weights(args: argparse.Namespace) -> int:
+    from medseg.apps import weights
+
+    return weights.main(args)
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -32,11 +32,13 @@ REQUIRED = (
 )
 EXTRAS = {
     "bundle": ("fire>=0.5", "pytorch-ignite>=0.5.1", "pyyaml>=6", "jsonschema>=4.20", "tensorboard>=2.15"),
+    "fast": ("isal>=1.6",),
     "dicom": ("pylibjpeg>=2.0", "pylibjpeg-libjpeg>=2.1", "pylibjpeg-openjpeg>=2.3", "pylibjpeg-rle>=2.0"),
     "lidc": ("pylidc>=0.2.3",),
     "itk": ("itk>=5.4", "SimpleITK>=2.5.7"),
     "seg": ("highdicom>=0.28,<1",),
     "dask": ("distributed>=2024.8",),
+    "safetensors": ("safetensors>=0.4",),
     "lightning": ("pytorch-lightning>=2.5,<3",),
     "nnunet": ("nnunetv2>=2.8,<3",),
 }

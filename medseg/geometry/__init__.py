@@ -18,7 +18,14 @@ from medseg.geometry.axis_resampling import AxisMap, AxisNeighbours, axis_map, a
 from medseg.geometry.boxes import VoxelBox, WorldBox, box_to_voxel, box_to_world
 from medseg.geometry.decompose import AffineParts, Grid, decompose, straight_grid
 from medseg.geometry.frames import WorldFrame, voxel_to_world, world_affine, world_to_voxel
-from medseg.geometry.label_values import check_whole_labels, component_sizes, label_counts
+from medseg.geometry.label_values import (
+    check_whole_labels,
+    component_sizes,
+    component_sizes_of_points,
+    components_of_points,
+    foreground_box,
+    label_counts,
+)
 from medseg.geometry.orientation import CodeConvention, codes_to_direction, direction_to_codes, switch_code_convention
 from medseg.geometry.planar import SliceContour, contour_to_slice, contour_to_world, fill_contour
 
@@ -44,6 +51,8 @@ __all__ = [
     "codes_to_direction",
     "compare_grids",
     "component_sizes",
+    "component_sizes_of_points",
+    "components_of_points",
     "contour_to_slice",
     "contour_to_world",
     "corner_displacement_mm",
@@ -52,6 +61,7 @@ __all__ = [
     "direction_to_codes",
     "fill_contour",
     "flip_lps_ras",
+    "foreground_box",
     "label_counts",
     "make_affine",
     "orientation_codes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,35 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 __all__ = ["LiveBytes"]
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _normalised(image: torch.Tensor, *others: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    training = others[4]
+    statistics = image.new_empty(image.shape[1] if training else 0)
+    return torch.empty_like(image), statistics, statistics.clone()
+
+
+def _same_size(image: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(image)
+
+
+def _joined(tensors: Sequence[torch.Tensor], axis: int = 0) -> torch.Tensor:
+    shape = list(tensors[0].shape)
+    shape[axis] = sum(tensor.shape[axis] for tensor in tensors)
+    return tensors[0].new_empty(shape)
+
+
+# What these operators allocate without numbers. torch's own forms are written in Python, and their first use imports
+# its compiler, which takes longer than the smaller networks need for a case.
+_WITHOUT_NUMBERS: dict[Any, Any] = {
+    torch.ops.aten.native_batch_norm.default: _normalised,
+    torch.ops.aten._prelu_kernel.default: _same_size,
+    torch.ops.aten.cat.default: _joined,
+}
 
 
 class LiveBytes(TorchDispatchMode):
@@ -32,11 +62,17 @@ class LiveBytes(TorchDispatchMode):
         self.now = self.peak = 0
         self._known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No wrapper against torch.compile around `__torch_dispatch__`: it would import the compiler, one second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator and count the storages that are new."""
-        result = func(*args, **(kwargs or {}))
+        known = _WITHOUT_NUMBERS.get(func) if all(t.is_meta for t in tree_leaves(args) if _is_tensor(t)) else None
+        result = func(*args, **(kwargs or {})) if known is None else known(*args)
         for value in tree_leaves(result):
-            if isinstance(value, torch.Tensor):
+            if _is_tensor(value):
                 self._add(value)
         return result
 

@@ -7,24 +7,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from medseg.geometry import (
     apply_affine,
-    component_sizes,
     flip_lps_ras,
+    foreground_box,
     label_counts,
     orientation_codes,
     spacing_of,
     voxel_volume_ml,
 )
-from medseg.inference.measures.lesions import LESION_RULES, LesionPlace, lesion_labels, measure_lesions, slice_axis
+from medseg.inference.measures.components import Components, find_components
+from medseg.inference.measures.lesions import LESION_RULES, lesion_labels, measure_lesions, slice_axis
 from medseg.inference.measures.organ_surface import OrganSurface
 
 __all__ = ["class_statistics"]
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-_CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
 
 
 def class_statistics(
@@ -67,33 +66,30 @@ def class_statistics(
     """
     if mask.shape != image.shape:
         raise ValueError(f"mask has shape {mask.shape}, image has shape {image.shape}; expected one grid")
-    _refuse_unnamed(mask, labels)
-    voxel_ml = voxel_volume_ml(affine_ras)
-    boxes = ndimage.find_objects(mask, max_label=max(labels, default=0))
+    present = _checked_labels(mask, labels)
     chosen = lesion_labels(labels) if lesions is None else tuple(lesions)
-    present = [label for label in labels if label != 0 and boxes[label - 1] is not None]
     surfaces, why_none = _surfaces(mask, affine_ras, labels, chosen, present)
     classes = []
     for label in sorted(set(labels) - {0}):
         entry: dict[str, Any] = {"label": label, "name": labels[label]}
-        box = boxes[label - 1]
+        inside = mask == label
+        box = foreground_box(inside)
         if box is None:
             entry.update(_empty())
             if label in chosen:
                 entry.update(lesions=[], lesions_not_listed=0)
         else:
-            inside, first = mask[box] == label, np.array([part.start for part in box])
-            entry.update(_measure(inside, image[box], first, mask.shape, affine_ras, voxel_ml))
-            components, count = ndimage.label(inside, structure=_CONNECTIVITY_26)
-            sizes = component_sizes(components, count)
-            entry.update(n_components=count, largest_component_ml=int(sizes.max()) * voxel_ml)
+            inside = inside[box].copy()
+            components = find_components(inside)
+            first = np.array([part.start for part in box])
+            entry.update(_measure(inside, image[box], first, components, mask.shape, affine_ras))
             if label in chosen:
-                place = LesionPlace(components, sizes, first, mask.shape, affine_ras)
-                entry.update(measure_lesions(place, image[box], surfaces, why_none))
+                entry.update(measure_lesions(components, first, image, affine_ras, surfaces, why_none))
             del components
+        del inside
         classes.append(entry)
     return {
-        "voxel_volume_ml": voxel_ml,
+        "voxel_volume_ml": voxel_volume_ml(affine_ras),
         "connectivity": 26,
         "slice_axis": slice_axis(affine_ras),
         "lesion_rules": dict(LESION_RULES) if chosen else None,
@@ -106,22 +102,25 @@ def _surfaces(
     affine_ras: ArrayLike,
     labels: Mapping[int, str],
     lesions: Sequence[int],
-    present: Sequence[int],
+    present: set[int],
 ) -> tuple[list[OrganSurface], str]:
     """The surfaces of the organs in which lesions may lie; if there is none, the reason."""
     organs = sorted(set(labels) - {0} - set(lesions))
     if not organs:
         return [], "the bundle has no class of an organ"
-    if not set(lesions) & set(present):
+    if not set(lesions) & present:
         return [], ""
     found = [OrganSurface(mask, organ, labels[organ], lesions, affine_ras) for organ in organs if organ in present]
     return found, "no voxel was labelled " + " or ".join(labels[organ] for organ in organs)
 
 
-def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
-    unnamed = [int(value) for value in label_counts(mask) if int(value) not in labels and value != 0]
+def _checked_labels(mask: NDArray[Any], labels: Mapping[int, str]) -> set[int]:
+    """The labels that are present."""
+    found = {int(value) for value in label_counts(mask) if value != 0}
+    unnamed = sorted(found - set(labels))
     if unnamed:
         raise ValueError(f"mask holds the values {unnamed[:5]}, but the classes are {dict(labels)}")
+    return found
 
 
 def _empty() -> dict[str, Any]:
@@ -143,19 +142,23 @@ def _measure(
     inside: NDArray[np.bool_],
     image: NDArray[Any],
     first: NDArray[np.int64],
+    components: Components,
     shape: tuple[int, ...],
     affine_ras: ArrayLike,
-    voxel_ml: float,
 ) -> dict[str, Any]:
-    count = int(np.count_nonzero(inside))
+    points, sizes = components.points, components.sizes
+    count, voxel_ml = int(sizes.sum()), voxel_volume_ml(affine_ras)
+    centre, values = (_centre(inside), image[inside]) if points is None else (points.mean(0), image[tuple(points.T)])
     last = first + inside.shape - 1
     faces = _faces_reached(first, last, shape, affine_ras)
-    centroid = apply_affine(affine_ras, _centre(inside) + first)
+    centroid = apply_affine(affine_ras, centre + first)
     extent = (last - first + 1) * spacing_of(affine_ras)
     return {
         "n_voxels": count,
         "volume_ml": count * voxel_ml,
-        "hu": _hu(image[inside]),
+        "hu": _hu(values),
+        "n_components": len(sizes),
+        "largest_component_ml": int(sizes.max()) * voxel_ml,
         "touches_border": bool(faces),
         "border_faces": faces,
         "centroid_ras_mm": [float(c) for c in centroid],

@@ -194,7 +194,9 @@ def _nearest(
         return np.zeros(0)
     from scipy.spatial import cKDTree
 
-    _, index = cKDTree(targets * steps).query(points * steps, workers=workers)
+    # Not balanced: to split at a median, SciPy adds the smallest number to a zero, for ever where torch flushes it.
+    tree = cKDTree(targets * steps, balanced_tree=False)
+    _, index = tree.query(points * steps, workers=workers)
     # From whole steps, so that equal distances are equal numbers wherever they lie.
     difference: NDArray[np.float64] = (points - targets[index]) * steps
     return np.sqrt(np.square(difference).sum(axis=1))

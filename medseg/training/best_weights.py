@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 
+from medseg.io.bounded.safetensors_file import SUFFIX
 from medseg.io.bounded.weights import save_weights
 from medseg.training.weights_files import set_aside
 
@@ -26,6 +27,7 @@ class BestWeightsSaver:
     Args:
         network: the module whose weights are kept.
         path: target file; an earlier run's file there is renamed (``model.earlier-1.pt``) before the first save.
+        safetensors: also write the same weights beside it as ``NAME.safetensors``, for tools that take no pickles.
 
     Attributes:
         name: name of the metric, known from the first validation on.
@@ -42,9 +44,10 @@ class BestWeightsSaver:
 
     writes = True
 
-    def __init__(self, network: torch.nn.Module, path: str | Path) -> None:
+    def __init__(self, network: torch.nn.Module, path: str | Path, safetensors: bool = False) -> None:
         self.network = network
         self.path = Path(path)
+        self.twin = self.path.with_suffix(SUFFIX) if safetensors else None
         self.name = ""
         self.best: float | None = None
         self.earlier_run = ""
@@ -66,6 +69,10 @@ class BestWeightsSaver:
             return
         if self.best is None:
             set_aside(self.path, self.earlier_run)
+            if self.twin is not None:
+                set_aside(self.twin, self.earlier_run)
         save_weights(self.network, self.path)
+        if self.twin is not None:
+            save_weights(self.network, self.twin)
         self.best, self.epoch = score, int(engine.state.epoch)
         _LOG.info("best %s so far %.4f: weights saved to %s", self.name, score, self.path)

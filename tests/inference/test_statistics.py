@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.geometry import apply_affine, make_affine
+from medseg.inference.measures import components
 from medseg.inference.statistics import class_statistics
 
 LABELS = {0: "background", 1: "liver", 2: "tumour"}
@@ -112,3 +113,17 @@ def test_the_real_liver_has_its_published_voxel_count(real_data) -> None:
     assert liver["volume_ml"] == pytest.approx(41_692 * 27 / 1000, rel=1e-4)
     assert liver["border_faces"] == ["S"]
     assert 40 < liver["hu"]["p50"] < 160
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.005])
+def test_a_few_voxels_are_measured_as_many_are(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    mask = (random.random((40, 50, 60)) < share).astype(np.uint8)
+    image = random.normal(0, 100, mask.shape).astype(np.float32)
+    few = class_statistics(mask, image, AFFINE, LABELS, lesions=[1])["classes"][0]
+    monkeypatch.setattr(components, "_SPARSE", np.inf)
+    many = class_statistics(mask, image, AFFINE, LABELS, lesions=[1])["classes"][0]
+    np.testing.assert_allclose(few.pop("centroid_lps_mm"), many.pop("centroid_lps_mm"), atol=1e-9)
+    np.testing.assert_allclose(few.pop("centroid_ras_mm"), many.pop("centroid_ras_mm"), atol=1e-9)
+    assert few == many
+    assert few["n_components"] > 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,3 +171,22 @@ def test_wrong_arguments_are_refused(change: dict[str, Any], words: str) -> None
         surface_distances(**given, connectivity=4)
     with pytest.raises(ValueError, match="tolerance_mm is -1"):
         surface_dice(**given, tolerance_mm=-1)
+
+
+_FLUSHED = """
+import numpy as np, torch
+from medseg.datasets.lidc.clusters import nearest_distances
+from medseg.metrics import surface_distances
+torch.set_flush_denormal(True)
+mask = np.zeros((12, 10, 8), np.uint8)
+mask[0:11, 0:9, 0:7] = 1
+print(surface_distances(mask, mask, (0.8, 0.7, 2.5)).msd_mm)
+cloud = np.argwhere(mask) * [0.8, 0.7, 2.5]
+print(nearest_distances([cloud, cloud], 1.0).max())
+"""
+
+
+def test_distances_are_found_where_torch_flushes_tiny_numbers_to_zero() -> None:
+    done = subprocess.run([sys.executable, "-c", _FLUSHED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0.0", "0.0"]

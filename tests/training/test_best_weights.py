@@ -126,3 +126,20 @@ def test_an_improvement_is_logged_with_score_and_file(tmp_path: Path, caplog: py
     trial.validate(0.20, 1.0)
     lines = [record.getMessage() for record in caplog.records if record.name == "medseg.training.best_weights"]
     assert lines == [f"best val_mean_dice so far 0.2500: weights saved to {tmp_path / 'model.pt'}"]
+
+
+def test_a_twin_without_pickle_is_written_with_every_best_score(tmp_path: Path) -> None:
+    from medseg.io.bounded.safetensors_file import read_safetensors
+
+    (tmp_path / "model.safetensors").write_bytes(b"of an earlier run")
+    network = torch.nn.Linear(2, 1)
+    saver = BestWeightsSaver(network, tmp_path / "model.pt", safetensors=True)
+    engine = Engine(lambda *_: None)
+    engine.state.key_metric_name = "dice"
+    for score, bias in ((0.5, 1.0), (0.4, 2.0), (0.6, 3.0)):
+        network.bias.data.fill_(bias)
+        engine.state.metrics["dice"] = score
+        saver(engine)
+        expected = 1.0 if score < 0.6 else 3.0
+        assert read_safetensors(tmp_path / "model.safetensors")["bias"].item() == expected
+    assert (tmp_path / "model.earlier-1.safetensors").read_bytes() == b"of an earlier run"

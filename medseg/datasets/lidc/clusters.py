@@ -100,7 +100,8 @@ def nearest_distances(clouds: Sequence[NDArray[np.float64]], limit: float) -> ND
     # A small tolerance: rounding of the gap between boxes must not remove a pair that lies exactly at the limit.
     for a, b in np.argwhere(np.triu(gaps <= limit * (1 + 1e-9), 1)).tolist():
         if a not in trees:
-            trees[a] = cKDTree(clouds[a])
+            # Not balanced: see `medseg.metrics.surfaces`; a median split does not end where torch flushes tiny numbers.
+            trees[a] = cKDTree(clouds[a], balanced_tree=False)
         distance[a, b] = distance[b, a] = trees[a].query(clouds[b])[0].min()
     return distance
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from medseg.inference.measures.lesions import LESION_RULES, MAX_LESIONS, LesionPlace, lesion_labels, measure_lesions
+from medseg.inference.measures.components import Component, Components, find_components
+from medseg.inference.measures.lesions import LESION_RULES, MAX_LESIONS, lesion_labels, measure_lesions
 from medseg.inference.measures.organ_surface import OrganSurface
 
-__all__ = ["LESION_RULES", "MAX_LESIONS", "LesionPlace", "OrganSurface", "lesion_labels", "measure_lesions"]
+__all__ = [
+    "LESION_RULES",
+    "MAX_LESIONS",
+    "Component",
+    "Components",
+    "OrganSurface",
+    "find_components",
+    "lesion_labels",
+    "measure_lesions",
+]

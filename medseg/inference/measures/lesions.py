@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from medseg.geometry import apply_affine, flip_lps_ras, orientation_codes, voxel_volume_ml
 from medseg.geometry.diameters import longest_diameter_mm, planar_diameters
+from medseg.inference.measures.components import Components
 from medseg.inference.measures.organ_surface import OrganSurface
 
-__all__ = ["LESION_RULES", "MAX_LESIONS", "LesionPlace", "lesion_labels", "measure_lesions", "slice_axis"]
+__all__ = ["LESION_RULES", "MAX_LESIONS", "lesion_labels", "measure_lesions", "slice_axis"]
 
 MAX_LESIONS = 200
 """Lesions of a class that are measured one by one, the largest first."""
@@ -35,24 +35,6 @@ _LESION_WORDS = frozenset(
     ("cancer", "carcinoma", "cyst", "haemangioma", "hemangioma", "lesion", "malignancy", "mass", "metastases",
      "metastasis", "nodule", "tumor", "tumour")
 )  # fmt: skip
-
-
-class LesionPlace(NamedTuple):
-    """Where the components of a class lie.
-
-    Attributes:
-        components: component numbers on a part of the image, as `scipy.ndimage.label` gives them; 0 is outside.
-        sizes: number of voxels of each component.
-        first: first voxel index of that part.
-        shape: of the whole image.
-        affine_ras: 4 x 4, voxel to RAS mm, of the whole image.
-    """
-
-    components: NDArray[Any]
-    sizes: NDArray[np.int64]
-    first: NDArray[np.int64]
-    shape: tuple[int, ...]
-    affine_ras: ArrayLike
 
 
 def lesion_labels(labels: Mapping[int, str]) -> tuple[int, ...]:
@@ -82,13 +64,20 @@ def slice_axis(affine_ras: ArrayLike) -> int:
 
 
 def measure_lesions(
-    place: LesionPlace, image: NDArray[Any], surfaces: Sequence[OrganSurface] = (), why_none: str = ""
+    components: Components,
+    first: NDArray[np.int64],
+    image: NDArray[Any],
+    affine_ras: ArrayLike,
+    surfaces: Sequence[OrganSurface] = (),
+    why_none: str = "",
 ) -> dict[str, Any]:
     """Measure the components of a lesion class one by one, each in its own bounding box.
 
     Args:
-        place: the components.
-        image: Hounsfield units on the same part of the image.
+        components: of the class, in a part of the image.
+        first: first voxel index of that part.
+        image: Hounsfield units of the whole image.
+        affine_ras: 4 x 4, voxel to RAS mm, of the whole image.
         surfaces: of the organs in which the lesions may lie.
         why_none: the reason if there is none.
 
@@ -100,24 +89,27 @@ def measure_lesions(
         ``centroid_lps_mm``; ``hu_mean`` over finite values; ``touches_border`` of the image; ``organ`` and
         ``surface_distance_mm``, or null and the reason in ``surface_note``.
     """
-    sizes = place.sizes
-    order = np.argsort(-sizes, kind="stable")[:MAX_LESIONS]
-    boxes = ndimage.find_objects(place.components)
-    lesions = []
-    for number, which in enumerate(order, 1):
-        box = boxes[which]
-        inside = place.components[box] == which + 1
-        first = place.first + [part.start for part in box]
-        entry: dict[str, Any] = {"number": number, "n_voxels": int(sizes[which])}
-        entry["volume_ml"] = entry["n_voxels"] * voxel_volume_ml(place.affine_ras)
-        entry.update(_diameters(inside, first, place.affine_ras))
-        entry["centroid_lps_mm"] = _lps(np.argwhere(inside).mean(axis=0) + first, place.affine_ras)
-        entry["hu_mean"] = _mean(image[box][inside])
-        last = first + inside.shape
-        entry["touches_border"] = bool((first == 0).any() or (last == place.shape).any())
-        entry.update(_to_surface(inside, first, surfaces, why_none))
-        lesions.append(entry)
-    return {"lesions": lesions, "lesions_not_listed": max(0, sizes.size - MAX_LESIONS)}
+    lesions = [
+        {"number": number, **_measured(component.inside, component.first + first, image, affine_ras),
+         **_to_surface(component.inside, component.first + first, surfaces, why_none)}
+        for number, component in enumerate(components.largest(MAX_LESIONS), 1)
+    ]  # fmt: skip
+    return {"lesions": lesions, "lesions_not_listed": max(0, components.sizes.size - MAX_LESIONS)}
+
+
+def _measured(
+    inside: NDArray[np.bool_], first: NDArray[np.int64], image: NDArray[Any], affine_ras: ArrayLike
+) -> dict[str, Any]:
+    count, last = int(np.count_nonzero(inside)), first + inside.shape
+    box = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    return {
+        "n_voxels": count,
+        "volume_ml": count * voxel_volume_ml(affine_ras),
+        **_diameters(inside, first, affine_ras),
+        "centroid_lps_mm": _lps(np.argwhere(inside).mean(axis=0) + first, affine_ras),
+        "hu_mean": _mean(image[box][inside]),
+        "touches_border": bool((first == 0).any() or (last == image.shape).any()),
+    }
 
 
 def _diameters(inside: NDArray[np.bool_], first: NDArray[np.int64], affine_ras: ArrayLike) -> dict[str, Any]:

@@ -80,7 +80,9 @@ class OrganSurface:
         if not self._points.size:
             return None
         if self._tree is None:
-            self._tree = cKDTree(self._points)
+            # Not balanced: to split at a median, SciPy adds the smallest number to a zero, for ever where torch
+            # flushes it.
+            self._tree = cKDTree(self._points, balanced_tree=False)
         border = inside & ~_eroded(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
         # Every voxel outside, grown by one voxel in all directions, is as far from a centre as the gap between the
         # two voxels: the shell of the organ's own voxels that have a neighbour outside is what comes closest.

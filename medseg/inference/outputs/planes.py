@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry import Affine, direction_of, orientation_codes, spacing_of
+from medseg.geometry import Affine, direction_of, foreground_box, orientation_codes, spacing_of
 
 __all__ = [
     "EdgeLetters",
@@ -107,13 +107,14 @@ def obliquity_degrees(affine_ras: ArrayLike) -> float:
 
 def largest_sections(inside: NDArray[np.bool_]) -> tuple[int, int, int]:
     """For each axis the index of the slice with most voxels (the middle one of equals); the middle if none is set."""
-    if not inside.any():
+    box = foreground_box(inside)
+    if box is None:
         return (inside.shape[0] // 2, inside.shape[1] // 2, inside.shape[2] // 2)
     found = []
     for axis in range(3):
-        counts = np.count_nonzero(inside, axis=tuple({0, 1, 2} - {axis}))
+        counts = np.count_nonzero(inside[box], axis=tuple({0, 1, 2} - {axis}))
         best = np.flatnonzero(counts == counts.max())
-        found.append(int(best[len(best) // 2]))
+        found.append(box[axis].start + int(best[len(best) // 2]))
     return (found[0], found[1], found[2])
 
 

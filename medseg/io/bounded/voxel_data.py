@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from medseg.io.bounded.deflate import DEFLATE_ERRORS, inflate_object
 from medseg.io.bounded.errors import DataError, UnreadableFileError, os_reason
 
 __all__ = [
@@ -31,6 +31,7 @@ ZLIB_OR_GZIP = 47
 """``wbits`` of zlib for a zlib stream or a gzip member; the first bytes decide which."""
 
 _CHUNK = 256 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Inflater:
@@ -44,7 +45,7 @@ class Inflater:
 
     def __init__(self, where: object, stream: BinaryIO, wbits: int = GZIP) -> None:
         self._where, self._stream, self._wbits = where, stream, wbits
-        self._inflate = zlib.decompressobj(wbits)
+        self._inflate = inflate_object(wbits)
         self._waiting = b""
 
     def readinto(self, target: NDArray[np.uint8]) -> int:
@@ -94,7 +95,7 @@ class Inflater:
         fed = self._waiting or self._stream.read(_CHUNK)
         try:
             piece = self._inflate.decompress(fed, limit)
-        except zlib.error as error:
+        except DEFLATE_ERRORS as error:
             raise UnreadableFileError(
                 f"{self._where}: voxel data cannot be read ({one_line(error)}); the compressed file is damaged"
             ) from error
@@ -115,7 +116,11 @@ class Inflater:
             if not chunk:
                 return False
             rest = chunk.lstrip(b"\0")
-        self._inflate, self._waiting = zlib.decompressobj(self._wbits), rest
+        if not rest.startswith(_GZIP_MAGIC[: len(rest)]):
+            raise UnreadableFileError(
+                f"{self._where}: voxel data cannot be read (other bytes follow it); the compressed file is damaged"
+            )
+        self._inflate, self._waiting = inflate_object(self._wbits), rest
         return True
 
 

@@ -13,8 +13,19 @@ from torch import Tensor, nn
 from medseg.io.bounded.atomic import atomic_path
 from medseg.io.bounded.checksum import sha256_of
 from medseg.io.bounded.errors import DataError, shorten
+from medseg.io.bounded.safetensors_file import SUFFIX, is_safetensors, read_safetensors, write_safetensors
 
-__all__ = ["load_weights", "nonfinite_tensor", "read_state", "save_weights", "sha256_of"]
+__all__ = [
+    "RUN_MARK",
+    "load_weights",
+    "nonfinite_tensor",
+    "read_content",
+    "read_state",
+    "save_state",
+    "save_weights",
+    "sha256_of",
+    "state_dicts_of",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +61,7 @@ def load_weights(network: nn.Module, path: str | Path, device: torch.device | st
 
     Args:
         network: module to fill; one inside of DataParallel or ``torch.compile`` is found.
-        path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``.
+        path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``, or a safetensors file.
         device: where the tensors are loaded to.
 
     Returns:
@@ -101,7 +112,7 @@ def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str
     """Read a state dict, also from inside of a checkpoint; only tensors are unpickled.
 
     Args:
-        path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``.
+        path: file written by :func:`save_weights` or ``torch.save(net.state_dict(), path)``, or a safetensors file.
         device: where the tensors are loaded to.
 
     Raises:
@@ -111,18 +122,31 @@ def read_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no weights there; train the bundle first or pass the path of a trained model")
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
-    state = _state_of(content, path)
-    if state is None:
-        raise DataError(f"{path}: expected a plain state dict of tensors, found {type(content).__name__}")
+    if is_safetensors(path):
+        state = read_safetensors(path, device)
+    else:
+        content = read_content(path, device)
+        found = _state_of(content, path)
+        if found is None:
+            raise DataError(f"{path}: expected a plain state dict of tensors, found {type(content).__name__}")
+        state = found
     fault = nonfinite_tensor(state)
     if fault:
         raise DataError(f"{path}: {fault}; such weights give no result: use weights saved before, or train again")
     return state
+
+
+def read_content(path: str | Path, device: torch.device | str = "cpu") -> Any:
+    """What a file of ``torch.save`` holds; only tensors, numbers, texts, lists and dictionaries are unpickled.
+
+    Raises:
+        ValueError: one line naming the file if it is damaged or holds anything else.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: not a weights file that can be loaded safely ({reason})") from error
 
 
 def save_weights(network: nn.Module, path: str | Path, beside: Mapping[str, Any] | None = None) -> Path:
@@ -133,9 +157,9 @@ def save_weights(network: nn.Module, path: str | Path, beside: Mapping[str, Any]
 
     Args:
         network: module whose state is saved.
-        path: the file, replaced as a whole.
+        path: the file, replaced as a whole; a name that ends with ``.safetensors`` chooses that format.
         beside: what the file also holds; the state dict then stands under ``model``. Tensors, numbers, texts, lists and
-            dictionaries of these, so that the file can be loaded safely.
+            dictionaries of these, so that the file can be loaded safely. Not for safetensors.
 
     Returns:
         The path.
@@ -159,8 +183,24 @@ def save_weights(network: nn.Module, path: str | Path, beside: Mapping[str, Any]
             f"{path}: weights were not saved: {fault}; the network has diverged: lower the learning rate or check the "
             "images"
         )
+    save_state(state, path, beside)
+    return Path(path)
+
+
+def save_state(state: Mapping[str, Tensor], path: str | Path, beside: Mapping[str, Any] | None = None) -> Path:
+    """Write a state dict atomically, in the format that the file's name asks for; see `save_weights`.
+
+    Raises:
+        ValueError: if something stands beside the tensors of a safetensors file, which holds none but tensors.
+    """
+    if Path(path).suffix.lower() == SUFFIX:
+        if beside is not None:
+            raise DataError(f"{path}: a safetensors file holds tensors alone; write the state of a run as .pt")
+        with atomic_path(path) as temporary:
+            write_safetensors(state, temporary)
+        return Path(path)
     with atomic_path(path) as temporary:
-        torch.save(state if beside is None else {"model": state, **beside}, temporary)
+        torch.save(dict(state) if beside is None else {"model": state, **beside}, temporary)
     return Path(path)
 
 
@@ -190,17 +230,30 @@ def _is_state(value: Any) -> bool:
 
 def _state_of(content: Any, path: Path) -> dict[str, Tensor] | None:
     """The state dict that a file's content is, or that it holds under one of the known names; None if there is none."""
-    if _is_state(content) or not isinstance(content, dict):
-        return content if _is_state(content) else None
-    found = [name for name in _CONTAINERS if content.get(name) and _is_state(content[name])]
-    if not found:
+    states = state_dicts_of(content)
+    if not states:
         return None
+    found = list(states)
+    if found == [""]:
+        return states[""]
     if len(found) > 1:
         raise DataError(f"{path}: holds several state dicts ({shorten(found)}); save the one you want on its own")
     if RUN_MARK not in content:
         _LOG.warning("%s: a checkpoint; the state dict under its entry %r was taken", path, found[0])
-    state: dict[str, Tensor] = content[found[0]]
-    return state
+    return states[found[0]]
+
+
+def state_dicts_of(content: Any) -> dict[str, dict[str, Tensor]]:
+    """The state dicts in a file's content by their entry; the entry is empty where the content itself is one.
+
+    >>> sorted(state_dicts_of({"model": {"weight": torch.zeros(2)}, "epoch": 3}))
+    ['model']
+    """
+    if _is_state(content):
+        return {"": content}
+    if not isinstance(content, dict):
+        return {}
+    return {name: content[name] for name in _CONTAINERS if content.get(name) and _is_state(content[name])}
 
 
 def _match(state: dict[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> _Match:
