@@ -52,8 +52,8 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``json``, ``no_report``, ``dry_run``, ``max_memory``, ``precision``, ``on_nonfinite``,
-            ``fill_value``, ``cropped``, ``strict``, those of `medseg.io.ct.policy_options` and
+            ``quiet``, ``json``, ``no_report``, ``dry_run``, ``max_memory``, ``precision``, ``probability_map``,
+            ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of `medseg.io.ct.policy_options` and
             `medseg.io.ct.statement_options`, and ``fit_message``, which makes the options in a message those of this
             command.
 
@@ -123,6 +123,7 @@ def _segment(plan: _Plan, args: argparse.Namespace, rules: InputRules, lines: St
             **rules._asdict(),
             max_memory=_bytes(args.max_memory),
             precision=args.precision,
+            probability_map=args.probability_map,
             monitor=monitor,
         )
         warnings = write_result(result, folder, result.run.output_types, monitor, not args.no_report)
@@ -160,7 +161,7 @@ def _print_plan(plan: _Plan, case: Case, args: argparse.Namespace) -> None:
     """The plan of a dry run, on standard output."""
     facts, available = case.facts(), available_memory()
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"
-    memory = plan_memory(plan.bundle, case)
+    memory = plan_memory(plan.bundle, case, args.probability_map)
     needed = f"about {memory.peak / 2**30:.2f} GiB at the peak (stage: {memory.largest})"
     spacing = " x ".join(f"{s:g}" for s in facts["spacing_mm"])
     shape = " x ".join(str(n) for n in facts["shape"])

@@ -160,7 +160,10 @@ def slices_with_most(inside: NDArray[np.bool_], count: int, apart: int, taken: S
     >>> slices_with_most(inside, 2, apart=2)
     [2, 7]
     """
-    areas = np.count_nonzero(inside, axis=(0, 1))
+    areas = np.zeros(inside.shape[2], np.int64)
+    box = foreground_box(inside)
+    if box is not None:
+        areas[box[2]] = np.count_nonzero(inside[box], axis=(0, 1))
     chosen: list[int] = []
     for index in np.argsort(-areas, kind="stable"):
         if len(chosen) == count or areas[index] == 0:

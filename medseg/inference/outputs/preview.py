@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry import label_counts, spacing_of, voxel_volume_ml
+from medseg.geometry import label_counts, orientation_codes, spacing_of, voxel_volume_ml
 from medseg.inference.outputs.planes import (
     Plane,
     anatomical_planes,
     axial_planes,
     coronal_projection,
     display_view,
-    largest_sections,
     obliquity_degrees,
     slices_with_most,
 )
@@ -110,7 +109,7 @@ def write_preview(
     _write_heading(figure, title, labels, counts * voxel_volume_ml(affine_ras), colours)
     _write_rules(figure, window, affine_ras, next((labels[row.label] for row in rows if row.side_mm), ""))
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor="black")
+        figure.savefig(temporary, format="png", facecolor="black", pil_kwargs={"compress_level": 3})
     return Path(path)
 
 
@@ -120,14 +119,17 @@ def _rows(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, counts
     target = min((label for label in counts if counts[label]), key=lambda label: counts[label], default=None)
     if target is None:
         return rows
-    planes = anatomical_planes(image, mask, affine_ras, target)
+    alone = sum(map(bool, counts.values())) == 1
+    planes = rows[0].planes if alone else anatomical_planes(image, mask, affine_ras, target)
     side = _side_mm(planes, target)
     if side < 0.5 * max(max(_size_mm(plane)) for plane in planes):
         rows.append(_Row(planes, target, side))
     labels, affine, _ = display_view(mask, affine_ras)
     apart = max(1, round(_APART_MM / float(spacing_of(affine)[2])))
-    shown = largest_sections(labels != 0)[2]
-    chosen = slices_with_most(labels == target, 2, apart, taken=[shown])
+    shown = rows[0].planes[0]
+    runs_down = orientation_codes(affine_ras)[shown.axis] == "I"
+    taken = shown.index if runs_down else shown.count - 1 - shown.index
+    chosen = slices_with_most(labels == target, 2, apart, taken=[taken])
     further = axial_planes(image, mask, affine_ras, chosen)
     rows.append(_Row([*further, coronal_projection(image, mask, affine_ras)], target, None))
     return rows

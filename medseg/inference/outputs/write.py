@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medseg.inference.outputs.dicom_results import residual_lines, write_dicom_results
-from medseg.inference.outputs.folder import DICOM_FILES, RESULT_FILES, describe_outputs
+from medseg.inference.outputs.folder import DICOM_FILES, PROBABILITY_FILE, RESULT_FILES, describe_outputs
 from medseg.inference.outputs.run_report import peak_memory
 from medseg.io.bounded.atomic import write_json, write_text
 
@@ -42,6 +44,7 @@ def write_result(
     from medseg.inference.outputs.html import segmentation_report
     from medseg.inference.outputs.preview import write_preview
     from medseg.io.volumes.nifti import write_nifti_like
+    from medseg.transforms.output.probability_on_source_grid import PROBABILITY_SCALE
 
     run, stages, log = result.run, monitor.stages, monitor.log
     case = run.case
@@ -58,6 +61,10 @@ def write_result(
             write_preview(path, case.array, result.mask, case.affine_ras, result.labels)
         with stages.stage("write report"):
             write_nifti_like(folder / "seg.nii.gz", result.mask, run.header)
+            if result.probability is not None:
+                maps = result.probability
+                stored = maps[0] if len(maps) == 1 else np.moveaxis(maps, 0, -1)
+                write_nifti_like(folder / PROBABILITY_FILE, stored, run.header, slope=1 / PROBABILITY_SCALE)
             write_json(folder / "statistics.json", result.statistics)
             report = {**run.facts, "warnings": [log.hidden(line) for line in warnings], **peak_memory()}
             if html:
@@ -70,6 +77,7 @@ def write_result(
     report["stage_seconds"] = stages.seconds
     left_out = {"run.json"} if html else {"run.json", "report.html"}
     names = [name for name in RESULT_FILES if name not in left_out] + [DICOM_FILES[kind] for kind in kinds]
+    names += [] if result.probability is None else [PROBABILITY_FILE]
     report["outputs"] = describe_outputs(folder, tuple(names))
     write_json(folder / "run.json", report)
     return warnings
