@@ -240,8 +240,10 @@ def write_nifti_like(
     else:
         header, where = source.copy(), path
     grid, affine = tuple(header.get_data_shape()[:3]), header.get_best_affine()
-    data = storable(array)
-    if tuple(data.shape[:3]) != grid or data.ndim > 4:
+    values = np.asarray(array)
+    several = values.ndim == 4 and values.shape[3] > 0
+    data = np.stack([storable(values[..., n]) for n in range(values.shape[3])], -1) if several else storable(array)
+    if tuple(data.shape[:3]) != grid:
         raise ValueError(f"{where}: grid is {grid}, but the result has shape {tuple(data.shape)}")
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
