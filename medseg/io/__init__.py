@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from medseg.io.results.segment_masks import SegmentMasks
     from medseg.io.results.source import SourceSeries, read_source
     from medseg.io.volumes.image import Image, read_image, write_image
+    from medseg.io.volumes.monai_reader import CheckedNiftiReader
     from medseg.io.volumes.nifti import NiftiVolume, read_nifti
 
 __all__ = [
+    "CheckedNiftiReader",
     "CtSeries",
     "DataError",
     "GeometryPolicy",
@@ -65,6 +67,7 @@ _MODULES = {
     "results.segment_masks": ("SegmentMasks",),
     "results.source": ("SourceSeries", "read_source"),
     "volumes.image": ("Image", "read_image", "write_image"),
+    "volumes.monai_reader": ("CheckedNiftiReader",),
     "volumes.nifti": ("NiftiVolume", "read_nifti"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

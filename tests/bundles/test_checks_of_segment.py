@@ -98,3 +98,47 @@ def test_statements_that_contradict_each_other_are_named_or_refused(
         infer(input_files=[str(path)], output_dir=tmp_path / "refused", on_header_doubt="refuse")
     assert refusal_of(caught.value) == f"{path}: {warning}"
     assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize("place", [None, 3000], ids=["cut off", "one wrong byte"])
+def test_damaged_voxels_get_no_mask(infer: Callable[..., Any], tmp_path: Path, place: int | None) -> None:
+    path = scan(tmp_path / "odd.nii.gz", lambda image: None)
+    content = bytearray(path.read_bytes())
+    if place is None:
+        del content[-200:]
+    else:
+        content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(IntegrityError) as expected:
+        read_case(path)
+    with pytest.raises(RuntimeError) as caught:
+        infer(input_files=[str(path)], output_dir=tmp_path / "out")
+    assert refusal_of(caught.value) == str(expected.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("configs", [["train.json"], ["inference.json", "evaluate.json"]], ids=["train", "evaluate"])
+def test_a_label_on_another_grid_stops_training_and_evaluation_unless_the_user_says_what_is_right(
+    trained: TrainedBundle, tmp_path: Path, configs: list[str]
+) -> None:
+    case = {key: str(trained.dataset_dir / f"{key}s" / "other.nii.gz") for key in ("image", "label")}
+    label = nib.load(case["label"])
+    moved = label.affine.copy()
+    moved[0, 3] += 7
+    case["label"] = str(tmp_path / "moved.nii.gz")
+    nib.save(nib.Nifti1Image(np.asanyarray(label.dataobj), moved), case["label"])
+    data = data_set(tmp_path / "set", trained.dataset_dir, training=[case], validation=[case])
+    values: dict[str, Any] = {"dataset_dir": data, "bundle_root": tmp_path / "run", "epochs": 1}
+    if configs != ["train.json"]:
+        values["weights"] = trained.root / "models" / "model.pt"
+    kind = "train" if configs == ["train.json"] else "infer"
+    run = workflow(trained.name, configs, kind, **values)
+    run.initialize()
+    with pytest.raises(RuntimeError) as caught:
+        run.run()
+    line = refusal_of(caught.value) or ""
+    assert line.startswith(f"{tmp_path}/moved.nii.gz: ")
+    assert "7.000 mm apart" in line
+    run = workflow(trained.name, configs, kind, label_policy="copy_from_image", **values)
+    run.initialize()
+    run.run()

@@ -120,7 +120,7 @@ def test_labels_are_prepared_alike_in_training_and_evaluation(bundle: str) -> No
         step for step in training if not step["_target_"].endswith("Spacingd")
     ]  # scores are taken on the file's own grid
     assert training == [step for step in evaluation if step["_target_"] not in loading]
-    assert len(training) == 2
+    assert len(training) == 3
 
 
 def test_voxels_that_are_not_finite_are_looked_for_before_anything_mixes_voxels(bundle: str) -> None:
@@ -174,8 +174,8 @@ def test_headers_are_judged_before_a_file_is_loaded(bundle: str) -> None:
 def test_evaluation_makes_masks_as_inference_does(bundle: str) -> None:
     """It is complete, so that it works over train.json as well; what both have is the same."""
     inference, evaluation = read_config(bundle, "inference.json"), read_config(bundle, "evaluate.json")
-    image = inference["preprocessing"]["transforms"]
-    assert evaluation["preprocessing"]["transforms"][: len(image)] == image
+    steps = evaluation["preprocessing"]["transforms"]
+    assert [step for step in steps if step["keys"] == "image"] == inference["preprocessing"]["transforms"]
     assert {**inference["evaluator"], "key_val_metric": "@key_metric"} == evaluation["evaluator"]
     same = ["dataloader", "inferer", "postprocessing", "initialize", "run", "overlap", "sw_batch_size", "output_name"]
     same += ["overwrite", "progress"]
