@@ -87,7 +87,7 @@ def measure_lesions(
         ``short_diameter_mm`` and their mean, ``mean_diameter_mm``; ``slice_index`` on which they lie (see
         `LESION_RULES`), counted from 0, ``long_axis_lps_mm`` and ``short_axis_lps_mm``, the two ends of each;
         ``centroid_lps_mm``; ``hu_mean`` over finite values; ``touches_border`` of the image; ``organ`` and
-        ``surface_distance_mm``, or null and the reason in ``surface_note``.
+        ``surface_distance_mm``; where one of them is null, ``surface_note`` has the reason.
     """
     lesions = [
         {"number": number, **_measured(component.inside, component.first + first, image, affine_ras),
@@ -165,7 +165,9 @@ def _to_surface(
         note = f"the lesion does not touch {names}" if surfaces else why_none
         return {"organ": None, "surface_distance_mm": None, "surface_note": note}
     surface = surfaces[touched.index(max(touched))]
-    return {"organ": surface.name, "surface_distance_mm": surface.distance_mm(inside, first), "surface_note": None}
+    distance = surface.distance_mm(inside, first)
+    reason = f"{surface.name} has no surface within the image" if distance is None else None
+    return {"organ": surface.name, "surface_distance_mm": distance, "surface_note": reason}
 
 
 def _lps(voxel: ArrayLike, affine_ras: ArrayLike) -> list[float]:

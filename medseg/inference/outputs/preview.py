@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Window", "window_for", "write_preview"]
+__all__ = ["COLOURS", "Window", "window_for", "write_preview"]
 
 
 class Window(NamedTuple):
@@ -48,7 +48,7 @@ _WINDOW_WORDS = {"lung": ("lung", "nodule", "airway", "trachea"), "bone": ("bone
 
 # The palette of Okabe and Ito, whose colours differ for colour-blind readers too, without those that are hard to see
 # on grey.
-_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
+COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
 _APART_MM = 10.0  # between axial slices, so that they do not all show the same lesion
 _BAR_LENGTHS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _LEGEND_ENTRIES = 8
@@ -104,7 +104,7 @@ def write_preview(
     found = label_counts(mask)
     counts = np.array([found.get(label, 0) for label in range(max(labels) + 1)])
     rows = _rows(image, mask, affine_ras, {label: int(counts[label]) for label in labels if label != 0})
-    colours = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
+    colours = {label: COLOURS[n % len(COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
     figure = _draw_rows(rows, window, colours)
     _write_heading(figure, title, labels, counts * voxel_volume_ml(affine_ras), colours)
     _write_rules(figure, window, affine_ras, next((labels[row.label] for row in rows if row.side_mm), ""))

@@ -146,6 +146,7 @@ def test_the_border_of_the_image_is_not_the_organs_surface() -> None:
     mask[mask == 0] = 1
     (found,) = measured(mask, np.eye(4))
     assert found["surface_distance_mm"] is None
+    assert found["surface_note"] == "liver has no surface within the image"
 
 
 def test_lesions_beside_the_organ_or_without_one_have_no_distance_but_a_reason() -> None:

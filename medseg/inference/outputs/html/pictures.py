@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, apply_affine, flip_lps_ras
 from medseg.inference.outputs.planes import Plane, axial_planes, coronal_projection, display_view
-from medseg.inference.outputs.preview import Window, window_for
+from medseg.inference.outputs.preview import COLOURS, Window, window_for
 
-__all__ = ["COLOURS", "Picture", "axial_pictures", "chosen_slices", "lesion_marks", "projection_picture", "windows_for"]
+__all__ = ["Picture", "axial_pictures", "chosen_slices", "lesion_marks", "projection_picture", "windows_for"]
 
-# The palette of the preview.
-COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
 _OTHER_WINDOWS = {
     "lung": ("mediastinum", "bone"),
     "abdomen": ("liver", "bone"),

@@ -10,7 +10,6 @@ import numpy as np
 
 from medseg.geometry import Affine, apply_affine, orientation_codes
 from medseg.inference.outputs.html.pictures import (
-    COLOURS,
     Picture,
     axial_pictures,
     chosen_slices,
@@ -19,8 +18,8 @@ from medseg.inference.outputs.html.pictures import (
     windows_for,
 )
 from medseg.inference.outputs.html.script import SCRIPT, VIEWER_STYLE
-from medseg.inference.outputs.planes import display_view
-from medseg.inference.outputs.preview import Window
+from medseg.inference.outputs.planes import display_view, obliquity_degrees
+from medseg.inference.outputs.preview import COLOURS, Window
 from medseg.io.bounded.html_page import html_page, html_table, inline_json, shown_number
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ _SLICES, _STILLS = 36, 5
 
 
 class _Shown(NamedTuple):
-    """A lesion with its name and the index of its slice in the displayed view, counted from the head."""
+    """A lesion with its label and the index of its slice in the displayed view, counted from the head."""
 
-    name: str
+    label: int
     lesion: Mapping[str, Any]
     view_index: int
 
@@ -83,7 +82,7 @@ def _lesions(statistics: Mapping[str, Any], shape: Sequence[int], affine_ras: Af
     for entry in statistics["classes"]:
         for lesion in entry.get("lesions") or ():
             index = lesion["slice_index"]
-            found.append(_Shown(entry["name"], lesion, index if runs_down else shape[axis] - 1 - index))
+            found.append(_Shown(entry["label"], lesion, index if runs_down else shape[axis] - 1 - index))
     return sorted(found, key=lambda one: -one.lesion["volume_ml"])
 
 
@@ -174,9 +173,12 @@ def _stills(
         f'<figure class="still">{drawing}<figcaption>{escape(caption)}</figcaption></figure>'
         for drawing, caption in figures
     )
+    angle = obliquity_degrees(view)
+    oblique = f" The grid is oblique by {angle:.0f} degrees: pictures lie along its own axes." if angle > 1 else ""
     return (
         f'<h2>Pictures</h2><div class="stills">{shapes}</div>'
-        "<p class='note'>Radiological convention: the patient's right is on the left of axial and coronal pictures.</p>"
+        "<p class='note'>Radiological convention: the patient's right is on the left of axial and coronal pictures."
+        f"{oblique}</p>"
     )
 
 
@@ -197,7 +199,7 @@ def _lesion_tables(result: Result, shown: Sequence[_Shown], indices: Sequence[in
     for entry in result.statistics["classes"]:
         if "lesions" not in entry:
             continue
-        mine = [one for one in shown if one.name == entry["name"]]
+        mine = [one for one in shown if one.label == entry["label"]]
         rows = [_lesion_row(one, indices) for one in mine]
         heads = ("lesion", "diameters, mm", "mean, mm", "volume, ml", "mean HU", "slice", "centre L, P, S, mm",
                  "to organ surface, mm")  # fmt: skip

@@ -119,3 +119,29 @@ def test_a_browser_shows_the_first_lesion_and_runs_nothing_from_data(tmp_path: P
     assert re.search(r'<image id="picture"[^>]* href="data:image/jpeg;base64,', shown)
     assert len(re.findall(r"<line ", shown)) == 2
     assert re.search(r'<button[^>]*class="here"[^>]*>1</button>', shown)
+
+
+_CLICKS = """
+document.querySelector("button[data-slice]:not(.here)").click();
+document.querySelectorAll("input[name=window]")[1].click();
+"""
+
+
+def test_a_click_on_a_lesion_goes_to_its_slice_and_windows_and_mask_can_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, run = made(tmp_path, livers(), LABELS)
+    second = result.statistics["classes"][1]["lesions"][1]
+    page = tmp_path / "report.html"
+    for extra, shown_mask in (("", True), ("document.getElementById('show').click();", False)):
+        # The page's policy allows its script as a whole: clicks that are added to it run, others would not.
+        monkeypatch.setattr("medseg.inference.outputs.html.report.SCRIPT", SCRIPT + _CLICKS + extra)
+        text = segmentation_report(result, run)
+        page.write_text(text, encoding="utf-8")
+        shown = chromium(tmp_path, page, "--dump-dom")
+        caption = f"axial slice {second['slice_index'] + 1} of 30"
+        assert f'id="caption">{caption}' in shown
+        assert re.search(r'<button[^>]*class="here"[^>]*>2</button>', shown)
+        (slice_shown,) = [one for one in data_of(text)["slices"] if one["caption"].startswith(caption)]
+        assert re.findall(r'<image id="picture"[^>]* href="([^"]*)"', shown) == [slice_shown["images"][1]]
+        assert ("display: none" in re.findall(r'<image id="overlay"[^>]*>', shown)[0]) != shown_mask
