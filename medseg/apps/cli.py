@@ -124,6 +124,14 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
     )
+    segment.add_argument(
+        "--json", action="store_true", help="print statistics, warnings and files as one JSON object, and nothing else"
+    )
+    segment.add_argument(
+        "--probability-map", action="store_true",
+        help="also write probability.nii.gz: the probability of each class but the background, in a byte a voxel",
+    )  # fmt: skip
+    segment.add_argument("--no-report", action="store_true", help="leave report.html out")
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_show_names_option(segment)
