@@ -159,6 +159,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--trust", action="store_true", help="run without the check: for configurations that you have read"
     )
     run.set_defaults(run=_run, keys=())
+    froc = commands.add_parser(
+        "froc", parents=[common], help="score marks of nodules as LUNA16 does", epilog=_EPILOG,
+        description="The FROC curve of marks in the tables of LUNA16: sensitivity at 1/8 to 8 false positives a scan, "
+        "and their mean, the CPM, with bootstrap intervals by scan.",
+    )  # fmt: skip
+    _add_froc_options(froc)
+    froc.set_defaults(run=_froc)
     weights = commands.add_parser(
         "weights", parents=[common], help="what a file of weights holds", epilog=_EPILOG,
         description="Tell what files of weights hold, without running anything that they bring along; or write the "
@@ -220,6 +227,22 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_show_names_option(parser)
 
 
+def _add_froc_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--marks", required=True, metavar="FILE", help="CSV: seriesuid, coordX, coordY, coordZ (LPS mm), probability"
+    )
+    parser.add_argument("--nodules", required=True, metavar="FILE", help="annotations.csv")
+    parser.add_argument("--scans", required=True, metavar="FILE", help="seriesuids.csv: every scan that was read")
+    parser.add_argument(
+        "--excluded", metavar="FILE", help="annotations_excluded.csv: a mark on these is neither right nor wrong"
+    )
+    parser.add_argument("--only-listed", action="store_true", help="leave out rows of scans that --scans does not list")
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    parser.add_argument("--curve", metavar="FILE", help="also write the whole curve as CSV")
+    parser.add_argument("--overwrite", action="store_true", help="replace the FILE of --curve")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="model.pt, last.pt, a checkpoint or model.safetensors")
     parser.add_argument("--all", action="store_true", help="list every tensor")
@@ -246,6 +269,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     from medseg.apps import evaluate
 
     return evaluate.main(args)
+
+
+def _froc(args: argparse.Namespace) -> int:
+    from medseg.apps import froc
+
+    return froc.main(args)
 
 
 def _weights(args: argparse.Namespace) -> int:
