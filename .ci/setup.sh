@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3} TORCH=${TORCH:-2.13.0} VENV=${VENV:-.venv}
-EXTRAS=${EXTRAS:-bundle,fast,dicom,lidc,itk,seg,dask,lightning,safetensors,dev}
+EXTRAS=${EXTRAS:-bundle,fast,dicom,lidc,itk,seg,dask,lightning,safetensors,onnx,dev}
 
 say() { echo "setup: $*"; }
 

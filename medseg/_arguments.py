@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, TypeVar
 
-__all__ = ["checked_arguments", "finite_number"]
+__all__ = ["checked_arguments", "finite_number", "type_fault"]
 
 _PLAIN: dict[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, bool, str, Path, list, tuple)},
@@ -82,6 +82,24 @@ def finite_number(owner: str, name: str, value: float, least: float = -math.inf,
         span += "" if most == math.inf else f" to {most:g}"
         raise ValueError(f"{owner}: {name} is {value!r}; expected a finite number{span}")
     return float(value)
+
+
+def type_fault(function: Callable[..., Any], name: str, value: Any) -> str | None:
+    """What an argument should have been, if its annotation does not allow the value; None if it does.
+
+    Args:
+        function: the function, or the constructor of a class.
+        name: of the argument. One without an annotation of plain types is left alone.
+        value: what is to be given.
+
+    >>> def blur(image: str, radius: int) -> None: ...
+    >>> type_fault(blur, "radius", "2"), type_fault(blur, "radius", 2)
+    ('a whole number', None)
+    """
+    hint = _hints(function).get(name, Any)
+    if hint is Any or _fits(value, hint)[0]:
+        return None
+    return " or ".join(dict.fromkeys(_words(hint)))
 
 
 @functools.cache

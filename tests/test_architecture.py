@@ -210,6 +210,7 @@ def test_geometry_is_pure_numpy() -> None:
         ["-m", "medseg", "segment", "--help"],
         ["-m", "medseg", "doctor", "--help"],
         ["-m", "medseg", "evaluate", "--help"],
+        ["-m", "medseg", "run", "--help"],
         ["-m", "data_prep.convert", "--help"],
         ["-m", "data_prep.labels", "--help"],
     ],

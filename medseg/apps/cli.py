@@ -11,9 +11,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medseg import __version__
+from medseg.apps.bundle_words import split_keys
 from medseg.apps.failures import Interrupted, explain
 from medseg.io.bounded.remedies import fit_remedies
 from medseg.io.ct.policy_options import add_policy_options
@@ -36,6 +37,18 @@ class _Parser(argparse.ArgumentParser):
     def options(self) -> frozenset[str]:
         """All options of this command."""
         return frozenset(self._option_string_actions)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep keys of a configuration, which are not known here, apart from the options of ``medseg run``."""
+        if self.get_default("keys") is None:
+            return super().parse_known_args(args, namespace)
+        try:
+            own, keys = split_keys(args, self.options())
+        except ValueError as error:
+            self.error(str(error))
+        found, extra = super().parse_known_args(own, namespace)
+        found.keys = keys
+        return found, extra
 
 
 def _device(text: str) -> str:
@@ -117,6 +130,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
     )
     _add_case_options(segment)
+    segment.add_argument(
+        "--json", action="store_true", help="print statistics, warnings and files as one JSON object, and nothing else"
+    )
+    segment.add_argument(
+        "--probability-map", action="store_true",
+        help="also write probability.nii.gz: the probability of each class but the background, in a byte a voxel",
+    )  # fmt: skip
+    segment.add_argument("--no-report", action="store_true", help="leave report.html out")
     segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
     _add_run_options(segment)
     add_show_names_option(segment)
@@ -131,6 +152,26 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_evaluate_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
+    run = commands.add_parser(
+        "run", parents=[common], help="check a bundle's configuration and run it", epilog=_EPILOG,
+        usage="medseg run CONFIG [CONFIG ...] [--KEY VALUE ...] [--dry-run] [--trust] [--traceback]",
+        description="Check configuration files (JSON, YAML; later ones over earlier ones) before anything of them is "
+        "run: misspelt keys, wrong types, and what could run code. Then print the same command of monai.bundle, and "
+        "run it. --KEY VALUE overrides a key, such as --epochs 5 or --network_def::norm BATCH.",
+    )  # fmt: skip
+    run.add_argument("config", nargs="+", metavar="CONFIG", help="configuration file, such as configs/train.json")
+    run.add_argument("--dry-run", action="store_true", help="check and print the command; run nothing")
+    run.add_argument(
+        "--trust", action="store_true", help="run without the check: for configurations that you have read"
+    )
+    run.set_defaults(run=_run, keys=())
+    froc = commands.add_parser(
+        "froc", parents=[common], help="score marks of nodules as LUNA16 does", epilog=_EPILOG,
+        description="The FROC curve of marks in the tables of LUNA16: sensitivity at 1/8 to 8 false positives a scan, "
+        "and their mean, the CPM, with bootstrap intervals by scan.",
+    )  # fmt: skip
+    _add_froc_options(froc)
+    froc.set_defaults(run=_froc)
     weights = commands.add_parser(
         "weights", parents=[common], help="what a file of weights holds", epilog=_EPILOG,
         description="Tell what files of weights hold, without running anything that they bring along; or write the "
@@ -138,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_weights_options(weights)
     weights.set_defaults(run=_weights)
-    for command in (doctor, demo, segment, evaluate, weights):
+    for command in (doctor, demo, segment, evaluate, run, weights):
         command.set_defaults(fit_message=partial(fit_remedies, options=command.options()))
     return parser
 
@@ -204,6 +245,22 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_show_names_option(parser)
 
 
+def _add_froc_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--marks", required=True, metavar="FILE", help="CSV: seriesuid, coordX, coordY, coordZ (LPS mm), probability"
+    )
+    parser.add_argument("--nodules", required=True, metavar="FILE", help="annotations.csv")
+    parser.add_argument("--scans", required=True, metavar="FILE", help="seriesuids.csv: every scan that was read")
+    parser.add_argument(
+        "--excluded", metavar="FILE", help="annotations_excluded.csv: a mark on these is neither right nor wrong"
+    )
+    parser.add_argument("--only-listed", action="store_true", help="leave out rows of scans that --scans does not list")
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    parser.add_argument("--curve", metavar="FILE", help="also write the whole curve as CSV")
+    parser.add_argument("--overwrite", action="store_true", help="replace the FILE of --curve")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="model.pt, last.pt, a checkpoint or model.safetensors")
     parser.add_argument("--all", action="store_true", help="list every tensor")
@@ -232,6 +289,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     return evaluate.main(args)
 
 
+def _froc(args: argparse.Namespace) -> int:
+    from medseg.apps import froc
+
+    return froc.main(args)
+
+
 def _weights(args: argparse.Namespace) -> int:
     from medseg.apps import weights
 
@@ -254,6 +317,12 @@ def _segment(args: argparse.Namespace) -> int:
     from medseg.apps import segment_bundles
 
     return segment_bundles.main(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from medseg.apps import run
+
+    return run.main(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

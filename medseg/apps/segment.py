@@ -21,11 +21,13 @@ from medseg.inference.memory import available_memory, plan_memory
 from medseg.inference.monitor import Monitor
 from medseg.inference.outputs.dicom_results import check_output_types, dicom_source
 from medseg.inference.outputs.folder import RESULT_FILES, check_target, previous_of, staged_folder
+from medseg.inference.outputs.json_summary import json_summary
 from medseg.inference.outputs.run_log import RunLog
 from medseg.inference.outputs.write import write_result
 from medseg.inference.segment_case import segment
 from medseg.inference.stages import Stages
 from medseg.io.bounded.archive import is_archive, unpacked
+from medseg.io.bounded.atomic import json_text
 from medseg.io.bounded.errors import DataError
 from medseg.io.bounded.messages import sum_up
 from medseg.io.ct.policy_options import policy_of, policy_words
@@ -53,9 +55,10 @@ def main(args: argparse.Namespace) -> int:
 
     Args:
         args: ``input``, ``output``, ``output_type``, ``series``, ``bundle``, ``weights``, ``device``, ``overwrite``,
-            ``quiet``, ``dry_run``, ``max_memory``, ``precision``, ``on_nonfinite``, ``fill_value``, ``cropped``,
-            ``strict``, those of `medseg.io.ct.policy_options` and `medseg.io.ct.statement_options`, and
-            ``fit_message``, which makes the options in a message those of this command.
+            ``quiet``, ``json``, ``no_report``, ``dry_run``, ``max_memory``, ``precision``, ``probability_map``,
+            ``on_nonfinite``, ``fill_value``, ``cropped``, ``strict``, those of `medseg.io.ct.policy_options` and
+            `medseg.io.ct.statement_options`, and ``fit_message``, which makes the options in a message those of this
+            command.
 
     Returns:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
@@ -66,6 +69,8 @@ def main(args: argparse.Namespace) -> int:
 
         return segment_cases.main(args)
     _check_case_options(args)
+    if args.json and args.dry_run:
+        raise ConfigurationError("--json prints results, and --dry-run makes none; leave one of them out")
     check_target(target, args.overwrite)
     with open_bundle(args.bundle) as bundle:
         check_path(Path(args.input))
@@ -90,7 +95,9 @@ def _run(args: argparse.Namespace, target: Path, bundle: Bundle) -> int:
         finally:
             if args.overwrite and not target.exists() and previous_of(target).is_dir():
                 lines.say(f"the earlier result is kept in {previous_of(target)}")
-    if not args.quiet:
+    if args.json:
+        print(json_text(json_summary(args.output)))
+    elif not args.quiet:
         print("\n".join([*result.summary(), f"results in {target}"]))
     return 0
 
@@ -180,9 +187,10 @@ def segment_into(
             **rules._asdict(),
             max_memory=_bytes(args.max_memory),
             precision=args.precision,
+            probability_map=args.probability_map,
             monitor=monitor,
         )
-        warnings = write_result(result, folder, result.run.output_types, monitor)
+        warnings = write_result(result, folder, result.run.output_types, monitor, not args.no_report)
         for line in sum_up(warnings, str(plan.target / "medseg.log")):
             lines.say(f"warning: {args.fit_message(line)}")
         before_publishing(folder)
@@ -218,7 +226,7 @@ def _print_plan(plan: SegmentPlan, case: Case, args: argparse.Namespace) -> None
     """The plan of a dry run, on standard output."""
     facts, available = case.facts(), available_memory()
     free = "" if available is None else f", {available / 2**30:.1f} GiB free"
-    memory = plan_memory(plan.bundle, case)
+    memory = plan_memory(plan.bundle, case, args.probability_map)
     needed = f"about {memory.peak / 2**30:.2f} GiB at the peak (stage: {memory.largest})"
     spacing = " x ".join(f"{s:g}" for s in facts["spacing_mm"])
     shape = " x ".join(str(n) for n in facts["shape"])

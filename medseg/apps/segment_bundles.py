@@ -45,6 +45,8 @@ def _runs(args: argparse.Namespace) -> list[argparse.Namespace]:
         )
     if len(args.bundle) == 1:
         return [_with(args, bundle=args.bundle[0], weights=weights[0])]
+    if args.json:
+        raise ConfigurationError("--json prints one result; leave it out, or give one --bundle")
     target = Path(args.output)
     if target.exists() and not target.is_dir():
         raise ConfigurationError(f"{target}: is a file, expected a folder for the results")

@@ -72,6 +72,8 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise ConfigurationError(f"{source}: is a file; --cases expects a folder of cases, leave it out for one case")
     if args.series is not None:
         raise ConfigurationError("--series chooses one series of one case; leave it out, or leave --cases out")
+    if args.json:
+        raise ConfigurationError("--json prints one result; leave it out, the numbers of --cases are in summary.csv")
     if not 0 <= args.part_id < args.num_parts:
         raise ConfigurationError(
             f"--part-id is {args.part_id} with --num-parts {args.num_parts}, expected 0 to {args.num_parts - 1}"
@@ -91,7 +93,8 @@ def _settings(args: argparse.Namespace, plan: SegmentPlan, rules: InputRules) ->
     """Digests of what decides a result beside the case: the results of one folder agree in all of them."""
     import medseg
 
-    options = [rules, policy_from(args), statements_from(args), sorted(args.output_type), args.precision]
+    files = [sorted(args.output_type), args.probability_map, args.no_report]
+    options = [rules, policy_from(args), statements_from(args), files, args.precision]
     return {
         "bundle": digest_of([plan.bundle.name, plan.bundle.version, plan.bundle.config_sha256]),
         "weights": sha256_of(plan.weights),

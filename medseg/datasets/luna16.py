@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,19 @@ from scipy.optimize import linear_sum_assignment
 from medseg.geometry import world_to_voxel
 from medseg.io.bounded.errors import DataError
 
-__all__ = ["Candidate", "Finding", "Match", "findings_to_voxels", "match_findings", "read_candidates", "read_findings"]
+__all__ = [
+    "Candidate",
+    "Finding",
+    "Mark",
+    "Match",
+    "findings_to_voxels",
+    "match_findings",
+    "read_candidates",
+    "read_excluded",
+    "read_findings",
+    "read_marks",
+    "read_series",
+]
 
 MAX_CSV_BYTES = 256 * 1024 * 1024
 _CENTRE = ("coordX", "coordY", "coordZ")
@@ -57,6 +71,23 @@ class Candidate(NamedTuple):
     nodule: bool
 
 
+class Mark(NamedTuple):
+    """One row of a submission: a place that a method marks.
+
+    Attributes:
+        series_uid: SeriesInstanceUID of the CT.
+        centre_lps_mm: x, y, z in LPS mm.
+        probability: higher for more certain marks; any finite number.
+
+    >>> Mark("1.2.3", (-42.0, 10.5, -120.0), probability=0.9).probability
+    0.9
+    """
+
+    series_uid: str
+    centre_lps_mm: tuple[float, float, float]
+    probability: float
+
+
 class Match(NamedTuple):
     """A finding and the nodule it shows.
 
@@ -96,6 +127,86 @@ def read_findings(path: str | Path) -> list[Finding]:
             raise DataError(f"{path}, line {line}: diameter_mm is {diameter:g}, expected a positive number")
         scores = _scores(path, line, row.get("mal_details") or "")
         found.append(Finding(row["seriesuid"].strip(), _centre(path, line, row), diameter, scores))
+    return found
+
+
+def read_excluded(path: str | Path) -> list[Finding]:
+    """Read ``annotations_excluded.csv``: findings on which a mark is neither right nor wrong.
+
+    Args:
+        path: CSV as for `read_findings`; a diameter of -1 says that there is none.
+
+    Raises:
+        DataError: as `read_findings`, and for a diameter that is neither positive nor -1.
+
+    >>> from pathlib import Path
+    >>> text = "seriesuid,coordX,coordY,coordZ,diameter_mm\\n1.2.3,-42,10.5,-120,-1\\n"
+    >>> _ = Path("annotations_excluded.csv").write_text(text)
+    >>> read_excluded("annotations_excluded.csv")[0].diameter_mm
+    -1.0
+    """
+    found = []
+    for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "diameter_mm")):
+        diameter = _number(path, line, row, "diameter_mm")
+        if not (diameter > 0 or diameter == -1):
+            raise DataError(f"{path}, line {line}: diameter_mm is {diameter:g}, expected a positive number, or -1")
+        found.append(Finding(row["seriesuid"].strip(), _centre(path, line, row), diameter, ()))
+    return found
+
+
+def read_marks(path: str | Path) -> list[Mark]:
+    """Read a submission: the marks of a method with their probabilities.
+
+    Args:
+        path: CSV with columns seriesuid, coordX, coordY, coordZ, probability.
+
+    Raises:
+        DataError: as `read_findings`.
+
+    >>> from pathlib import Path
+    >>> text = "seriesuid,coordX,coordY,coordZ,probability\\n1.2.3,-42,10.5,-120,0.9\\n"
+    >>> _ = Path("marks.csv").write_text(text)
+    >>> read_marks("marks.csv")[0].probability
+    0.9
+    """
+    return [
+        Mark(row["seriesuid"].strip(), _centre(path, line, row), _number(path, line, row, "probability", ""))
+        for line, row in _rows(Path(path), ("seriesuid", *_CENTRE, "probability"))
+    ]
+
+
+def read_series(path: str | Path) -> list[str]:
+    """Read ``seriesuids.csv``: one SeriesInstanceUID a line, with or without a heading.
+
+    Raises:
+        DataError: one line if the file cannot be read, names no series, or names one twice.
+
+    >>> from pathlib import Path
+    >>> _ = Path("seriesuids.csv").write_text("1.2.3\\n1.2.4\\n")
+    >>> read_series("seriesuids.csv")
+    ['1.2.3', '1.2.4']
+    """
+    path, found = Path(path), []
+    try:
+        if (size := path.stat().st_size) > MAX_CSV_BYTES:
+            raise DataError(f"{path}: {size} bytes, expected at most {MAX_CSV_BYTES} for a list of series")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a list of series ({error})") from error
+    for number, line in enumerate(lines, 1):
+        uid = line.strip().strip('"')
+        if not uid or (number == 1 and uid == "seriesuid"):
+            continue
+        if not re.fullmatch(r"[\w.-]+", uid):
+            raise DataError(f"{path}, line {number}: {uid[:40]!r} is no SeriesInstanceUID; expected one a line")
+        found.append(uid)
+    twice = next((uid for uid, times in Counter(found).items() if times > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: names the series {twice} twice; expected each one once")
+    if not found:
+        raise DataError(f"{path}: names no series; expected one SeriesInstanceUID a line")
     return found
 
 
@@ -193,13 +304,13 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str
         raise DataError(f"{path}: not a CSV table ({error})") from error
 
 
-def _number(path: str | Path, line: int, row: Mapping[str, str], name: str) -> float:
+def _number(path: str | Path, line: int, row: Mapping[str, str], name: str, unit: str = " of millimetres") -> float:
     try:
         value = float(row[name])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path}, line {line}: {name} is {row[name]!r}, expected a number of millimetres")
+        raise DataError(f"{path}, line {line}: {name} is {row[name]!r}, expected a number{unit}")
     return value
 
 

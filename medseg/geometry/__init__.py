@@ -22,6 +22,7 @@ from medseg.geometry.label_values import (
     check_whole_labels,
     component_sizes,
     component_sizes_of_points,
+    components_of_points,
     foreground_box,
     label_counts,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "compare_grids",
     "component_sizes",
     "component_sizes_of_points",
+    "components_of_points",
     "contour_to_slice",
     "contour_to_world",
     "corner_displacement_mm",

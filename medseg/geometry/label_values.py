@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_whole_labels", "component_sizes", "component_sizes_of_points", "foreground_box", "label_counts"]
+__all__ = [
+    "check_whole_labels",
+    "component_sizes",
+    "component_sizes_of_points",
+    "components_of_points",
+    "foreground_box",
+    "label_counts",
+]
 
 _FEW = 8
 _CAUSE = (
@@ -144,8 +151,6 @@ def component_sizes(components: NDArray[Any], count: int) -> NDArray[np.int64]:
 def component_sizes_of_points(points: NDArray[np.integer[Any]], shape: Sequence[int]) -> NDArray[np.int64]:
     """Number of voxels of every component of a few voxels in a large volume; 26 neighbours in three axes.
 
-    `scipy.ndimage.label` reads the whole volume. This looks up the neighbours of the voxels alone.
-
     Args:
         points: different indices ``(n, axes)`` in the order of `numpy.argwhere`.
         shape: lengths of the volume's axes.
@@ -156,6 +161,25 @@ def component_sizes_of_points(points: NDArray[np.integer[Any]], shape: Sequence[
     Example:
         >>> component_sizes_of_points(np.array([[0, 0, 0], [1, 1, 1], [5, 5, 5]]), (6, 6, 6)).tolist()
         [2, 1]
+    """
+    return np.bincount(components_of_points(points, shape))
+
+
+def components_of_points(points: NDArray[np.integer[Any]], shape: Sequence[int]) -> NDArray[np.integer[Any]]:
+    """The component of each of a few voxels in a large volume; 26 neighbours in three axes.
+
+    `scipy.ndimage.label` reads the whole volume. This looks up the neighbours of the voxels alone.
+
+    Args:
+        points: different indices ``(n, axes)`` in the order of `numpy.argwhere`.
+        shape: lengths of the volume's axes.
+
+    Returns:
+        A number from 0 for every voxel, ``(n,)``; components are numbered in the order of their first voxels.
+
+    Example:
+        >>> components_of_points(np.array([[0, 0, 0], [1, 1, 1], [5, 5, 5]]), (6, 6, 6)).tolist()
+        [0, 0, 1]
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -174,4 +198,5 @@ def component_sizes_of_points(points: NDArray[np.integer[Any]], shape: Sequence[
         ends.append(place[linked])
     pairs = (np.concatenate(starts), np.concatenate(ends))
     graph = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(count, count))
-    return np.bincount(connected_components(graph, directed=False)[1])
+    numbers: NDArray[np.integer[Any]] = connected_components(graph, directed=False)[1]
+    return numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from monai.data import MetaTensor
 
     from medseg.inference.case import Case
+    from medseg.transforms import MaskOnSourceGridd
 
-__all__ = ["is_plain", "run_parts"]
+__all__ = ["ProbabilityListener", "is_plain", "makes_probabilities", "run_parts"]
 
+ProbabilityListener = Callable[[NDArray[np.uint8]], object]
+"""Is called with 255 times the probability of each foreground class, ``[C, i, j, k]``."""
+
+_MASK_MAKER = "medseg.transforms.MaskOnSourceGridd"
 _ENGINE = ("SupervisedEvaluator", "monai.engines.SupervisedEvaluator")
 _LOADER = ("LoadImaged", "monai.transforms.LoadImaged")
 _CHECKS_OF_PATHS = ("medseg.transforms.CheckHeaderd",)
@@ -28,7 +33,7 @@ _READ_PRED_ALONE = (
     "AsDiscreted",
     "KeepLargestConnectedComponentd",
     "medseg.transforms.LargestComponentd",
-    "medseg.transforms.MaskOnSourceGridd",
+    _MASK_MAKER,
 )
 _PREPARES_IMAGES_ALONE = {"_target_": "monai.engines.PrepareBatchDefault"}
 _RUNS = (["$@evaluator.run()"], ["$refuse_check_only(@check_only)", "$@evaluator.run()"])
@@ -98,7 +103,18 @@ def _path_checks(config: Mapping[str, Any]) -> int:
     return count
 
 
-def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> NDArray[np.uint8]:
+def makes_probabilities(parser: ConfigParser) -> bool:
+    """Whether a plain configuration makes its mask of probabilities in a step of its own, which can be listened to."""
+    steps = _steps(parser.get(), "postprocessing")
+    return any(step.get("_target_") == _MASK_MAKER and step.get("keys") == "pred" for step in steps)
+
+
+def run_parts(
+    parser: ConfigParser,
+    case: Case,
+    precision: str = "float32",
+    on_probability: ProbabilityListener | None = None,
+) -> NDArray[np.uint8]:
     """The mask of a case, by the parts of a plain configuration.
 
     The image is not read again, and the mask is not written: the loading transform and the saving one are left out.
@@ -108,6 +124,7 @@ def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> N
         case: the image.
         precision: ``"float32"``, or ``"bfloat16"`` for the network alone (torch's autocast); the configuration's key
             ``amp`` is not used.
+        on_probability: gets the probabilities on the grid of the case, if `makes_probabilities` holds.
 
     Returns:
         What the saving transform would have got, ``[i, j, k]``.
@@ -115,6 +132,8 @@ def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> N
     import torch
     from monai.transforms import apply_transform
     from monai.utils import CommonKeys
+
+    from medseg.transforms import MaskOnSourceGridd
 
     parser.get_parsed_content("initialize")
     for step in range(len(parser["run"]) - 1):  # all but the engine's own
@@ -130,6 +149,8 @@ def run_parts(parser: ConfigParser, case: Case, precision: str = "float32") -> N
         data[CommonKeys.IMAGE] = _without_voxels(data[CommonKeys.IMAGE])
     # One at a time: Compose would keep the first dictionary, and with it the logits, until the end.
     for transform in postprocessing.transforms[:-1]:
+        if on_probability is not None and isinstance(transform, MaskOnSourceGridd):
+            on_probability(_probabilities(transform, data))
         data = apply_transform(transform, data, map_items=False)
     return _first_axis_fastest(data[CommonKeys.PRED].cpu().numpy()[0])
 
@@ -142,6 +163,15 @@ def _first_axis_fastest(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         for j in range(box[1].start, box[1].stop):  # planes fit into the cache: four times as fast as all at a time
             result[box[0], j, box[2]] = mask[box[0], j, box[2]]
     return result
+
+
+def _probabilities(step: MaskOnSourceGridd, data: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """The probabilities of the foreground classes that a step makes its mask of."""
+    from medseg.transforms import ProbabilityOnSourceGrid
+
+    mask = step.masks["pred"]
+    scores = data["pred"] if mask.threshold is not None else data["pred"][1:]  # without the background
+    return np.asarray(ProbabilityOnSourceGrid(mask.transform, mask.orig_key)(scores, data[mask.orig_key]).cpu().numpy())
 
 
 def _reads_pred_alone(parser: ConfigParser) -> bool:

@@ -19,6 +19,7 @@ from medseg.inference.cohort.keep_loaded import keep_parser, kept_key, kept_pars
 from medseg.inference.errors import ConfigurationError, InferenceError, root_cause
 
 if TYPE_CHECKING:
+    from medseg.inference.bundle_parts import ProbabilityListener
     from medseg.inference.case import Case
 
 __all__ = [
@@ -114,6 +115,7 @@ def run_bundle(
     scratch: Path,
     progress: bool = False,
     precision: str = "float32",
+    on_probability: ProbabilityListener | None = None,
 ) -> NDArray[np.uint8]:
     """Run the bundle and return its mask ``[i, j, k]``, checked against the case's grid and the bundle's classes.
 
@@ -123,13 +125,14 @@ def run_bundle(
     the log.
 
     Raises:
-        ConfigurationError: for another precision than float32, if the configuration is not run part by part.
+        ConfigurationError: for another precision than float32, or for probabilities, if the configuration is not run
+            part by part, or has no step of its own that makes the mask of probabilities.
         InferenceError: if the bundle ends without having written the mask, if that does not belong to the case, or in
             the words of the part of it that refused a value. Other errors pass as they are.
     """
     from monai.bundle import ConfigWorkflow
 
-    from medseg.inference.bundle_parts import is_plain, run_parts
+    from medseg.inference.bundle_parts import is_plain, makes_probabilities, run_parts
 
     image = case.file if case.file is not None else scratch / "image.nii"
     overrides = overrides_for(bundle, image, scratch / "bundle", weights, device, progress)
@@ -145,8 +148,15 @@ def run_bundle(
                 **overrides,
             )
             parser = workflow.parser
-        if is_plain(parser):
-            mask = run_parts(parser, case, precision)
+        plain = is_plain(parser)
+        if on_probability is not None and not (plain and makes_probabilities(parser)):
+            raise ConfigurationError(
+                f"{bundle.config}: a probability map needs a bundle that makes its mask with "
+                "medseg.transforms.MaskOnSourceGridd; leave --probability-map (probability_map=True) out"
+            )
+        if plain:
+            listener = None if on_probability is None else _checked_listener(on_probability, bundle, case)
+            mask = run_parts(parser, case, precision, listener)
             keep_parser(key, parser)
             return checked_mask(mask, case.affine_ras, bundle, case)
         if precision != "float32":
@@ -165,6 +175,21 @@ def run_bundle(
             "<output_dir>/<output_name>.nii.gz"
         )
     return read_mask(written, bundle, case)
+
+
+def _checked_listener(listener: ProbabilityListener, bundle: Bundle, case: Case) -> ProbabilityListener:
+    """A listener that gets one map for each foreground class on the grid of the case."""
+
+    def listen(found: NDArray[np.uint8]) -> None:
+        expected = (len(bundle.labels) - 1, *case.array.shape)
+        if found.shape != expected:
+            raise InferenceError(
+                f"{bundle.config}: the probabilities have shape {found.shape}, expected {expected}: one for each class "
+                "but the background, on the grid of the image"
+            )
+        listener(found)
+
+    return listen
 
 
 def read_mask(path: Path, bundle: Bundle, case: Case) -> NDArray[np.uint8]:

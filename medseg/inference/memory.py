@@ -55,7 +55,7 @@ class MemoryPlan:
         return self.base + self.image + self.stages[self.largest]
 
 
-def plan_memory(bundle: Bundle, case: Case) -> MemoryPlan:
+def plan_memory(bundle: Bundle, case: Case, probability_map: bool = False) -> MemoryPlan:
     """Estimate the peak memory of a bundle's run on a case, the program included.
 
     Shapes come from the key ``pixdim`` of the bundle, the network's own need from a run on shapes alone (without
@@ -64,6 +64,7 @@ def plan_memory(bundle: Bundle, case: Case) -> MemoryPlan:
     Args:
         bundle: the bundle.
         case: the image.
+        probability_map: whether the probabilities of all foreground classes are kept, a byte each.
 
     >>> import numpy as np
     >>> from medseg.inference import read_bundle, read_case
@@ -79,16 +80,17 @@ def plan_memory(bundle: Bundle, case: Case) -> MemoryPlan:
     low = _resampled(config, array.shape, [float(s) for s in spacing_of(case.affine_ras)])
     if not lean:
         return MemoryPlan(_base(), stored, {"prepare and invert": _WHOLE_GRID * array.size, "network": 12 * low})
+    kept = (len(bundle.labels) - 1) * array.size if probability_map else 0
     channels = 1 if "ForegroundInferer" in _targets(config) else len(bundle.labels)
     stages = {
         # The image turned to the network's axes, and its float32 copy on the network's grid.
         "prepare": stored + 4 * low + _SLABS,
         # That copy, the blended output and the sum of the blending weights.
         "network": 4 * low * (1 + channels + 1) + _activations(config),
-        # First logits and probabilities on the network's grid; then probabilities, flags, the mask and its turned copy.
-        "mask": max(8 * low * channels, low * (4 * channels + 2) + 2 * array.size + _SLABS),
+        # First logits and probabilities on the network's grid; then probabilities, flags, mask or map, a turned copy.
+        "mask": max(8 * low * channels, low * (4 * channels + 2) + kept + max(2 * array.size, kept) + _SLABS),
         # The mask, and six bytes a voxel of the box around its components: a target of a quarter of the image.
-        "components": int(2.5 * array.size) + 4 * low * channels,
+        "components": int(2.5 * array.size) + kept + 4 * low * channels,
     }
     return MemoryPlan(_base(), stored, stages)
 

@@ -60,6 +60,8 @@ class Result:
             `medseg.inference.class_statistics` returns. Later versions may hold more.
         warnings: what a user of the numbers should know, one line each; may be empty.
         run: how the result was made.
+        probability: 255 times the probability of each foreground class, in the order of ``labels``, uint8
+            ``[C, x, y, z]``, read-only; None unless `segment` was asked for it.
 
     >>> from medseg.inference import segment
     >>> result = segment("scan.nii.gz", "bundles/lits_liver_segmentation", "model.pt")
@@ -75,9 +77,12 @@ class Result:
     statistics: dict[str, Any]
     warnings: tuple[str, ...]
     run: RunRecord = field(repr=False)
+    probability: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mask", "affine"):
+        for name in ("mask", "affine", "probability"):
+            if getattr(self, name) is None:
+                continue
             view = getattr(self, name).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
@@ -95,10 +100,16 @@ class Result:
         ]
 
     def save(
-        self, folder: str | Path, *, output_types: str | Sequence[str] | None = None, overwrite: bool = False
+        self,
+        folder: str | Path,
+        *,
+        output_types: str | Sequence[str] | None = None,
+        overwrite: bool = False,
+        report: bool = True,
     ) -> Path:
-        """Write what ``medseg segment`` writes: ``seg.nii.gz``, ``statistics.json``, ``preview.png``, ``run.json`` and
-        ``medseg.log``. The folder appears complete or not at all.
+        """Write what ``medseg segment`` writes: ``seg.nii.gz``, ``statistics.json``, ``preview.png``, ``report.html``,
+        ``run.json`` and ``medseg.log``; also ``probability.nii.gz`` where there are probabilities. The folder appears
+        complete or not at all.
 
         Args:
             folder: a new or empty folder; missing parents are made.
@@ -107,6 +118,7 @@ class Result:
                 `segment` was asked for.
             overwrite: replace an earlier result. It is moved to ``<folder>.previous`` while the new one is written, and
                 stays there after an error.
+            report: whether ``report.html`` is written.
 
         Returns:
             The folder.
@@ -125,5 +137,5 @@ class Result:
         ready = replace(self, run=replace(run, source=source))
         monitor = replace(run.monitor, stages=run.monitor.stages.copy(), log=run.monitor.log.copy())
         with staged_folder(folder, overwrite) as staging:
-            write_result(ready, staging, kinds, monitor)
+            write_result(ready, staging, kinds, monitor, report)
         return Path(folder)

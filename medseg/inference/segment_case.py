@@ -34,12 +34,13 @@ from medseg.io.volumes.finite import AIR_HU
 if TYPE_CHECKING:
     import torch
 
+    from medseg.inference.bundle_parts import ProbabilityListener
     from medseg.io.ct.policy import GeometryPolicy
     from medseg.io.ct.rescale import Rescale
 
 __all__ = ["STATISTICS_SCHEMA_VERSION", "segment"]
 
-STATISTICS_SCHEMA_VERSION = 1
+STATISTICS_SCHEMA_VERSION = 2
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -65,6 +66,7 @@ def segment(
     strict: bool = False,
     max_memory: int | None = None,
     precision: str = "float32",
+    probability_map: bool = False,
     monitor: Monitor | None = None,
 ) -> Result:
     """Segment one CT with a bundle. Nothing is printed, and nothing stays on the disk before `Result.save`.
@@ -99,6 +101,8 @@ def segment(
             `medseg.inference.memory.plan_memory`; None: what is free.
         precision: ``"float32"``, or ``"bfloat16"`` for the network alone: faster where the processor has it, with small
             changes along the borders of the mask. ``run.json`` records it.
+        probability_map: keep the probabilities of the foreground classes, for `Result.probability` and
+            ``probability.nii.gz``; for bundles that make their mask with `medseg.transforms.MaskOnSourceGridd`.
         monitor: stages, log, progress bar and scratch folder; None: no stage is reported and no progress bar is shown.
 
     Returns:
@@ -147,13 +151,15 @@ def segment(
             )
             _hide(monitor, read)
             source = dicom_source(read, kinds)
-        plan = plan_memory(bundle, read)
+        plan = plan_memory(bundle, read, probability_map)
         _log.info("estimated peak memory: %.2f GiB, in the stage %s", plan.peak / 2**30, plan.largest)
         _refuse_without_memory(plan, max_memory)
+        kept: list[NDArray[np.uint8]] = []
         with monitor.scratch_folder() as scratch:
             monitor.log.hide([scratch.absolute()], "OUTPUT/scratch")
             with monitor.stages.stage("run bundle", f"{bundle.name} on {place}"):
-                mask = _run(bundle, read, checkpoint, place, scratch, monitor.progress, precision)
+                keep = kept.append if probability_map else None
+                mask = _run(bundle, read, checkpoint, place, scratch, monitor.progress, precision, keep)
         with monitor.stages.stage("measure"):
             measured = class_statistics(mask, read.array, read.affine_ras, bundle.labels)
             statistics = {"schema_version": STATISTICS_SCHEMA_VERSION, **measured}
@@ -161,7 +167,9 @@ def segment(
         facts.update(estimated_peak_bytes=plan.peak, precision=precision)
     record = RunRecord(read, bundle, _header_of(read), facts, monitor, kinds, source)
     warnings = (*read.warnings, *_findings(statistics))
-    return Result(mask, np.array(read.affine_ras, dtype=np.float64), dict(bundle.labels), statistics, warnings, record)
+    affine = np.array(read.affine_ras, dtype=np.float64)
+    probability = kept[0] if kept else None
+    return Result(mask, affine, dict(bundle.labels), statistics, warnings, record, probability)
 
 
 def _hide_path(monitor: Monitor, case: CaseSource) -> None:
@@ -180,7 +188,14 @@ def _hide(monitor: Monitor, case: Case) -> None:
 
 
 def _run(
-    bundle: Bundle, case: Case, weights: Path, device: str, scratch: Path, progress: bool, precision: str
+    bundle: Bundle,
+    case: Case,
+    weights: Path,
+    device: str,
+    scratch: Path,
+    progress: bool,
+    precision: str,
+    on_probability: ProbabilityListener | None,
 ) -> NDArray[np.uint8]:
     """Run the bundle with a fixed seed; the caller's random state is restored."""
     import torch
@@ -189,7 +204,7 @@ def _run(
     uses_cuda = device.startswith("cuda") or torch.cuda.is_initialized()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if uses_cuda else []):
         torch.manual_seed(_SEED)
-        return run_bundle(bundle, case, weights, device, scratch, progress, precision)
+        return run_bundle(bundle, case, weights, device, scratch, progress, precision, on_probability)
 
 
 def _header_of(case: Case) -> Any:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from medseg.geometry import (
     apply_affine,
-    component_sizes,
-    component_sizes_of_points,
     flip_lps_ras,
     foreground_box,
     label_counts,
@@ -20,33 +17,42 @@ from medseg.geometry import (
     spacing_of,
     voxel_volume_ml,
 )
+from medseg.inference.measures.components import Components, find_components
+from medseg.inference.measures.lesions import LESION_RULES, lesion_labels, measure_lesions, slice_axis
+from medseg.inference.measures.organ_surface import OrganSurface
 
 __all__ = ["class_statistics"]
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-# Where fewer than one voxel in 100 of its box is set, the voxels alone are looked at: in a tenth of the time.
-_SPARSE = 100
-_CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
 
 
 def class_statistics(
-    mask: NDArray[Any], image: NDArray[Any], affine_ras: ArrayLike, labels: Mapping[int, str]
+    mask: NDArray[Any],
+    image: NDArray[Any],
+    affine_ras: ArrayLike,
+    labels: Mapping[int, str],
+    lesions: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Measure every class of a mask.
+    """Measure every class of a mask, and every lesion of the lesion classes.
 
     Args:
         mask: integer labels ``[i, j, k]``; classes exclude each other.
         image: Hounsfield units on the same grid, in any numeric type; values are read only where the mask is set.
         affine_ras: 4 x 4, voxel to RAS mm.
         labels: name of every label; label 0 is the background and is not measured.
+        lesions: labels of classes that are measured lesion by lesion; None takes those that
+            `medseg.inference.measures.lesion_labels` finds by their names. The other classes are the organs in which
+            lesions lie.
 
     Returns:
-        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26) and ``classes``, a list with one entry a
-        class: ``label, name, n_voxels, volume_ml``; ``hu`` with ``mean``, ``std`` (N in the denominator), ``p5``,
+        A JSON-able dictionary: ``voxel_volume_ml``, ``connectivity`` (26), ``slice_axis`` (the array axis that is cut
+        for slices), ``lesion_rules`` (how the numbers of lesions are to be read) and ``classes``, a list with one entry
+        a class: ``label, name, n_voxels, volume_ml``; ``hu`` with ``mean``, ``std`` (N in the denominator), ``p5``,
         ``p50``, ``p95`` (linear interpolation) over finite values; ``n_components, largest_component_ml``;
         ``touches_border`` and ``border_faces``, letters of the image faces reached, by the closest patient axis;
         ``centroid_ras_mm, centroid_lps_mm``; ``bounding_box`` with first and last voxel index, both inside, and extent
-        in mm along the array axes. An empty class has zeros and nulls.
+        in mm along the array axes. An empty class has zeros and nulls. A lesion class also has ``lesions`` and
+        ``lesions_not_listed``, see `medseg.inference.measures.measure_lesions`.
 
     Raises:
         ValueError: if the shapes differ, or the mask holds a value that ``labels`` does not name.
@@ -60,8 +66,9 @@ def class_statistics(
     """
     if mask.shape != image.shape:
         raise ValueError(f"mask has shape {mask.shape}, image has shape {image.shape}; expected one grid")
-    _refuse_unnamed(mask, labels)
-    voxel_ml = voxel_volume_ml(affine_ras)
+    present = _checked_labels(mask, labels)
+    chosen = lesion_labels(labels) if lesions is None else tuple(lesions)
+    surfaces, why_none = _surfaces(mask, affine_ras, labels, chosen, present)
     classes = []
     for label in sorted(set(labels) - {0}):
         entry: dict[str, Any] = {"label": label, "name": labels[label]}
@@ -69,17 +76,51 @@ def class_statistics(
         box = foreground_box(inside)
         if box is None:
             entry.update(_empty())
+            if label in chosen:
+                entry.update(lesions=[], lesions_not_listed=0)
         else:
-            entry.update(_measure(inside[box], image[box], box, mask.shape, affine_ras, voxel_ml))
+            inside = inside[box].copy()
+            components = find_components(inside)
+            first = np.array([part.start for part in box])
+            entry.update(_measure(inside, image[box], first, components, mask.shape, affine_ras))
+            if label in chosen:
+                entry.update(measure_lesions(components, first, image, affine_ras, surfaces, why_none))
+            del components
         del inside
         classes.append(entry)
-    return {"voxel_volume_ml": voxel_ml, "connectivity": 26, "classes": classes}
+    return {
+        "voxel_volume_ml": voxel_volume_ml(affine_ras),
+        "connectivity": 26,
+        "slice_axis": slice_axis(affine_ras),
+        "lesion_rules": dict(LESION_RULES) if chosen else None,
+        "classes": classes,
+    }
 
 
-def _refuse_unnamed(mask: NDArray[Any], labels: Mapping[int, str]) -> None:
-    unnamed = [int(value) for value in label_counts(mask) if int(value) not in labels and value != 0]
+def _surfaces(
+    mask: NDArray[Any],
+    affine_ras: ArrayLike,
+    labels: Mapping[int, str],
+    lesions: Sequence[int],
+    present: set[int],
+) -> tuple[list[OrganSurface], str]:
+    """The surfaces of the organs in which lesions may lie; if there is none, the reason."""
+    organs = sorted(set(labels) - {0} - set(lesions))
+    if not organs:
+        return [], "the bundle has no class of an organ"
+    if not set(lesions) & present:
+        return [], ""
+    found = [OrganSurface(mask, organ, labels[organ], lesions, affine_ras) for organ in organs if organ in present]
+    return found, "no voxel was labelled " + " or ".join(labels[organ] for organ in organs)
+
+
+def _checked_labels(mask: NDArray[Any], labels: Mapping[int, str]) -> set[int]:
+    """The labels that are present."""
+    found = {int(value) for value in label_counts(mask) if value != 0}
+    unnamed = sorted(found - set(labels))
     if unnamed:
         raise ValueError(f"mask holds the values {unnamed[:5]}, but the classes are {dict(labels)}")
+    return found
 
 
 def _empty() -> dict[str, Any]:
@@ -100,21 +141,15 @@ def _empty() -> dict[str, Any]:
 def _measure(
     inside: NDArray[np.bool_],
     image: NDArray[Any],
-    box: tuple[slice, ...],
+    first: NDArray[np.int64],
+    components: Components,
     shape: tuple[int, ...],
     affine_ras: ArrayLike,
-    voxel_ml: float,
 ) -> dict[str, Any]:
-    count = int(np.count_nonzero(inside))
-    if count * _SPARSE < inside.size:
-        points = np.argwhere(inside)
-        sizes, centre = component_sizes_of_points(points, inside.shape), points.mean(0)
-        values = image[tuple(points.T)]
-    else:
-        sizes = component_sizes(*ndimage.label(inside, structure=_CONNECTIVITY_26))
-        centre, values = _centre(inside), image[inside]
-    first = np.array([s.start for s in box])
-    last = np.array([s.stop - 1 for s in box])
+    points, sizes = components.points, components.sizes
+    count, voxel_ml = int(sizes.sum()), voxel_volume_ml(affine_ras)
+    centre, values = (_centre(inside), image[inside]) if points is None else (points.mean(0), image[tuple(points.T)])
+    last = first + inside.shape - 1
     faces = _faces_reached(first, last, shape, affine_ras)
     centroid = apply_affine(affine_ras, centre + first)
     extent = (last - first + 1) * spacing_of(affine_ras)

@@ -1,4 +1,4 @@
-"""Parts of a training run: handlers for MONAI's engines, optimisers by name, frozen parts, guided nnU-Net.
+"""Parts of a training run: handlers for MONAI's engines, optimisers by name, guided nnU-Net, a check of configurations.
 
 Every name is imported when it is first used: importing this package loads neither torch nor ignite.
 """
@@ -11,6 +11,7 @@ from medseg._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from medseg.training.best_weights import BestWeightsSaver
+    from medseg.training.config_check.check import check_configuration
     from medseg.training.epoch_validation import EpochValidation
     from medseg.training.evaluator_parameters import evaluator_parameter_groups, sparse_layers
     from medseg.training.finite_loss import FiniteLossGuard, case_names
@@ -42,6 +43,7 @@ __all__ = [
     "SelectionMonitor",
     "SparseWarmup",
     "case_names",
+    "check_configuration",
     "drop_guides",
     "evaluator_parameter_groups",
     "freeze",
@@ -58,6 +60,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "best_weights": ("BestWeightsSaver",),
+        "config_check.check": ("check_configuration",),
         "epoch_validation": ("EpochValidation",),
         "evaluator_parameters": ("evaluator_parameter_groups", "sparse_layers"),
         "finite_loss": ("FiniteLossGuard", "case_names"),

@@ -12,19 +12,29 @@ from torch import Tensor
 
 from medseg.geometry.axis_resampling import AxisNeighbours
 
-__all__ = ["DISCRETE", "Discretisation"]
+__all__ = ["DISCRETE", "Discretisation", "Resampler", "ScoreRule"]
 
 DISCRETE = "medseg_discretisation"
 """Key in the meta data of scores that asks the inverse of a resampling for labels."""
 
 
-class _Resampler(Protocol):
+class Resampler(Protocol):
+    """The resampling of scores, whole or slab by slab."""
+
     target: tuple[int, ...]
     neighbours: list[AxisNeighbours]
 
     def slabs(
         self, image: Tensor, before: None = ..., box: Sequence[slice] | None = ...
     ) -> Iterator[tuple[tuple[slice, ...], Tensor]]: ...
+
+
+class ScoreRule(Protocol):
+    """What an inverse resampling makes of scores, on the whole or slab by slab."""
+
+    def __call__(self, scores: Tensor) -> Tensor: ...
+
+    def resampled(self, resampler: Resampler, scores: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Discretisation:
             return scores.argmax(0, keepdim=True).to(torch.uint8)
         return (scores >= self.threshold).to(torch.uint8)
 
-    def resampled(self, resampler: _Resampler, scores: Tensor) -> Tensor:
+    def resampled(self, resampler: Resampler, scores: Tensor) -> Tensor:
         """The labels of the resampled scores: bit-equal to resampling all of them first."""
         channels = 1 if self.threshold is None else scores.shape[0]
         labels = torch.zeros((channels, *resampler.target), dtype=torch.uint8, device=scores.device)
@@ -56,7 +66,7 @@ class Discretisation:
             labels[place] = self(slab)
         return labels
 
-    def _box(self, resampler: _Resampler, scores: Tensor) -> list[slice] | None:
+    def _box(self, resampler: Resampler, scores: Tensor) -> list[slice] | None:
         """The part of the target that can hold a label: a mean of scores below the threshold is below it, too."""
         if self.threshold is None:
             return [slice(0, n) for n in resampler.target]

@@ -14,12 +14,15 @@ from tests.data_prep._canaries import MARK, files_of, leaks, write_marked
 from tests.inference._tiny_bundle import make_tiny_bundle
 
 
+@pytest.mark.parametrize("words", [(), ("--json",)])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_results_of_a_marked_series_hold_no_mark(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_results_of_a_marked_series_hold_no_mark(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
     case = write_marked(tmp_path / f"{MARK}_in", 8)
     capfd.readouterr()
-    assert segment(case, tmp_path / "out", make_tiny_bundle(tmp_path / "bundle")) == 0
-    assert {"seg.nii.gz", "run.json", "statistics.json", "medseg.log"} <= {
+    assert segment(case, tmp_path / "out", make_tiny_bundle(tmp_path / "bundle", class_name="nodule"), *words) == 0
+    assert {"seg.nii.gz", "run.json", "statistics.json", "report.html", "medseg.log"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
     printed = capfd.readouterr()

@@ -100,7 +100,7 @@ def test_reports_and_log_do_not_carry_the_cases_name_or_path(tmp_path: Path, bun
     folder = tmp_path / "ward7"
     folder.mkdir()
     assert segment(odd_case(folder / "MUSTERMANN_ERIKA.nii.gz"), tmp_path / "out", bundle) == 0
-    for name in ("run.json", "statistics.json", "medseg.log"):
+    for name in ("run.json", "statistics.json", "report.html", "medseg.log"):
         text = (tmp_path / "out" / name).read_text()
         assert "MUSTERMANN" not in text, name
         assert "ward7" not in text, name
@@ -119,6 +119,41 @@ def test_plain_stage_lines_go_to_stderr_and_the_result_to_stdout(
     assert "bright tissue:" in out
     assert segment(case, tmp_path / "out", bundle, "--overwrite", "--quiet") == 0
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_html_report_agrees_with_the_statistics_and_can_be_left_out(tmp_path: Path, bundle: Path) -> None:
+    case, folder = odd_case(tmp_path / "case.nii"), tmp_path / "out"
+    assert segment(case, folder, bundle, "--quiet") == 0
+    text = (folder / "report.html").read_text()
+    entry, run = load(folder / "statistics.json")["classes"][0], load(folder / "run.json")
+    assert f"<td>{entry['volume_ml']:.2f}</td>" in text
+    assert run["weights_sha256"] in text
+    assert segment(case, folder, bundle, "--quiet", "--no-report", "--overwrite") == 0
+    left = {path.name for path in folder.iterdir()}
+    assert left == set(RESULT_FILES) - {"report.html"}
+    assert {output["path"] for output in load(folder / "run.json")["outputs"]} == left - {"run.json"}
+    assert segment(case, folder, bundle, "--quiet", "--overwrite") == 0
+
+
+def test_json_alone_is_printed_on_stdout_and_agrees_with_the_files(
+    tmp_path: Path, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case, folder = odd_case(tmp_path / "case.nii"), tmp_path / "out"
+    assert segment(case, folder, bundle, "--json") == 0
+    out, err = capfd.readouterr()
+    printed = json.loads(out)
+    assert err.startswith("[1/")
+    assert printed["output"] == str(folder)
+    assert printed["statistics"] == load(folder / "statistics.json")
+    assert printed["warnings"] == load(folder / "run.json")["warnings"]
+    assert {entry["path"] for entry in printed["files"]} == {path.name for path in folder.iterdir()}
+    for entry in printed["files"]:
+        assert entry["sha256"] == hashlib.sha256((folder / entry["path"]).read_bytes()).hexdigest()
+    assert segment(case, folder, bundle, "--json", "--quiet", "--overwrite") == 0
+    out, err = capfd.readouterr()
+    assert (json.loads(out)["statistics"], err) == (printed["statistics"], "")
+    assert segment(case, folder, bundle, "--json", "--dry-run", "--overwrite") == 2
+    assert "leave one of them out" in capfd.readouterr().err
 
 
 def test_an_earlier_result_needs_overwrite(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

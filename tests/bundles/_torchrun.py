@@ -24,8 +24,8 @@ def printed(name: str, config: str) -> list[str]:
     return shlex.split(lines[0])
 
 
-def torchrun(name: str, config: str, **places: Any) -> subprocess.CompletedProcess[str]:
-    """Run the printed command; only its places differ, and keys that make the run small are added."""
+def command(name: str, config: str, **places: Any) -> dict[str, Any]:
+    """The printed command as arguments of `subprocess`; only its places differ, and keys that make the run small."""
     words = printed(name, config)
     assert words[0] == "torchrun"
     for key, value in {**SMALL, **places}.items():
@@ -33,12 +33,14 @@ def torchrun(name: str, config: str, **places: Any) -> subprocess.CompletedProce
             words[words.index(f"--{key}") + 1] = str(value)
         else:
             words += [f"--{key}", str(value)]
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *words[1:]],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
+    return {
+        "args": [sys.executable, "-m", "torch.distributed.run", *words[1:]],
+        "cwd": ROOT,
+        "text": True,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    }
+
+
+def torchrun(name: str, config: str, **places: Any) -> subprocess.CompletedProcess[str]:
+    """Run the printed command to its end."""
+    return subprocess.run(**command(name, config, **places), capture_output=True, check=False, timeout=PATIENCE_S)

@@ -30,7 +30,8 @@ TRAINING = {"epochs": 1, "val_interval": 1, "patches_per_image": 1}
 
 def commands() -> list[list[str]]:
     blocks = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if "-m monai.bundle" in line]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.bundles._torchrun import torchrun
+from medseg.training.resume.run_file import read_run
+from tests.bundles._torchrun import command, torchrun
 from tests.bundles.conftest import TrainedBundle, read_config, workflow
 from tests.bundles.test_runs import data_set, files_of, spoiled, train
 
@@ -26,10 +29,9 @@ def test_two_processes_train_as_one_with_the_doubled_batch_and_one_of_them_write
 ) -> None:
     if trained.name == "lits_liver_segmentation":
         pytest.skip("two nodes train it in tests/examples/test_slurm_train.py")
-    whole = [{"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": SIDES}]
     options: dict[str, Any] = {"dataset_dir": trained.dataset_dir, "epochs": 2, "val_interval": 1, "roi_size": SIDES}
     # A scan that the window makes constant has a variance of 0, and instance norm magnifies the noise of rounding.
-    options |= {"train::random_transforms": whole, "window": "lung"}
+    options |= {"window": "lung"}
     spoken = {key: json.dumps(value) if isinstance(value, list) else value for key, value in options.items()}
     done = torchrun(trained.name, TRAIN, bundle_root=tmp_path / "two", **spoken)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -54,6 +56,38 @@ def test_two_processes_give_the_score_of_one_also_if_one_of_them_has_no_case(
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     for path in (tmp_path / "one").iterdir():
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_told_to_stop_write_once_and_go_on_as_if_they_had_not_been(
+    trained: TrainedBundle, tmp_path: Path
+) -> None:
+    if trained.name != "lidc_nodule_segmentation":
+        pytest.skip("the same in both bundles")
+    options = {"dataset_dir": trained.dataset_dir, "epochs": 14, "val_interval": 14}
+    process = subprocess.Popen(
+        **command(trained.name, TRAIN, bundle_root=tmp_path / "stopped", **options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 2/14" in line:
+            process.send_signal(signal.SIGTERM)  # torchrun passes it on to all
+            break
+    said = process.stdout.read()
+    assert process.wait(60) != 0
+    assert said.count("the same command goes on from") == 1
+    found = read_run(tmp_path / "stopped" / "models" / "last.pt")
+    assert found is not None
+    assert 2 <= found["epoch"] < 14
+    again, whole = (torchrun(trained.name, TRAIN, bundle_root=tmp_path / n, **options) for n in ("stopped", "whole"))
+    assert (again.returncode, whole.returncode) == (0, 0), again.stderr[-2000:] + whole.stderr[-2000:]
+    assert again.stdout.count(f"going on with run {found['id']}") == 1
+    ours, theirs = (
+        torch.load(tmp_path / name / "models" / "last.pt", weights_only=True)["model"] for name in ("stopped", "whole")
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.slow

@@ -108,8 +108,7 @@ def test_without_a_bundle_the_usage_is_printed() -> None:
 
 @pytest.mark.slow
 def test_two_nodes_train_as_one_process_with_the_doubled_batch(start: Start, tmp_path: Path) -> None:
-    whole = [{"_target_": "SpatialPadd", "keys": ["image", "label"], "spatial_size": SIDES}]
-    options = {"epochs": 2, "val_interval": 1, "roi_size": SIDES, "window": "lung", "train::random_transforms": whole}
+    options = {"epochs": 2, "val_interval": 1, "roi_size": SIDES, "window": "lung"}
     words = [word for key, value in options.items() for word in (f"--{key}", json.dumps(value).strip('"'))]
     assert start(PYTHON, *words).wait(timeout=PATIENCE_S) == 0, (tmp_path / "log").read_text()[-3000:]
     train(BUNDLE, tmp_path / "one", tmp_path / "set", batch_size=2, **options)

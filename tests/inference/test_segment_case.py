@@ -94,7 +94,7 @@ def test_every_kind_of_case_gives_the_same_mask_and_measurements(
     assert result.mask.dtype == np.uint8
     np.testing.assert_allclose(result.affine, AFFINE, atol=1e-5)
     assert result.labels == {0: "background", 1: "bright tissue"}
-    assert result.statistics["schema_version"] == 1
+    assert result.statistics["schema_version"] == 2
     entry = result.statistics["classes"][0]
     assert entry["n_voxels"] == TRUTH.sum()
     assert entry["volume_ml"] == pytest.approx(TRUTH.sum() * np.prod(SPACING) / 1000, rel=1e-5)

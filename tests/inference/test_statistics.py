@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.geometry import apply_affine, make_affine
-from medseg.inference import statistics
+from medseg.inference.measures import components
 from medseg.inference.statistics import class_statistics
 
 LABELS = {0: "background", 1: "liver", 2: "tumour"}
@@ -120,9 +120,9 @@ def test_a_few_voxels_are_measured_as_many_are(share: float, monkeypatch: pytest
     random = np.random.default_rng(0)
     mask = (random.random((40, 50, 60)) < share).astype(np.uint8)
     image = random.normal(0, 100, mask.shape).astype(np.float32)
-    few = class_statistics(mask, image, AFFINE, LABELS)["classes"][0]
-    monkeypatch.setattr(statistics, "_SPARSE", np.inf)
-    many = class_statistics(mask, image, AFFINE, LABELS)["classes"][0]
+    few = class_statistics(mask, image, AFFINE, LABELS, lesions=[1])["classes"][0]
+    monkeypatch.setattr(components, "_SPARSE", np.inf)
+    many = class_statistics(mask, image, AFFINE, LABELS, lesions=[1])["classes"][0]
     np.testing.assert_allclose(few.pop("centroid_lps_mm"), many.pop("centroid_lps_mm"), atol=1e-9)
     np.testing.assert_allclose(few.pop("centroid_ras_mm"), many.pop("centroid_ras_mm"), atol=1e-9)
     assert few == many

@@ -15,14 +15,26 @@ from medseg.inference.errors import ConfigurationError
 from medseg.io.bounded.atomic import naming
 from medseg.io.bounded.checksum import sha256_of
 
-__all__ = ["DICOM_FILES", "RESULT_FILES", "check_target", "describe_outputs", "previous_of", "staged_folder"]
+__all__ = [
+    "DICOM_FILES",
+    "PROBABILITY_FILE",
+    "RESULT_FILES",
+    "check_target",
+    "describe_outputs",
+    "previous_of",
+    "staged_folder",
+]
 
-RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "run.json", "medseg.log")
+RESULT_FILES = ("seg.nii.gz", "statistics.json", "preview.png", "report.html", "run.json", "medseg.log")
+"""File names of a result; ``report.html`` can be left out."""
 
 DICOM_FILES = {"dicom_seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
 """File names of the results that are written on request, by output type."""
 
-_ALL_FILES = (*RESULT_FILES, *DICOM_FILES.values())
+PROBABILITY_FILE = "probability.nii.gz"
+"""Probabilities of the foreground classes, written on request: 3D for one class, else 4D in the order of the labels."""
+
+_ALL_FILES = (*RESULT_FILES, *DICOM_FILES.values(), PROBABILITY_FILE)
 
 
 def check_target(target: str | Path, overwrite: bool, files: Sequence[str] = _ALL_FILES) -> None:

@@ -8,7 +8,8 @@ letter names the closest patient axis.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.geometry import Affine, direction_of, foreground_box, orientation_codes, spacing_of
 
-__all__ = ["EdgeLetters", "Plane", "anatomical_planes", "display_view", "largest_sections", "obliquity_degrees"]
+__all__ = [
+    "EdgeLetters",
+    "Plane",
+    "anatomical_planes",
+    "axial_planes",
+    "coronal_projection",
+    "display_view",
+    "largest_sections",
+    "obliquity_degrees",
+    "slices_with_most",
+]
 
 # Directions towards which columns, rows and slices of the displayed view run.
 _VIEW_CODES = ("L", "P", "I")
@@ -48,6 +59,7 @@ class Plane:
         axis: axis of the stored array that is cut.
         index: voxel index along that axis, counted from 0.
         count: number of voxels along that axis.
+        projected: the pixels are maxima along that axis, not a slice; ``index`` has no meaning.
     """
 
     name: str
@@ -58,6 +70,7 @@ class Plane:
     axis: int
     index: int
     count: int
+    projected: bool = False
 
 
 def display_view(array: NDArray[Any], affine_ras: ArrayLike) -> tuple[NDArray[Any], Affine, tuple[int, int, int]]:
@@ -117,26 +130,66 @@ def anatomical_planes(
         label: the class whose sections are sought; ``None`` takes all classes together. If it is empty, the planes pass
             through the middle of the image.
     """
-    view, affine, order = display_view(image, affine_ras)
     labels, _, _ = display_view(mask, affine_ras)
     indices = largest_sections(labels != 0 if label is None else labels == label)
+    axial, coronal, sagittal = (_cut(image, mask, affine_ras, n, indices[_PLANES[n][1]]) for n in range(3))
+    return axial, coronal, sagittal
+
+
+def axial_planes(
+    image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, indices: Sequence[int]
+) -> tuple[Plane, ...]:
+    """Axial planes at indices of the displayed view, which counts from the head to the feet."""
+    return tuple(_cut(image, mask, affine_ras, 0, index) for index in indices)
+
+
+def coronal_projection(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike) -> Plane:
+    """The coronal plane of the highest value, and of the highest label, along each line from front to back (MIP)."""
+    view, _, _ = display_view(image, affine_ras)
+    labels, _, _ = display_view(mask, affine_ras)
+    plane = _cut(image, mask, affine_ras, 1, 0)
+    return replace(plane, name="coronal MIP", image=view.max(axis=1).T, mask=labels.max(axis=1).T, projected=True)
+
+
+def slices_with_most(inside: NDArray[np.bool_], count: int, apart: int, taken: Sequence[int] = ()) -> list[int]:
+    """Slices along the last axis with most voxels, in their order, each at least ``apart`` from the others and from
+    those that are ``taken`` already.
+
+    >>> inside = np.zeros((4, 4, 9), bool)
+    >>> inside[1, 1, 1:4] = inside[1:3, 1:3, 2] = inside[0, 0, 7] = True
+    >>> slices_with_most(inside, 2, apart=2)
+    [2, 7]
+    """
+    areas = np.zeros(inside.shape[2], np.int64)
+    box = foreground_box(inside)
+    if box is not None:
+        areas[box[2]] = np.count_nonzero(inside[box], axis=(0, 1))
+    chosen: list[int] = []
+    for index in np.argsort(-areas, kind="stable"):
+        if len(chosen) == count or areas[index] == 0:
+            break
+        if all(abs(int(index) - other) >= apart for other in (*taken, *chosen)):
+            chosen.append(int(index))
+    return sorted(chosen)
+
+
+def _cut(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, which: int, index: int) -> Plane:
+    """One of `_PLANES` at an index of the displayed view."""
+    view, affine, order = display_view(image, affine_ras)
+    labels, _, _ = display_view(mask, affine_ras)
     spacing, codes, stored = spacing_of(affine), orientation_codes(affine), orientation_codes(affine_ras)
-    planes = []
-    for name, cut, rows, columns in _PLANES:
-        place: list[int | slice] = [slice(None)] * 3
-        place[cut] = indices[cut]
-        axis, count = order[cut], image.shape[order[cut]]
-        planes.append(
-            Plane(
-                name=name,
-                # The remaining axes keep their order (columns before rows), so a transpose makes [row, column].
-                image=view[tuple(place)].T,
-                mask=labels[tuple(place)].T,
-                spacing_mm=(float(spacing[rows]), float(spacing[columns])),
-                letters=EdgeLetters(_OPPOSITE[codes[columns]], codes[columns], _OPPOSITE[codes[rows]], codes[rows]),
-                axis=axis,
-                index=indices[cut] if stored[axis] == codes[cut] else count - 1 - indices[cut],
-                count=count,
-            )
-        )
-    return (planes[0], planes[1], planes[2])
+    name, cut, rows, columns = _PLANES[which]
+    place: list[int | slice] = [slice(None)] * 3
+    place[cut] = index
+    axis, count = order[cut], image.shape[order[cut]]
+    return Plane(
+        name=name,
+        # The remaining axes keep their order (columns before rows), so a transpose makes [row, column].
+        image=view[tuple(place)].T,
+        mask=labels[tuple(place)].T,
+        spacing_mm=(float(spacing[rows]), float(spacing[columns])),
+        letters=EdgeLetters(_OPPOSITE[codes[columns]], codes[columns], _OPPOSITE[codes[rows]], codes[rows]),
+        axis=axis,
+        index=index if stored[axis] == codes[cut] else count - 1 - index,
+        count=count,
+    )

@@ -1,4 +1,4 @@
-"""A still picture of a segmentation: three planes with outlines, orientation letters, HU window and scale bar."""
+"""A still picture of a segmentation: slices and a projection with outlines, orientation letters and scale bars."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medseg.geometry import label_counts, voxel_volume_ml
-from medseg.inference.outputs.planes import Plane, anatomical_planes, obliquity_degrees
+from medseg.geometry import label_counts, orientation_codes, spacing_of, voxel_volume_ml
+from medseg.inference.outputs.planes import (
+    Plane,
+    anatomical_planes,
+    axial_planes,
+    coronal_projection,
+    display_view,
+    obliquity_degrees,
+    slices_with_most,
+)
 from medseg.io.bounded.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Window", "window_for", "write_preview"]
+__all__ = ["COLOURS", "Window", "window_for", "write_preview"]
 
 
 class Window(NamedTuple):
@@ -40,10 +48,18 @@ _WINDOW_WORDS = {"lung": ("lung", "nodule", "airway", "trachea"), "bone": ("bone
 
 # The palette of Okabe and Ito, whose colours differ for colour-blind readers too, without those that are hard to see
 # on grey.
-_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
+COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73")
+_APART_MM = 10.0  # between axial slices, so that they do not all show the same lesion
 _BAR_LENGTHS_MM = (200, 100, 50, 20, 10, 5, 2, 1)
 _LEGEND_ENTRIES = 8
 _FIGURE_WIDTH_INCH, _HEAD_INCH, _FOOT_INCH, _DPI = 12.0, 0.45, 0.4, 150
+
+
+def _projection_window() -> Window:
+    """The brightest voxels are bone, whatever the classes are."""
+    from medseg.transforms.intensity.windows import HU_WINDOWS
+
+    return Window("bone", *HU_WINDOWS["bone"])
 
 
 def window_for(labels: Mapping[int, str]) -> Window:
@@ -65,7 +81,8 @@ def write_preview(
     title: str = "",
     window: Window | None = None,
 ) -> Path:
-    """Draw a PNG: planes through the mask's largest cross-sections and, for a small target, a second row enlarged.
+    """Draw a PNG: planes through the mask's largest cross-sections; for a small target, a second row enlarged; and the
+    axial slices with most of the target beside a projection of the whole image (MIP).
 
     Args:
         path: the PNG to write (atomically).
@@ -87,46 +104,61 @@ def write_preview(
     found = label_counts(mask)
     counts = np.array([found.get(label, 0) for label in range(max(labels) + 1)])
     rows = _rows(image, mask, affine_ras, {label: int(counts[label]) for label in labels if label != 0})
-    colours = {label: _COLOURS[n % len(_COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
+    colours = {label: COLOURS[n % len(COLOURS)] for n, label in enumerate(sorted(set(labels) - {0}))}
     figure = _draw_rows(rows, window, colours)
     _write_heading(figure, title, labels, counts * voxel_volume_ml(affine_ras), colours)
-    _write_rules(figure, window, affine_ras, labels[rows[1].label] if len(rows) > 1 else "")
+    _write_rules(figure, window, affine_ras, next((labels[row.label] for row in rows if row.side_mm), ""))
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor="black")
+        figure.savefig(temporary, format="png", facecolor="black", pil_kwargs={"compress_level": 3})
     return Path(path)
 
 
 def _rows(image: NDArray[Any], mask: NDArray[Any], affine_ras: ArrayLike, counts: Mapping[int, int]) -> list[_Row]:
-    """The whole planes and, if the smallest class fills less than half of them, its surroundings."""
+    """The whole planes; the smallest class enlarged if it fills less than half of them; its further slices, the MIP."""
     rows = [_Row(anatomical_planes(image, mask, affine_ras), 0, None)]
     target = min((label for label in counts if counts[label]), key=lambda label: counts[label], default=None)
-    if target is not None:
-        planes = anatomical_planes(image, mask, affine_ras, target)
-        side = _side_mm(planes, target)
-        if side < 0.5 * max(max(_size_mm(plane)) for plane in planes):
-            rows.append(_Row(planes, target, side))
+    if target is None:
+        return rows
+    alone = sum(map(bool, counts.values())) == 1
+    planes = rows[0].planes if alone else anatomical_planes(image, mask, affine_ras, target)
+    side = _side_mm(planes, target)
+    if side < 0.5 * max(max(_size_mm(plane)) for plane in planes):
+        rows.append(_Row(planes, target, side))
+    labels, affine, _ = display_view(mask, affine_ras)
+    apart = max(1, round(_APART_MM / float(spacing_of(affine)[2])))
+    shown = rows[0].planes[0]
+    runs_down = orientation_codes(affine_ras)[shown.axis] == "I"
+    taken = shown.index if runs_down else shown.count - 1 - shown.index
+    chosen = slices_with_most(labels == target, 2, apart, taken=[taken])
+    further = axial_planes(image, mask, affine_ras, chosen)
+    rows.append(_Row([*further, coronal_projection(image, mask, affine_ras)], target, None))
     return rows
 
 
 def _draw_rows(rows: Sequence[_Row], window: Window, colours: Mapping[int, str]) -> Figure:
-    """A figure with three panes a row; whole planes share one scale."""
+    """A figure with up to three panes a row; the whole planes of a row share one scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    widths = [_size_mm(plane)[1] for plane in rows[0].planes]
-    height = max(_size_mm(plane)[0] for plane in rows[0].planes)
-    # Enlarged panes are squares of a third of the figure's width.
-    inches = [_FIGURE_WIDTH_INCH * (height / sum(widths) if row.side_mm is None else 1 / 3) for row in rows]
+    widths = [[_size_mm(plane)[1] if row.side_mm is None else 1.0 for plane in row.planes] for row in rows]
+    heights = [max(_size_mm(plane)[0] for plane in row.planes) for row in rows]
+    # Enlarged panes are squares of a third of the figure's width; no row of whole planes is higher than the first one.
+    inches = [
+        _FIGURE_WIDTH_INCH * (1 / 3 if row.side_mm is not None else min(high / sum(wide), heights[0] / sum(widths[0])))
+        for row, wide, high in zip(rows, widths, heights, strict=True)
+    ]
     total = sum(inches) + _HEAD_INCH + _FOOT_INCH
     figure = Figure(figsize=(_FIGURE_WIDTH_INCH, total), dpi=_DPI, facecolor="black")
     FigureCanvasAgg(figure)
     borders = {"left": 0.01, "right": 0.99, "bottom": _FOOT_INCH / total, "top": 1 - _HEAD_INCH / total}
     grid = figure.add_gridspec(len(rows), 1, height_ratios=inches, hspace=0.03, **borders)
     for number, row in enumerate(rows):
-        panes = grid[number].subgridspec(1, 3, width_ratios=widths if row.side_mm is None else [1, 1, 1], wspace=0.02)
+        panes = grid[number].subgridspec(1, len(row.planes), width_ratios=widths[number], wspace=0.02)
         for column, plane in enumerate(row.planes):
             centre = None if row.side_mm is None else _section_centre_mm(plane, row.label)
-            _draw_pane(figure.add_subplot(panes[column]), plane, row.side_mm or height, centre, window, colours)
+            shown = _projection_window() if plane.projected else window
+            side = row.side_mm or heights[number]
+            _draw_pane(figure.add_subplot(panes[column]), plane, side, centre, shown, colours)
     return figure
 
 
@@ -202,7 +234,7 @@ def _draw_marks(axes: Axes, plane: Plane) -> None:
         along = edge if edge in ("top", "bottom") else "center"
         letter = getattr(plane.letters, edge)
         axes.text(x, y, letter, transform=axes.transAxes, ha=across, va=along, fontsize=13, weight="bold", **style)
-    note = f"{plane.name}, slice {plane.index + 1} of {plane.count}"
+    note = plane.name if plane.projected else f"{plane.name}, slice {plane.index + 1} of {plane.count}"
     axes.text(0.015, 0.015, note, transform=axes.transAxes, ha="left", va="bottom", fontsize=8, **style)
     x0, x1 = axes.get_xlim()
     bottom, top = axes.get_ylim()
@@ -247,6 +279,7 @@ def _write_rules(figure: Figure, window: Window, affine_ras: ArrayLike, target: 
     if angle > 1.0:
         rules.append(f"oblique grid ({angle:.0f} degrees): letters name the closest patient axis")
     if target:
-        rules.append(f"lower row: enlarged on {target}")
+        rules.append(f"squares: enlarged on {target}")
+    rules.append("MIP: bone window, outlines of the projected mask")
     rules.append("research use only")
     figure.text(0.01, 0.12 / figure.get_figheight(), "  |  ".join(rules), color="#BBBBBB", fontsize=8, va="bottom")

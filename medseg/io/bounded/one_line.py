@@ -6,15 +6,17 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-__all__ = ["one_line_errors", "refusal_of"]
+__all__ = ["caller_prints_errors", "one_line_errors", "refusal_of"]
 
 _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 # A worker of a data loader hands its error over as text: the whole traceback, with the name of the error's class.
 _IN_A_WORKER = re.compile(r"^medseg\.io\.bounded\.errors\.\w+: (.+)$", re.MULTILINE)
 
+_callers: list[str] = []  # commands that print the line themselves, while they run
 _ANNOUNCED = re.compile(r"(Current|Engine) run is terminating due to exception")
 
 
@@ -24,16 +26,36 @@ def one_line_errors() -> None:
     A bundle calls this first of all in its ``initialize``. MONAI wraps every error once for each level of the
     configuration; more than fifty lines hide the one that says what to do. With this, an error that medseg raised on
     purpose is printed as ``error: ...`` alone, and the exit code stays 1. All other errors keep their traceback, and so
-    does everything in a process that was started in another way, such as a script or a notebook.
+    does everything in a process that was started in another way, such as a script or a notebook; ``medseg run`` prints
+    the line itself.
 
     Ignite's own announcements of the error ("Engine run is terminating ...") repeat it once for each engine; they are
     left out of the log.
     """
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if main is not None and main.name == "monai.bundle.__main__":
+    by_monai = main is not None and main.name == "monai.bundle.__main__"
+    if by_monai:
         sys.excepthook = _hook_before(sys.excepthook)
+    if by_monai or _callers:
         for handler in logging.getLogger().handlers:
             handler.addFilter(lambda record: not _ANNOUNCED.match(str(record.msg)))
+
+
+@contextmanager
+def caller_prints_errors(command: str) -> Iterator[None]:
+    """Within the block, a bundle leaves ignite's announcements out of the log, as under ``python -m monai.bundle``.
+
+    Args:
+        command: the one that prints a refused line itself.
+
+    >>> with caller_prints_errors("medseg run"):
+    ...     one_line_errors()
+    """
+    _callers.append(command)
+    try:
+        yield
+    finally:
+        _callers.remove(command)
 
 
 def _hook_before(before: _Hook) -> _Hook:

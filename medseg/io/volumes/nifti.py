@@ -216,7 +216,9 @@ def plain_header(shape: Sequence[int], affine_ras: ArrayLike, dtype: DTypeLike =
     return image.header
 
 
-def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | nib.Nifti1Header) -> Path:
+def write_nifti_like(
+    path: str | Path, array: ArrayLike, source: str | Path | nib.Nifti1Header, slope: float = 1.0
+) -> Path:
     """Write an array on the grid of another NIfTI file: shape, sform, qform, codes and units are copied bit for bit.
 
     Free text (``descrip``, ``aux_file``, ``db_name``, ``intent_name``) and header extensions are not copied: they can
@@ -224,11 +226,12 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | ni
 
     Args:
         path: target file, ``.nii`` or ``.nii.gz``.
-        array: voxels ``[i, j, k]``, stored as by `write_nifti`.
+        array: voxels ``[i, j, k]``, or ``[i, j, k, n]`` for several values a voxel, stored as by `write_nifti`.
         source: the other file, or its header as `read_nifti` returns it (it is not changed).
+        slope: readers multiply the stored numbers by it.
 
     Raises:
-        ValueError: if the array's shape differs from the source's.
+        ValueError: if the array's first three axes differ from the source's.
     """
     import nibabel as nib
 
@@ -237,8 +240,10 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | ni
     else:
         header, where = source.copy(), path
     grid, affine = tuple(header.get_data_shape()[:3]), header.get_best_affine()
-    data = storable(array)
-    if tuple(data.shape) != grid:
+    values = np.asarray(array)
+    several = values.ndim == 4 and values.shape[3] > 0
+    data = np.stack([storable(values[..., n]) for n in range(values.shape[3])], -1) if several else storable(array)
+    if tuple(data.shape[:3]) != grid:
         raise ValueError(f"{where}: grid is {grid}, but the result has shape {tuple(data.shape)}")
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
@@ -249,7 +254,9 @@ def write_nifti_like(path: str | Path, array: ArrayLike, source: str | Path | ni
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # nibabel rewrites sform and qform only if the affine given differs from the header's own: here it never does.
     image = kind(data, affine, header=header)
-    if corner_displacement_mm(image.affine, affine, data.shape) != 0.0:
+    if slope != 1.0:
+        image.header.set_slope_inter(slope, 0.0)  # only here: an image does not take it over from a header
+    if corner_displacement_mm(image.affine, affine, grid) != 0.0:
         raise ValueError(f"{where}: its geometry could not be copied exactly")
     _save(image, path)
     return Path(path)

@@ -9,28 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from medseg.io.bounded.html_page import html_page, html_table
 from medseg.metrics.evaluation.tables import SCORES
 
 __all__ = ["report_html"]
 
-# No script and nothing from outside, whatever a text in the report may hold.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; color: #1b1b1b;
-  background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; margin-bottom: 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #888; }
-.warn { background: #fff4e0; border-left: 4px solid #d98200; padding: .5rem .8rem; }
-.note { color: #555; font-size: .9rem; } img, svg { max-width: 100%; height: auto; }
-@media (max-width: 40rem) { th, td { padding: .2rem .35rem; font-size: .85rem; }
-  th:first-child, td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll { overflow: visible; }
-  h2 { break-after: avoid; } tr { break-inside: avoid; } @page { size: A4; margin: 15mm; } }
-"""
 _WORST = 10
 
 
@@ -61,19 +44,14 @@ def report_html(
         parts.append(_class_part(name, summary, [row for row in rows if row["class"] == name]))
     if summary["lits"]:
         parts.append("<h2>Scores of LiTS</h2><p class='note'>" + escape(summary["rules"]["lits"]) + "</p>")
-        parts.append(_table(("score", "value"), ((key, _number(value)) for key, value in summary["lits"].items())))
+        parts.append(html_table(("score", "value"), ((key, _number(value)) for key, value in summary["lits"].items())))
     if summary["comparison"]:
         parts.append(_comparison(summary["comparison"], picture))
     if summary["notes"]:
         parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(line)}</li>" for line in summary["notes"]) + "</ul>")
     rules = "".join(f"<li><b>{escape(key)}</b>: {escape(text)}</li>" for key, text in summary["rules"].items())
     parts.append(f"<h2>Rules</h2><ul class='note'>{rules}</ul><p class='note'>medseg {escape(version)}</p>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Evaluation</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    return html_page("Evaluation", parts)
 
 
 def _classes(summary: Mapping[str, Any]) -> str:
@@ -97,7 +75,7 @@ def _class_part(name: str, summary: Mapping[str, Any], rows: Sequence[Mapping[st
     parts = [
         f"<h2>{escape(name)}</h2>",
         _strip(row["dice"] for row in rows),
-        _table(("score", "mean", "95 % interval", "median", "cases"), table),
+        html_table(("score", "mean", "95 % interval", "median", "cases"), table),
         f"<p>Dice over all voxels of all cases: {_number(scores['dice_global'])}. Empty in "
         + ", ".join(f"{which}: {count}" for which, count in scores["empty"].items())
         + ".</p>",
@@ -108,7 +86,7 @@ def _class_part(name: str, summary: Mapping[str, Any], rows: Sequence[Mapping[st
     columns = ("case", "dice", "voe", "assd_mm", "prediction_ml", "reference_ml", "empty")
     cells = ([row[key] if isinstance(row[key], str) else _number(row[key]) for key in columns] for row in worst)
     heads = ("case", "Dice", "VOE", "ASSD, mm", "prediction, ml", "reference, ml", "empty")
-    parts.append(f"<h3>Cases with the lowest Dice</h3>{_table(heads, cells)}")
+    parts.append(f"<h3>Cases with the lowest Dice</h3>{html_table(heads, cells)}")
     return "\n".join(parts)
 
 
@@ -124,8 +102,8 @@ def _lesion_part(lesions: Mapping[str, Any]) -> str:
     ]
     return (
         "<h3>Lesions, matched one to one</h3>"
-        + _table(("counts as found", "found", "invented", "lost", "precision", "recall", "F1"), rows)
-        + _table(("diameter", "lesions", "recall (IoU above 0.5)"), sizes)
+        + html_table(("counts as found", "found", "invented", "lost", "precision", "recall", "F1"), rows)
+        + html_table(("diameter", "lesions", "recall (IoU above 0.5)"), sizes)
     )
 
 
@@ -144,7 +122,7 @@ def _comparison(comparison: Mapping[str, Any], picture: Path | None) -> str:
         text += (
             f'<p><img alt="Dice of every case in both, and mean differences" src="data:image/png;base64,{data}"></p>'
         )
-    return text + _table(("score", "mean difference", "95 % interval", "p"), rows)
+    return text + html_table(("score", "mean difference", "95 % interval", "p"), rows)
 
 
 def _strip(values: Iterable[float]) -> str:
@@ -163,12 +141,6 @@ def _strip(values: Iterable[float]) -> str:
         f'<line x1="20" x2="580" y1="30" y2="30" stroke="#888"/>{marks}{ticks}</svg>'
         '<p class="note">Dice of every case</p>'
     )
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
 def _number(value: Any) -> str:

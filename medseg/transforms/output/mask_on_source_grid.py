@@ -12,7 +12,7 @@ from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.transforms.utils import allow_missing_keys_mode
 from torch import Tensor
 
-from medseg.transforms._discretisation import DISCRETE, Discretisation
+from medseg.transforms._discretisation import DISCRETE, Discretisation, ScoreRule
 
 __all__ = ["MaskOnSourceGrid", "MaskOnSourceGridd"]
 
@@ -50,8 +50,8 @@ class MaskOnSourceGrid(Transform):
     def __init__(self, transform: InvertibleTransform, orig_key: str = "image", threshold: float | None = 0.5) -> None:
         if threshold is not None and not -float("inf") < threshold < float("inf"):
             raise ValueError(f"MaskOnSourceGrid: threshold is {threshold}; expected a finite number, or None")
-        self.transform, self.orig_key = transform, orig_key
-        self.rule = Discretisation(threshold)
+        self.transform, self.orig_key, self.threshold = transform, orig_key, threshold
+        self.rule: ScoreRule = Discretisation(threshold)
 
     def __call__(self, pred: Tensor, image: Tensor) -> MetaTensor:
         """Return the mask.

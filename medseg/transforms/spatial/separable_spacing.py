@@ -17,7 +17,7 @@ from torch import Tensor
 
 from medseg.geometry.axis_resampling import AxisMap, axis_map
 from medseg.transforms._arrays import tracked_tensor
-from medseg.transforms._discretisation import DISCRETE, Discretisation
+from medseg.transforms._discretisation import DISCRETE, ScoreRule
 from medseg.transforms.spatial._axis_resample import AxisResampler
 from medseg.transforms.spatial.points import affine_of
 
@@ -160,7 +160,7 @@ class SeparableSpacing(InvertibleTransform):
         extra, size = trace[TraceKeys.EXTRA_INFO], [int(n) for n in trace[TraceKeys.ORIG_SIZE]]
         axes = AxisMap(np.asarray(extra["scale"]), np.asarray(extra["shift"])).inverse()
         resampler = AxisResampler(data.shape[1:], size, axes, extra["mode"] == "nearest")
-        rule: Discretisation | None = data.meta.pop(DISCRETE, None)
+        rule: ScoreRule | None = data.meta.pop(DISCRETE, None)
         plain = data.as_tensor()
         values = resampler.whole(plain) if rule is None else rule.resampled(resampler, plain)
         result = MetaTensor(values).copy_meta_from(data)

@@ -11,9 +11,12 @@ from medseg.geometry import apply_affine, make_affine
 from medseg.inference.outputs.planes import (
     EdgeLetters,
     anatomical_planes,
+    axial_planes,
+    coronal_projection,
     display_view,
     largest_sections,
     obliquity_degrees,
+    slices_with_most,
 )
 
 SHAPE = (7, 8, 9)
@@ -108,3 +111,37 @@ def test_an_oblique_grid_gets_the_closest_letters() -> None:
     image = np.zeros(SHAPE, dtype=np.int16)
     axial, *_ = anatomical_planes(image, image.astype(np.uint8), make_affine((1.0, 1.0, 1.0), direction=turn))
     assert axial.letters == EdgeLetters("R", "L", "A", "P")
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPI", "SAR", "PIR"])
+def test_a_coronal_projection_holds_the_highest_value_of_each_line(codes: str) -> None:
+    rng = np.random.default_rng(0)
+    affine = make_affine((1.0, 2.0, 3.0), (0, 0, 0), codes)
+    image, mask = rng.integers(-1000, 1000, (4, 5, 6)), rng.integers(0, 3, (4, 5, 6))
+    plane = coronal_projection(image, mask, affine)
+    coronal = anatomical_planes(image, mask, affine)[1]
+    axis = next(n for n, code in enumerate(codes) if code in "AP")
+    assert sorted(plane.image.ravel()) == sorted(image.max(axis=axis).ravel())
+    assert (plane.letters, plane.spacing_mm, plane.image.shape) == (
+        coronal.letters,
+        coronal.spacing_mm,
+        coronal.image.shape,
+    )
+    assert (plane.image >= coronal.image).all()
+    assert (plane.mask >= coronal.mask).all()
+    assert plane.projected
+
+
+def test_axial_planes_count_from_the_head() -> None:
+    image = np.arange(24).reshape(2, 3, 4)
+    first, last = axial_planes(image, image * 0, np.eye(4), [0, 3])
+    assert (first.index, last.index) == (3, 0), "the last stored slice is the highest"
+    assert set(first.image.ravel()) == set(image[..., 3].ravel())
+
+
+def test_slices_with_most_keep_a_distance_and_stop_where_nothing_is() -> None:
+    inside = np.zeros((4, 4, 20), bool)
+    inside[0, 0, 3:9] = inside[0, 1, 5] = inside[:2, :2, 12] = True
+    assert slices_with_most(inside, 2, apart=2) == [5, 12]
+    assert slices_with_most(inside, 9, apart=4) == [5, 12]
+    assert slices_with_most(inside, 2, apart=2, taken=[12]) == [3, 5]

@@ -70,3 +70,13 @@ def test_many_classes_fit(tmp_path: Path) -> None:
     mask = np.arange(20, dtype=np.uint8).repeat(400).reshape(20, 20, 20)
     labels = {0: "background", **{n: f"structure {n}" for n in range(1, 20)}}
     assert write_preview(tmp_path / "p.png", mask.astype(np.int16), mask, np.eye(4), labels).stat().st_size > 10_000
+
+
+def test_the_last_row_shows_a_projection_in_which_every_lesion_is_outlined(tmp_path: Path) -> None:
+    image, mask = np.zeros((60, 60, 60), np.int16), np.zeros((60, 60, 60), np.uint8)
+    mask[10:16, 10:16, 10:16] = mask[40:44, 40:44, 50:54] = 1
+    path = write_preview(tmp_path / "p.png", image, mask, np.eye(4), {0: "background", 1: "nodule"})
+    picture = imread(path)
+    third = close_to(picture[-100 - picture.shape[1] // 3 : -100, 2 * picture.shape[1] // 3 :], ORANGE)
+    columns, middle = np.flatnonzero(third.any(axis=0)), third.shape[1] / 2
+    assert columns.min() < middle < columns.max(), "one lesion on either side"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from medseg.io.bounded.errors import DataError
-from medseg.io.bounded.one_line import one_line_errors, refusal_of
+from medseg.io.bounded.one_line import caller_prints_errors, one_line_errors, refusal_of
 from medseg.io.bounded.weights import load_weights
 from medseg.transforms import HUWindow
 
@@ -102,6 +102,20 @@ def test_announcements_of_the_error_by_ignite_are_left_out_of_the_log_and_nothin
         logging.makeLogRecord({"msg": text}) for text in ("Engine run is terminating due to exception: x", "epoch 1")
     ]
     assert [bool(handler.filter(record)) for record in made] == [False, True]
+
+
+def test_under_a_command_that_prints_errors_itself_the_hook_stays_and_announcements_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler, before = logging.StreamHandler(), sys.excepthook
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    record = logging.makeLogRecord({"msg": "Current run is terminating due to exception: x"})
+    one_line_errors()
+    assert handler.filter(record)
+    with caller_prints_errors("medseg run"):
+        one_line_errors()
+    assert not handler.filter(record)
+    assert sys.excepthook is before
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,3 +326,16 @@ class TestTwoStatementsOfTheSpacing:
     def test_one_spacing_said_twice_is_no_contradiction(self, tmp_path: Path, pixdim: tuple[float, ...]) -> None:
         path = self._with_pixdim(self._saved(tmp_path / "a.nii", (1, 2, 3), None), pixdim)
         assert read_nifti(path).warnings == ()
+
+
+def test_several_scaled_values_a_voxel_keep_the_geometry_of_another_file(tmp_path: Path) -> None:
+    affine = np.array([[0, -0.8, 0.1, 5.0], [0.7, 0, 0, -3.0], [0, 0.1, 2.5, 1.0], [0, 0, 0, 1]])
+    source = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), affine)
+    nib.save(source, tmp_path / "source.nii")
+    stored = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 2)).astype(np.uint8)
+    path = write_nifti_like(tmp_path / "map.nii.gz", stored, tmp_path / "source.nii", slope=1 / 255)
+    found = nib.load(path)
+    np.testing.assert_array_equal(found.affine, nib.load(tmp_path / "source.nii").affine)
+    assert found.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.asarray(found.dataobj.get_unscaled()), stored)
+    np.testing.assert_allclose(found.get_fdata(), stored / 255, atol=1e-6)
