@@ -64,10 +64,6 @@ def main(args: argparse.Namespace) -> int:
         0; every failure is raised (`medseg.apps.failures` makes a line and an exit code of it).
     """
     target = Path(args.output)
-    if args.cases:
-        from medseg.apps import segment_cases
-
-        return segment_cases.main(args)
     _check_case_options(args)
     if args.json and args.dry_run:
         raise ConfigurationError("--json prints results, and --dry-run makes none; leave one of them out")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from medseg.apps import segment
+from medseg.apps import segment, segment_cases
 from medseg.inference.bundle_archive import open_bundle
 from medseg.inference.bundle_runner import find_weights
 from medseg.inference.errors import ConfigurationError
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
     for number, one in enumerate(runs, 1):
         if len(runs) > 1 and not args.quiet:
             print(f"bundle {number} of {len(runs)}: {Path(one.output).name}", file=sys.stderr, flush=True)
-        codes.append(segment.main(one))
+        codes.append(segment_cases.main(one) if one.cases else segment.main(one))
     return _SOME_FAILED if any(codes) else 0
 
 

@@ -14,7 +14,9 @@ from tests.transforms._menu import InvertibleMenu, RandomMenu, TransformMenu
 # Their own files test them: some take the path of a file where the menu gives an array, others change the grid.
 OF_PATHS = {getattr(medseg.transforms, name + d) for name in ("CheckHeader", "LoadPrompts") for d in ("", "d")}
 OF_GRIDS = {
-    getattr(medseg.transforms, name + d) for name in ("SeparableSpacing", "MaskOnSourceGrid") for d in ("", "d")
+    getattr(medseg.transforms, name + d)
+    for name in ("SeparableSpacing", "MaskOnSourceGrid", "ProbabilityOnSourceGrid")
+    for d in ("", "d")
 }
 
 

@@ -79,7 +79,8 @@ MAPS: dict[str, tuple[Callable[[Any], Any], int]] = {
 # Transforms whose effect is checked by a test of its own below.
 OTHERWISE = {"ClickPatches", "GeodesicDistance", "RegionGLCM", "RegionHistogram", "VoxelToWorld", "WorldToVoxel"}
 # In their own test files; CheckHeader and LoadPrompts take files, and no voxels.
-OTHERWISE |= {"CheckHeader", "LoadPrompts", "MaskOnSourceGrid", "SeparableSpacing"}
+OTHERWISE |= {"CheckHeader", "LoadPrompts", "MaskOnSourceGrid", "ProbabilityOnSourceGrid"}
+OTHERWISE |= {"SeparableSpacing"}
 # Transforms that refuse it.
 REFUSE = {
     "BorderWeightMap",

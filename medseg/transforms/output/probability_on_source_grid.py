@@ -36,7 +36,7 @@ class ProbabilityOnSourceGrid(MaskOnSourceGrid):
     """Bring probabilities back onto the grid of their image, stored in uint8: 255 times the probability, rounded.
 
     As with `MaskOnSourceGrid`, they never exist as float32 on the grid of the image where `SeparableSpacing` resampled
-    it. The error of the rounding is at most 1/510.
+    it. The error of the rounding is at most 1/510. Scores that are NaN or lie outside 0 to 1 are refused.
 
     Args:
         transform: the preprocessing in dictionary form that was applied to the image, to be inverted.
