@@ -144,7 +144,7 @@ def test_trust_lifts_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (tmp_path / "done").exists()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.harm])
 def test_no_hostile_configuration_reaches_monai(
     name: str, tmp_path: Path, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
