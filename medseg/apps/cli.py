@@ -84,66 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         "segment", parents=[common], help="segment one CT with a bundle", epilog=_EPILOG,
         description="Segment one CT with a MONAI bundle. A bundle's configuration is code: run only bundles you trust.",
     )  # fmt: skip
-    segment.add_argument(
-        "-i", "--input", required=True, metavar="CASE",
-        help="image file (NIfTI, MetaImage or NRRD), or folder or archive with one CT series in DICOM",
-    )  # fmt: skip
-    segment.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
-    segment.add_argument(
-        "--bundle", required=True, action="append", metavar="DIR",
-        help="bundle folder (with configs/inference.json), or an archive of one (.zip, .tar.gz ...); give it several "
-        "times for several bundles, whose results go to DIR/NAME of the bundle",
-    )  # fmt: skip
-    segment.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
-    segment.add_argument(
-        "--weights", action="append", metavar="FILE",
-        help="checkpoint instead of the bundle's own; of several bundles one each, in their order",
-    )  # fmt: skip
-    segment.add_argument(
-        "--ot", "--output-type", dest="output_type", nargs="+", choices=("dicom_seg", "rtstruct"), default=[],
-        help="also write seg.dcm or rtstruct.dcm for the series in CASE; these files repeat the patient's name and the "
-        "study from it, because an archive files them by these",
-    )  # fmt: skip
-    segment.add_argument(
-        "--on-nonfinite", choices=("refuse", "fill"), default="refuse",
-        help="voxels that are NaN or infinite: refuse the case, or fill them with --fill-value (default: refuse)",
-    )  # fmt: skip
-    segment.add_argument(
-        "--fill-value", type=float, metavar="HU", help="what --on-nonfinite fill puts there (default: -1024, air)"
-    )
-    segment.add_argument(
-        "--cropped",
-        action="store_true",
-        help="CASE is a crop inside the body: missing air raises no doubt about its unit",
-    )
-    segment.add_argument(
-        "--strict",
-        action="store_true",
-        help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)",
-    )
-    segment.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32",
-        help="of the network; bfloat16 is faster where the processor has it and changes borders a little "
-        "(default: float32)",
-    )  # fmt: skip
-    segment.add_argument(
-        "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
-    )
-    _add_case_options(segment)
-    segment.add_argument(
-        "--json", action="store_true", help="print statistics, warnings and files as one JSON object, and nothing else"
-    )
-    segment.add_argument(
-        "--probability-map", action="store_true",
-        help="also write probability.nii.gz: the probability of each class but the background, in a byte a voxel",
-    )  # fmt: skip
-    segment.add_argument("--no-report", action="store_true", help="leave report.html out")
-    segment.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
-    _add_run_options(segment)
-    add_show_names_option(segment)
-    add_policy_options(segment)
-    add_rescale_option(segment)
-    add_assumption_options(segment)
+    _add_segment_options(segment)
     segment.set_defaults(run=_segment)
     evaluate = commands.add_parser(
         "evaluate", parents=[common], help="score label maps against references", epilog=_EPILOG,
@@ -194,6 +135,69 @@ def _add_case_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--num-parts", type=int, default=1, metavar="P", help="divide the cases into P parts")
     group.add_argument("--part-id", type=int, default=0, metavar="I", help="the part to do, 0 to P-1")
     group.add_argument("--retry-failed", action="store_true", help="try cases again that failed before")
+
+
+def _add_segment_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-i", "--input", required=True, metavar="CASE",
+        help="image file (NIfTI, MetaImage or NRRD), or folder or archive with one CT series in DICOM",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="result folder, new or empty")
+    parser.add_argument(
+        "--bundle", required=True, action="append", metavar="DIR",
+        help="bundle folder (with configs/inference.json), or an archive of one (.zip, .tar.gz ...); give it several "
+        "times for several bundles, whose results go to DIR/NAME of the bundle",
+    )  # fmt: skip
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if the folder holds several CT series")
+    parser.add_argument(
+        "--weights", action="append", metavar="FILE",
+        help="checkpoint instead of the bundle's own; of several bundles one each, in their order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ot", "--output-type", dest="output_type", nargs="+", choices=("dicom_seg", "rtstruct"), default=[],
+        help="also write seg.dcm or rtstruct.dcm for the series in CASE; these files repeat the patient's name and the "
+        "study from it, because an archive files them by these",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on-nonfinite", choices=("refuse", "fill"), default="refuse",
+        help="voxels that are NaN or infinite: refuse the case, or fill them with --fill-value (default: refuse)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fill-value", type=float, metavar="HU", help="what --on-nonfinite fill puts there (default: -1024, air)"
+    )
+    parser.add_argument(
+        "--cropped",
+        action="store_true",
+        help="CASE is a crop inside the body: missing air raises no doubt about its unit",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a CASE whose values can hardly be HU, instead of a warning (code 3)",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32",
+        help="of the network; bfloat16 is faster where the processor has it and changes borders a little "
+        "(default: float32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-memory", type=float, metavar="GIB", help="refuse a CASE that is estimated to need more main memory"
+    )
+    _add_case_options(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print statistics, warnings and files as one JSON object, and nothing else"
+    )
+    parser.add_argument(
+        "--probability-map", action="store_true",
+        help="also write probability.nii.gz: the probability of each class but the background, in a byte a voxel",
+    )  # fmt: skip
+    parser.add_argument("--no-report", action="store_true", help="leave report.html out")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; write nothing")
+    _add_run_options(parser)
+    add_show_names_option(parser)
+    add_policy_options(parser)
+    add_rescale_option(parser)
+    add_assumption_options(parser)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -85,7 +85,7 @@ def attribute_of(owner: Any, name: str) -> Known:
         raise RefusedError(f"reads {name!r} of {canonical_name(owner)}; expected something of a module")
     try:
         found = getattr(owner, name) if isinstance(owner, ModuleType) else inspect.getattr_static(owner, name)
-    except Exception:
+    except Exception:  # whatever a lazy module raises: what cannot be looked at is refused
         raise RefusedError(
             f"reads {name!r} of {getattr(owner, '__name__', owner)}, which has nothing of this name"
         ) from None

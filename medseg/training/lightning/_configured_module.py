@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.bundle import ConfigWorkflow
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from medseg.io.bounded.errors import DataError
 from medseg.training.lightning._library import pl
+from medseg.training.lightning.workflow import part_of
 from medseg.training.sampling import EpochBatches, step_seed
 
 __all__ = ["ConfiguredModule", "monai_prepare_batch"]
@@ -55,6 +57,13 @@ class ConfiguredModule(pl.LightningModule):
         self.inferer, self.val_inferer = inferer or SimpleInferer(), val_inferer or SimpleInferer()
         self.prepare_batch = prepare_batch or monai_prepare_batch
         self._optimizer, self._lr_scheduler = optimizer, lr_scheduler
+
+    @staticmethod
+    def _parts_of(workflow: ConfigWorkflow) -> dict[str, Any]:
+        """The arguments of this class as a configuration names them."""
+        places = {"inferer": "train::inferer", "val_inferer": "validate::inferer"}
+        names = ("network", "loss", "optimizer", "lr_scheduler", "inferer", "val_inferer", "prepare_batch", "seed")
+        return {name: part_of(workflow, places.get(name, name)) for name in names}
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """The result of the network."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medseg.training.lightning._configured_module import ConfiguredModule
-from medseg.training.lightning.workflow import part_of
 
 __all__ = ["ClassificationModule"]
 
@@ -50,16 +49,7 @@ class ClassificationModule(ConfiguredModule):
         Args:
             workflow: initialised.
         """
-        return cls(
-            part_of(workflow, "network"),
-            part_of(workflow, "loss"),
-            part_of(workflow, "optimizer"),
-            part_of(workflow, "lr_scheduler"),
-            inferer=part_of(workflow, "train::inferer"),
-            val_inferer=part_of(workflow, "validate::inferer"),
-            prepare_batch=part_of(workflow, "prepare_batch"),
-            seed=part_of(workflow, "seed"),
-        )
+        return cls(**cls._parts_of(workflow))
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the cases of the last validation."""

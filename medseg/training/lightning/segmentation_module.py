@@ -90,15 +90,8 @@ class SegmentationModule(ConfiguredModule):
         """
         name, metric = _metric_of(workflow)
         return cls(
-            part_of(workflow, "network"),
-            part_of(workflow, "loss"),
-            part_of(workflow, "optimizer"),
-            part_of(workflow, "lr_scheduler"),
-            inferer=part_of(workflow, "train::inferer"),
-            val_inferer=part_of(workflow, "validate::inferer"),
+            **cls._parts_of(workflow),
             postprocessing=part_of(workflow, "validate::postprocessing"),
-            prepare_batch=part_of(workflow, "prepare_batch"),
-            seed=part_of(workflow, "seed"),
             metric=metric,
             metric_name=name,
         )
